@@ -1,0 +1,2 @@
+//! The Nuncio binary.
+fn main() {}
