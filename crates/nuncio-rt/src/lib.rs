@@ -1,1 +1,26 @@
-//! nuncio-rt
+//! A worker's world: everything the data path needs from the outside, behind a few small types.
+//!
+//! * [`Io`]: a byte stream (TCP, unix socket) with poll methods; codecs and engine never see tokio.
+//! * [`Buf`], [`BufPool`]: 32 KiB buffers, borrowed only while bytes are in hand.
+//! * [`OutQueue`]: what waits to be written to one peer, flushed with one `writev`.
+//! * [`Timers`], [`Deadline`]: one timer wheel per worker; deadlines re-arm lazily.
+//! * [`Clock`], [`Time`]: the monotonic clock, the wall clock derived from it, a cached HTTP date.
+//! * [`Rng`]: fast, not cryptographic.
+//!
+//! Nothing here is `Send` on purpose unless noted: a worker's things stay on its thread.
+
+mod buf;
+mod clock;
+mod io;
+mod out;
+mod rng;
+mod runtime;
+mod timer;
+
+pub use buf::{BUF_BYTES, Buf, BufPool};
+pub use clock::{Clock, Time};
+pub use io::{Address, ByteStream, Io, TcpOptions, connect};
+pub use out::{COPY_BYTES, OutQueue};
+pub use rng::Rng;
+pub use runtime::{block_on_worker, spawn};
+pub use timer::{Deadline, Timers};

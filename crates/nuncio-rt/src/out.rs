@@ -1,0 +1,150 @@
+//! What waits to be written to one peer.
+//!
+//! Small pieces (heads, chunk framing, short bodies) are copied together into one buffer; large ones keep the
+//! buffer they were read into. A flush hands them all to one `writev`.
+
+use crate::{Buf, BufPool, Io};
+use std::{
+    collections::VecDeque,
+    io,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+/// Pieces up to this many bytes are copied behind what already waits; larger ones are queued as they are.
+/// A `writev` of two slices costs about as much as copying 2 KiB.
+pub const COPY_BYTES: usize = 2048;
+
+/// Slices handed to one `writev`.
+const SLICES: usize = 8;
+
+/// Bytes waiting to be written, in order.
+#[derive(Debug)]
+pub struct OutQueue {
+    pool: Rc<BufPool>,
+    queue: VecDeque<Buf>,
+    bytes: usize,
+}
+
+impl OutQueue {
+    /// An empty queue whose buffers come from and return to `pool`.
+    pub fn new(pool: Rc<BufPool>) -> OutQueue {
+        OutQueue { pool, queue: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Bytes waiting.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// True when nothing waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Queues a copy of `bytes`.
+    pub fn copy(&mut self, mut bytes: &[u8]) {
+        self.bytes += bytes.len();
+        while !bytes.is_empty() {
+            if self.queue.back().is_none_or(|b| b.room() == 0) {
+                self.queue.push_back(self.pool.get());
+            }
+            if let Some(last) = self.queue.back_mut() {
+                let n = last.append(bytes);
+                bytes = &bytes[n..];
+            }
+        }
+    }
+
+    /// Queues `buf`: copied when short and there is room, moved otherwise.
+    pub fn push(&mut self, buf: Buf) {
+        if buf.is_empty() {
+            self.pool.put(buf);
+        } else if buf.len() <= COPY_BYTES && self.queue.back().is_some_and(|b| b.room() >= buf.len()) {
+            self.copy(buf.filled());
+            self.pool.put(buf);
+        } else {
+            self.bytes += buf.len();
+            self.queue.push_back(buf);
+        }
+    }
+
+    /// Writes as much as the peer takes. Ready once nothing waits any more; when it is pending, the task is
+    /// woken as soon as the peer takes more. Returns the number of bytes written by this call in `written`.
+    ///
+    /// # Errors
+    /// What the socket says; [`io::ErrorKind::WriteZero`] if it takes nothing.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>, io: &mut Io, written: &mut u64) -> Poll<io::Result<()>> {
+        while self.bytes > 0 {
+            let n = {
+                let mut slices = [io::IoSlice::new(&[]); SLICES];
+                let mut count = 0;
+                for (slot, buf) in slices.iter_mut().zip(&self.queue) {
+                    *slot = io::IoSlice::new(buf.filled());
+                    count += 1;
+                }
+                match io.poll_writev(cx, &slices[..count]) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(n)) => n,
+                    Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+                    Poll::Pending => return Poll::Pending,
+                }
+            };
+            *written += n as u64;
+            self.taken(n);
+        }
+        io.poll_flush(cx)
+    }
+
+    /// Forgets everything that waits.
+    pub fn clear(&mut self) {
+        while let Some(buf) = self.queue.pop_front() {
+            self.pool.put(buf);
+        }
+        self.bytes = 0;
+    }
+
+    fn taken(&mut self, mut n: usize) {
+        self.bytes -= n.min(self.bytes);
+        while let Some(front) = self.queue.front_mut() {
+            let part = n.min(front.len());
+            front.consume(part);
+            n -= part;
+            if !front.is_empty() {
+                return;
+            }
+            if let Some(empty) = self.queue.pop_front() {
+                self.pool.put(empty);
+            }
+            if n == 0 && self.queue.front().is_none_or(|b| !b.is_empty()) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for OutQueue {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_pieces_share_a_buffer_and_long_ones_are_moved() {
+        let mut q = OutQueue::new(Rc::default());
+        q.copy(b"head");
+        q.push(Buf::copy_of(b"short"));
+        q.push(Buf::copy_of(&[7; COPY_BYTES + 1]));
+        assert_eq!((q.queue.len(), q.len()), (2, 9 + COPY_BYTES + 1));
+        q.taken(10);
+        assert_eq!((q.queue.len(), q.len()), (1, COPY_BYTES));
+        q.taken(COPY_BYTES);
+        assert!(q.is_empty() && q.queue.is_empty());
+    }
+}
