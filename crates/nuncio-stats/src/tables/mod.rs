@@ -1,0 +1,1 @@
+//! Envoy's statistics, a table per file.
