@@ -1,1 +1,14 @@
-//! nuncio-codec
+//! Bytes in, pieces out: every wire format Nuncio speaks, without a socket, a clock or randomness.
+//!
+//! * [`headers`]: the one header map of all codecs.
+//! * [`method`]: request methods, classified once.
+//!
+//! Promises: input from the network never panics, it becomes a named violation; the same bytes give the
+//! same pieces however they were split; in steady state nothing is allocated. Timeouts, connection reuse
+//! and replies belong to the callers.
+
+pub mod headers;
+pub mod method;
+
+pub use headers::{HeaderMap, HeaderName, Known, Name, ValueWriter};
+pub use method::Method;

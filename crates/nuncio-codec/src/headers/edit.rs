@@ -1,0 +1,358 @@
+//! Changing a map: setting, adding, removing, and the bookkeeping that keeps slots and sizes true.
+
+use super::value::{ValueWriter, put_decimal, scrub};
+use super::{
+    DEAD, Entry, HeaderMap, Known, LINE, MAX_BYTES, MAX_NAME_LEN, MORE, Name, PRESENT, WIRE,
+};
+
+/// Garbage beyond this many bytes, and beyond half of the buffer, is worth a compaction.
+const COMPACT_AT_BYTES: usize = 64 * 1024;
+/// Removed entries beyond this number, and beyond half of all, are worth a compaction.
+const COMPACT_AT_ENTRIES: usize = 1024;
+
+impl HeaderMap {
+    /// Sets a name to one value: the first entry keeps its place, others go.
+    #[inline]
+    pub fn insert(&mut self, name: impl Name, value: impl AsRef<[u8]>) {
+        self.set_with(name, |out| out.put(value.as_ref()));
+    }
+
+    /// Sets a name to the value that `write` appends; no copy in between. What `write` may not hold
+    /// (CR, LF, NUL) becomes a space.
+    pub fn set_with(&mut self, name: impl Name, write: impl FnOnce(&mut ValueWriter<'_>)) {
+        self.tidy();
+        let known = self.resolve(name.known());
+        if known.is_pseudo() {
+            self.set_pseudo_with(known, write);
+            return;
+        }
+        let found = match known {
+            Known::Other => self.find_unnumbered(name.bytes()),
+            known => self.slot(known),
+        };
+        let Some(entry) = self.write_line(known, name.bytes(), write) else {
+            return;
+        };
+        match found {
+            Some(index) => {
+                self.remove_after(index, known, name.bytes());
+                self.replace(index, entry);
+            }
+            None => self.push(entry),
+        }
+    }
+
+    /// Adds a value behind those the name already has, as an entry of its own. Pseudo-headers have one
+    /// value: the new one takes its place.
+    pub fn append(&mut self, name: impl Name, value: impl AsRef<[u8]>) {
+        self.tidy();
+        let known = self.resolve(name.known());
+        if known.is_pseudo() {
+            self.set_pseudo_with(known, |out| out.put(value.as_ref()));
+        } else if let Some(entry) =
+            self.write_line(known, name.bytes(), |out| out.put(value.as_ref()))
+        {
+            self.push(entry);
+        }
+    }
+
+    /// Adds to the name's first value behind a separator, or sets it if there is none: how Envoy appends to
+    /// `x-forwarded-for` (`,`), `via` (`, `) and `cookie` (`; `).
+    pub fn append_joined(&mut self, name: impl Name, separator: &str, value: impl AsRef<[u8]>) {
+        self.tidy();
+        let known = self.resolve(name.known());
+        let Some(old) = self.first(&name).copied() else {
+            return self.append(name, value);
+        };
+        let old_value = old.value_at as usize..old.value_end();
+        let write = |out: &mut ValueWriter<'_>| {
+            out.bytes.extend_from_within(old_value);
+            out.put(separator.as_bytes());
+            out.put(value.as_ref());
+        };
+        if known.is_pseudo() {
+            return self.set_pseudo_with(known, write);
+        }
+        let found = match known {
+            Known::Other => self.find_unnumbered(name.bytes()),
+            known => self.slot(known),
+        };
+        if let (Some(index), Some(entry)) = (found, self.write_line(known, name.bytes(), write)) {
+            self.replace(index, entry);
+        }
+    }
+
+    /// Adds the header unless the name has a value already; says whether it was added.
+    pub fn add_if_absent(&mut self, name: impl Name, value: impl AsRef<[u8]>) -> bool {
+        let absent = !self.contains(&name);
+        if absent {
+            self.append(name, value);
+        }
+        absent
+    }
+
+    /// Sets `:status`.
+    pub fn set_status(&mut self, status: u16) {
+        self.set_pseudo_with(Known::Status, |out| {
+            put_decimal(out.bytes, u64::from(status))
+        });
+    }
+
+    /// Removes every value of a name; says whether there was one.
+    pub fn remove(&mut self, name: impl Name) -> bool {
+        let known = self.resolve(name.known());
+        if known.is_pseudo() {
+            return self.remove_pseudo(known);
+        }
+        let found = match known {
+            Known::Other => self.find_unnumbered(name.bytes()),
+            known => self.slot(known),
+        };
+        let Some(first) = found else { return false };
+        self.remove_after(first, known, name.bytes());
+        self.kill(first);
+        self.slots[known as usize] = 0;
+        true
+    }
+
+    /// Removes every header whose name begins with `prefix` (lower case); says how many.
+    pub fn remove_prefix(&mut self, prefix: &[u8]) -> usize {
+        self.remove_where(|name, _| name.starts_with(prefix))
+    }
+
+    /// Removes every header, pseudo-headers excepted, of which `condemn(name, value)` says so; says how many.
+    pub fn remove_where(&mut self, mut condemn: impl FnMut(&[u8], &[u8]) -> bool) -> usize {
+        let mut removed = 0;
+        for index in 0..self.entries.len() {
+            let entry = self.entries[index];
+            if !entry.is_live() || !condemn(self.name_of(&entry), self.value_of(&entry)) {
+                continue;
+            }
+            self.kill(index);
+            removed += 1;
+            if entry.known != Known::Other && self.slot(entry.known) == Some(index) {
+                self.slots[entry.known as usize] = 0;
+                if entry.flags & MORE != 0 {
+                    self.reseat(entry.known, index + 1);
+                }
+            }
+        }
+        removed
+    }
+
+    // --- for the codecs -------------------------------------------------------------------------------
+
+    /// Takes a copy of raw head bytes as the buffer of an empty map; a copy of the spelling too if asked.
+    pub(crate) fn load(&mut self, raw: &[u8], keep_spelling: bool) {
+        self.clear();
+        self.bytes.extend_from_slice(raw);
+        if keep_spelling {
+            self.spelled.extend_from_slice(raw);
+        }
+    }
+
+    /// The loaded bytes, for the parser to lower-case names and to blank folds in place.
+    #[inline]
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Cuts off what was loaded behind the head.
+    #[inline]
+    pub(crate) fn truncate_bytes(&mut self, len: usize) {
+        self.bytes.truncate(len);
+    }
+
+    /// Describes a header in the loaded bytes. `line` says that it stands there as `name: value\r\n`.
+    #[inline]
+    pub(crate) fn push_loaded(
+        &mut self,
+        known: Known,
+        name: (usize, usize),
+        value: (usize, usize),
+        line: bool,
+    ) {
+        let flags = if line { LINE | WIRE } else { WIRE };
+        self.push(Entry {
+            name_at: name.0 as u32,
+            value_at: value.0 as u32,
+            value_len: value.1 as u32,
+            name_len: name.1 as u16,
+            known,
+            flags,
+        });
+    }
+
+    /// Describes a pseudo-header whose value stands in the loaded bytes.
+    #[inline]
+    pub(crate) fn set_pseudo_loaded(&mut self, known: Known, value_at: usize, value_len: usize) {
+        self.remove_pseudo(known);
+        self.set_pseudo(Entry {
+            name_at: 0,
+            value_at: value_at as u32,
+            value_len: value_len as u32,
+            name_len: known.as_str().len() as u16,
+            known,
+            flags: PRESENT,
+        });
+    }
+
+    /// The spelling of an entry's name on the wire, if it was kept.
+    pub(crate) fn spelling_of(&self, entry: &Entry) -> Option<&[u8]> {
+        if entry.flags & WIRE == 0 {
+            return None;
+        }
+        self.spelled
+            .get(entry.name_at as usize..entry.name_at as usize + entry.name_len as usize)
+    }
+
+    // --- bookkeeping ----------------------------------------------------------------------------------
+
+    #[inline]
+    fn push(&mut self, entry: Entry) {
+        let known = entry.known;
+        if known != Known::Other {
+            match self.slot(known) {
+                None => self.slots[known as usize] = self.entries.len() as u32 + 1,
+                Some(first) => self.entries[first].flags |= MORE,
+            }
+        }
+        self.live += 1;
+        self.size += entry.size();
+        self.entries.push(entry);
+    }
+
+    /// Gives an entry a new value; it keeps its place and, where kept, its spelling.
+    fn replace(&mut self, index: usize, mut entry: Entry) {
+        let old = self.entries[index];
+        self.size = self.size + entry.size() - old.size();
+        self.garbage += old.size() + 4;
+        entry.flags |= old.flags & MORE;
+        if old.flags & WIRE != 0 && !self.spelled.is_empty() {
+            entry.name_at = old.name_at;
+            entry.flags = (entry.flags & !LINE) | WIRE;
+        }
+        self.entries[index] = entry;
+    }
+
+    /// Removes later entries of the same name.
+    fn remove_after(&mut self, first: usize, known: Known, name: &[u8]) {
+        if known != Known::Other && self.entries[first].flags & MORE == 0 {
+            return;
+        }
+        for index in first + 1..self.entries.len() {
+            if self.is_named(&self.entries[index], known, name) {
+                self.kill(index);
+            }
+        }
+        self.entries[first].flags &= !MORE;
+    }
+
+    fn kill(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
+        entry.flags |= DEAD;
+        self.live -= 1;
+        self.size -= entry.size();
+        self.garbage += entry.size() + 4;
+    }
+
+    /// Points the slot of a name to its first live entry at or behind `from`.
+    fn reseat(&mut self, known: Known, from: usize) {
+        let next = self.entries[from..]
+            .iter()
+            .position(|entry| entry.known == known && entry.is_live());
+        if let Some(offset) = next {
+            self.slots[known as usize] = (from + offset) as u32 + 1;
+            self.entries[from + offset].flags |= MORE;
+        }
+    }
+
+    fn set_pseudo_with(&mut self, known: Known, write: impl FnOnce(&mut ValueWriter<'_>)) {
+        if !self.make_room(0) {
+            return;
+        }
+        let value_at = self.bytes.len();
+        write(&mut ValueWriter {
+            bytes: &mut self.bytes,
+        });
+        scrub(&mut self.bytes[value_at..]);
+        self.set_pseudo_loaded(known, value_at, self.bytes.len() - value_at);
+    }
+
+    #[inline]
+    fn set_pseudo(&mut self, entry: Entry) {
+        self.live += 1;
+        self.size += entry.size();
+        self.pseudo[entry.known as usize - 1] = entry;
+    }
+
+    fn remove_pseudo(&mut self, known: Known) -> bool {
+        let entry = &mut self.pseudo[known as usize - 1];
+        let was_present = entry.is_present();
+        if was_present {
+            self.live -= 1;
+            self.size -= entry.size();
+            self.garbage += entry.value_len as usize;
+            *entry = Entry::EMPTY;
+        }
+        was_present
+    }
+
+    /// Writes a finished line at the tail; `None` if it cannot be described (see [`MAX_BYTES`]).
+    fn write_line(
+        &mut self,
+        known: Known,
+        name: &[u8],
+        write: impl FnOnce(&mut ValueWriter<'_>),
+    ) -> Option<Entry> {
+        if name.is_empty() || name.len() > MAX_NAME_LEN || !self.make_room(name.len()) {
+            return None;
+        }
+        let name_at = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        if known == Known::Other {
+            scrub(&mut self.bytes[name_at..]);
+        }
+        self.bytes.extend_from_slice(b": ");
+        let value_at = self.bytes.len();
+        write(&mut ValueWriter {
+            bytes: &mut self.bytes,
+        });
+        scrub(&mut self.bytes[value_at..]);
+        let value_len = self.bytes.len() - value_at;
+        self.bytes.extend_from_slice(b"\r\n");
+        if self.bytes.len() > MAX_BYTES {
+            self.bytes.truncate(name_at);
+            return None;
+        }
+        Some(Entry {
+            name_at: name_at as u32,
+            value_at: value_at as u32,
+            value_len: value_len as u32,
+            name_len: name.len() as u16,
+            known,
+            flags: LINE,
+        })
+    }
+
+    #[inline]
+    fn make_room(&mut self, need: usize) -> bool {
+        self.bytes.len() + need < MAX_BYTES
+    }
+
+    /// Rewrites a map in which most bytes or entries are leftovers of removed headers: a filter that sets
+    /// the same header again and again would otherwise grow the map without end. Runs before an edit, while
+    /// nobody holds an index.
+    #[inline]
+    fn tidy(&mut self) {
+        let dead = self.entries.len().saturating_sub(self.live as usize);
+        if (self.garbage > COMPACT_AT_BYTES && self.garbage > self.bytes.len() / 2)
+            || (dead > COMPACT_AT_ENTRIES && dead > self.entries.len() / 2)
+        {
+            *self = self
+                .iter()
+                .map(|header| (header.name, header.value))
+                .collect();
+        }
+    }
+}

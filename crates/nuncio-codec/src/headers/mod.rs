@@ -1,0 +1,393 @@
+//! One compact header map for all codecs.
+//!
+//! The map owns one byte buffer. A codec copies a message's raw head into it once; entries are 16-byte
+//! records of offsets into that buffer, names lower-cased in place. What filters add goes to the buffer's
+//! tail, written as a finished `name: value\r\n` line, so that an HTTP/1 encoder copies runs of neighbouring
+//! lines in one go, decoded or added. Well-known names ([`Known`]) are found in O(1) through a slot table;
+//! pseudo-headers have a place of their own and always come first in iteration.
+//!
+//! Promises: order is kept; a name may have several values; no name or value ever holds CR, LF or NUL, so
+//! nothing written from a map can split a message; a reused map ([`HeaderMap::clear`]) allocates nothing.
+//! In a request (a map with `:method`) `host` and `:authority` are one header.
+//!
+//! It leaves to others: limits on size and number (the codecs), which names hop (the connection manager).
+
+mod edit;
+mod iter;
+mod known;
+mod name;
+mod value;
+
+pub use iter::{Header, Iter};
+pub use known::{Known, classify};
+pub(crate) use name::TOKEN_LOWER;
+pub use name::{HeaderName, Name, is_token_byte};
+pub use value::ValueWriter;
+
+use crate::method::Method;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Longest name an entry can describe, in bytes.
+pub const MAX_NAME_LEN: usize = u16::MAX as usize;
+/// Most bytes a map holds; offsets are 32 bits wide. Additions beyond it are ignored.
+pub(crate) const MAX_BYTES: usize = 1 << 31;
+
+/// The entry was removed.
+const DEAD: u8 = 1;
+/// The buffer holds the entry as `name: value\r\n`, ready to be copied.
+const LINE: u8 = 1 << 1;
+/// The name came off the wire: its spelling is in `spelled` at the same offset, if that is kept.
+const WIRE: u8 = 1 << 2;
+/// More live entries of the same well-known name may follow.
+const MORE: u8 = 1 << 3;
+/// A pseudo-header's place is taken.
+const PRESENT: u8 = 1 << 4;
+
+/// Where one header stands in the buffer.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) name_at: u32,
+    pub(crate) value_at: u32,
+    pub(crate) value_len: u32,
+    pub(crate) name_len: u16,
+    pub(crate) known: Known,
+    flags: u8,
+}
+
+impl Entry {
+    const EMPTY: Entry = Entry {
+        name_at: 0,
+        value_at: 0,
+        value_len: 0,
+        name_len: 0,
+        known: Known::Other,
+        flags: 0,
+    };
+
+    #[inline]
+    pub(crate) fn is_live(&self) -> bool {
+        self.flags & DEAD == 0
+    }
+
+    #[inline]
+    pub(crate) fn is_line(&self) -> bool {
+        self.flags & LINE != 0
+    }
+
+    #[inline]
+    fn is_present(&self) -> bool {
+        self.flags & PRESENT != 0
+    }
+
+    #[inline]
+    pub(crate) fn value_end(&self) -> usize {
+        self.value_at as usize + self.value_len as usize
+    }
+
+    #[inline]
+    fn size(&self) -> usize {
+        self.name_len as usize + self.value_len as usize
+    }
+}
+
+/// An ordered multimap of header names to values; see the module.
+#[derive(Clone)]
+pub struct HeaderMap {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    pseudo: [Entry; Known::PSEUDO],
+    /// Index + 1 of the first live entry of each well-known name; 0: none.
+    slots: [u32; Known::COUNT],
+    live: u32,
+    size: usize,
+    /// Bytes of the buffer that no live entry uses any more; bounds the buffer's growth.
+    garbage: usize,
+    /// The raw head as it was spelled, offsets as in `bytes`; only kept when asked for.
+    spelled: Vec<u8>,
+}
+
+impl Default for HeaderMap {
+    fn default() -> Self {
+        HeaderMap {
+            bytes: Vec::new(),
+            entries: Vec::new(),
+            pseudo: [Entry::EMPTY; Known::PSEUDO],
+            slots: [0; Known::COUNT],
+            live: 0,
+            size: 0,
+            garbage: 0,
+            spelled: Vec::new(),
+        }
+    }
+}
+
+impl HeaderMap {
+    /// An empty map; allocates nothing until something is added.
+    pub fn new() -> HeaderMap {
+        HeaderMap::default()
+    }
+
+    /// Empties the map and keeps its memory.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+        self.pseudo = [Entry::EMPTY; Known::PSEUDO];
+        self.slots = [0; Known::COUNT];
+        self.live = 0;
+        self.size = 0;
+        self.garbage = 0;
+        self.spelled.clear();
+    }
+
+    /// Bytes of memory the map holds on to; for callers that recycle maps and drop oversize ones.
+    pub fn capacity_bytes(&self) -> usize {
+        self.bytes.capacity()
+            + self.spelled.capacity()
+            + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// Number of headers, pseudo-headers included.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.live as usize
+    }
+
+    /// Whether there is no header at all.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Sum of the lengths of all names and values in bytes, pseudo-headers included, no separators:
+    /// Envoy's `HeaderMap::byteSize`, `%REQUEST_HEADERS_BYTES%`.
+    #[inline]
+    pub fn byte_size(&self) -> usize {
+        self.size
+    }
+
+    /// The first value of a name.
+    #[inline]
+    pub fn get(&self, name: impl Name) -> Option<&[u8]> {
+        self.first(&name).map(|entry| self.value_of(entry))
+    }
+
+    /// The first value of a name given as bytes in lower case.
+    #[inline]
+    pub fn get_bytes(&self, name: &[u8]) -> Option<&[u8]> {
+        self.get(name)
+    }
+
+    /// The first value of a name if it is UTF-8.
+    #[inline]
+    pub fn get_str(&self, name: impl Name) -> Option<&str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// Whether the name has a value.
+    #[inline]
+    pub fn contains(&self, name: impl Name) -> bool {
+        self.first(&name).is_some()
+    }
+
+    /// Every value of a name, in order.
+    pub fn get_all<'a, N: Name + 'a>(
+        &'a self,
+        name: N,
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a, N> {
+        let known = self.resolve(name.known());
+        let pseudo = self.pseudo_entry(known);
+        let (from, to) = match (known, self.slot(known)) {
+            (Known::Other, _) => (0, self.entries.len()),
+            (_, Some(first)) if self.entries[first].flags & MORE != 0 => {
+                (first, self.entries.len())
+            }
+            (_, Some(first)) => (first, first + 1),
+            (_, None) => (0, 0),
+        };
+        let regular = self.entries[from..to]
+            .iter()
+            .filter(move |entry| self.is_named(entry, known, name.bytes()));
+        pseudo
+            .into_iter()
+            .chain(regular)
+            .map(|entry| self.value_of(entry))
+    }
+
+    /// Every value of a name joined with `,`, as Envoy hands several values to matchers and formatters.
+    pub fn get_joined<'a>(&'a self, name: impl Name + 'a) -> Option<Cow<'a, [u8]>> {
+        let mut values = self.get_all(name);
+        let first = values.next()?;
+        let Some(second) = values.next() else {
+            return Some(Cow::Borrowed(first));
+        };
+        let mut joined = first.to_vec();
+        for value in std::iter::once(second).chain(values) {
+            joined.push(b',');
+            joined.extend_from_slice(value);
+        }
+        Some(Cow::Owned(joined))
+    }
+
+    /// `:method` of a request.
+    #[inline]
+    pub fn method(&self) -> Option<&[u8]> {
+        self.get(Known::Method)
+    }
+
+    /// `:method`, classified; [`Method::Other`] if there is none.
+    #[inline]
+    pub fn method_kind(&self) -> Method {
+        Method::of(self.get(Known::Method).unwrap_or_default())
+    }
+
+    /// `:path` of a request: path and query.
+    #[inline]
+    pub fn path(&self) -> Option<&[u8]> {
+        self.get(Known::Path)
+    }
+
+    /// `:authority` of a request, which in HTTP/1 is the `host` header.
+    #[inline]
+    pub fn authority(&self) -> Option<&[u8]> {
+        self.get(Known::Authority)
+    }
+
+    /// `:scheme` of a request.
+    #[inline]
+    pub fn scheme(&self) -> Option<&[u8]> {
+        self.get(Known::Scheme)
+    }
+
+    /// `:status` of a response.
+    #[inline]
+    pub fn status(&self) -> Option<u16> {
+        let value = self.get(Known::Status)?;
+        if value.is_empty() || value.len() > 4 {
+            return None;
+        }
+        value.iter().try_fold(0u16, |n, b| {
+            b.is_ascii_digit().then(|| n * 10 + u16::from(b - b'0'))
+        })
+    }
+
+    /// Whether this is a request's head (it has `:method`).
+    #[inline]
+    pub fn is_request(&self) -> bool {
+        self.pseudo[Known::Method as usize - 1].is_present()
+    }
+
+    /// All headers in order, pseudo-headers first.
+    #[inline]
+    pub fn iter(&self) -> Iter<'_> {
+        Iter::new(self)
+    }
+
+    // --- for the codecs -------------------------------------------------------------------------------
+
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    #[inline]
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    #[inline]
+    pub(crate) fn value_of(&self, entry: &Entry) -> &[u8] {
+        &self.bytes[entry.value_at as usize..entry.value_end()]
+    }
+
+    #[inline]
+    pub(crate) fn name_of(&self, entry: &Entry) -> &[u8] {
+        match entry.known {
+            Known::Other => {
+                &self.bytes
+                    [entry.name_at as usize..entry.name_at as usize + entry.name_len as usize]
+            }
+            known => known.as_str().as_bytes(),
+        }
+    }
+
+    // --- finding --------------------------------------------------------------------------------------
+
+    /// `host` of a request is its `:authority`.
+    #[inline]
+    fn resolve(&self, known: Known) -> Known {
+        if known == Known::Host && self.is_request() {
+            Known::Authority
+        } else {
+            known
+        }
+    }
+
+    #[inline]
+    fn slot(&self, known: Known) -> Option<usize> {
+        (self.slots[known as usize] as usize).checked_sub(1)
+    }
+
+    #[inline]
+    fn pseudo_entry(&self, known: Known) -> Option<&Entry> {
+        if !known.is_pseudo() {
+            return None;
+        }
+        let entry = &self.pseudo[known as usize - 1];
+        entry.is_present().then_some(entry)
+    }
+
+    #[inline]
+    fn first(&self, name: &impl Name) -> Option<&Entry> {
+        match self.resolve(name.known()) {
+            Known::Other => self
+                .find_unnumbered(name.bytes())
+                .map(|index| &self.entries[index]),
+            known if known.is_pseudo() => self.pseudo_entry(known),
+            known => self.slot(known).map(|index| &self.entries[index]),
+        }
+    }
+
+    fn find_unnumbered(&self, name: &[u8]) -> Option<usize> {
+        self.entries
+            .iter()
+            .position(|entry| self.is_named(entry, Known::Other, name))
+    }
+
+    #[inline]
+    fn is_named(&self, entry: &Entry, known: Known, name: &[u8]) -> bool {
+        entry.known == known
+            && entry.is_live()
+            && (known != Known::Other
+                || (entry.name_len as usize == name.len() && self.name_of(entry) == name))
+    }
+}
+
+impl fmt::Debug for HeaderMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl<'a> IntoIterator for &'a HeaderMap {
+    type Item = Header<'a>;
+    type IntoIter = Iter<'a>;
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// Collects name and value pairs, in order; names in lower case.
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for HeaderMap {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(name.as_ref(), value.as_ref());
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests;
