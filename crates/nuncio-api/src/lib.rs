@@ -1,1 +1,3 @@
-//! nuncio-api
+//! Everything about Envoy's v3 API as data.
+
+pub use nuncio_messages::*;
