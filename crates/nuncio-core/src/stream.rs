@@ -1,0 +1,268 @@
+//! One exchange as filters, the router and access logs see it.
+
+use crate::{ConnInfo, ResponseFlags, StateSlot, Worker};
+use nuncio_codec::headers::HeaderMap;
+use nuncio_rt::{Address, Time};
+use std::{any::Any, borrow::Cow, fmt, rc::Rc, sync::Arc};
+
+/// HTTP version of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    #[default]
+    Http11,
+    /// HTTP/2
+    Http2,
+    /// HTTP/3
+    Http3,
+}
+
+impl Protocol {
+    /// As `%PROTOCOL%` prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Http10 => "HTTP/1.0",
+            Protocol::Http11 => "HTTP/1.1",
+            Protocol::Http2 => "HTTP/2",
+            Protocol::Http3 => "HTTP/3",
+        }
+    }
+}
+
+/// Where a route stands in its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteId {
+    /// Index of the virtual host.
+    pub virtual_host: u32,
+    /// Index of the route in it.
+    pub route: u32,
+}
+
+/// What filters and logs may know of a route.
+pub trait RouteView {
+    /// `%ROUTE_NAME%`.
+    fn name(&self) -> &str;
+    /// Name of its virtual host (`%VIRTUAL_HOST_NAME%`).
+    fn virtual_host_name(&self) -> &str;
+    /// `typed_per_filter_config` for a filter, most specific level.
+    fn filter_config(&self, filter: &str) -> Option<&(dyn Any + Send + Sync)>;
+}
+
+/// A route table, pinned by the streams that matched in it.
+pub trait RouteTableView {
+    /// The route at `id`.
+    fn route(&self, id: RouteId) -> Option<&dyn RouteView>;
+}
+
+/// A matched route; keeps the table it was matched in.
+#[derive(Clone)]
+pub struct RouteRef {
+    /// The table.
+    pub table: Rc<dyn RouteTableView>,
+    /// Which route of it.
+    pub id: RouteId,
+}
+
+impl RouteRef {
+    /// What there is to know of the route.
+    pub fn view(&self) -> Option<&dyn RouteView> {
+        self.table.route(self.id)
+    }
+}
+
+impl fmt::Debug for RouteRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RouteRef({}, {})", self.id.virtual_host, self.id.route)
+    }
+}
+
+/// When the parts of an exchange passed. `None` for what has not happened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timings {
+    /// Last byte of the request received.
+    pub request_received: Option<Time>,
+    /// First byte sent to the upstream.
+    pub upstream_first_tx: Option<Time>,
+    /// Last byte sent to the upstream.
+    pub upstream_last_tx: Option<Time>,
+    /// First byte received from the upstream.
+    pub upstream_first_rx: Option<Time>,
+    /// Last byte received from the upstream.
+    pub upstream_last_rx: Option<Time>,
+    /// First byte sent to the client.
+    pub response_first_tx: Option<Time>,
+    /// Last byte sent to the client.
+    pub response_last_tx: Option<Time>,
+}
+
+/// What is known of the upstream side of an exchange; of the last attempt where there were several.
+#[derive(Debug, Clone, Default)]
+pub struct UpstreamFacts {
+    /// Cluster name (`%UPSTREAM_CLUSTER_RAW%`).
+    pub cluster: Option<Arc<str>>,
+    /// Cluster name for people (`%UPSTREAM_CLUSTER%`: `alt_stat_name` where set).
+    pub cluster_display: Option<Arc<str>>,
+    /// Address of the host (`%UPSTREAM_HOST%`).
+    pub host: Option<Arc<Address>>,
+    /// Host name of the endpoint (`%UPSTREAM_HOST_NAME%`).
+    pub host_name: Option<Arc<str>>,
+    /// Our end of the connection (`%UPSTREAM_LOCAL_ADDRESS%`).
+    pub local: Option<std::net::SocketAddr>,
+    /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
+    pub transport_failure: Cow<'static, str>,
+    /// Protocol spoken upstream.
+    pub protocol: Option<Protocol>,
+    /// Requests this connection has carried (`%UPSTREAM_REQUEST_ATTEMPT_COUNT%` counts attempts, not this).
+    pub connection_id: u64,
+}
+
+/// The facts of one exchange, complete when it is logged.
+#[derive(Debug, Clone)]
+pub struct StreamInfo {
+    /// When its first byte arrived.
+    pub start: Time,
+    /// When it was over.
+    pub end: Option<Time>,
+    /// HTTP version spoken with the client.
+    pub protocol: Protocol,
+    /// Why it ended as it did.
+    pub flags: ResponseFlags,
+    /// `%RESPONSE_CODE_DETAILS%`; empty for none.
+    pub details: Cow<'static, str>,
+    /// `%CONNECTION_TERMINATION_DETAILS%`; empty for none.
+    pub termination_details: Cow<'static, str>,
+    /// Status sent to the client, 0 if none was.
+    pub status: u16,
+    /// Request body bytes received.
+    pub bytes_received: u64,
+    /// Response body bytes sent.
+    pub bytes_sent: u64,
+    /// Request head bytes as received.
+    pub request_header_bytes: u64,
+    /// Response head bytes as sent.
+    pub response_header_bytes: u64,
+    /// Attempts made upstream; 0 when there was none.
+    pub attempts: u32,
+    /// When things happened.
+    pub timings: Timings,
+    /// The upstream side.
+    pub upstream: UpstreamFacts,
+    /// The client's address as trusted headers tell it (`%DOWNSTREAM_REMOTE_ADDRESS%`); the connection's else.
+    pub remote: Option<Address>,
+    /// Name of the virtual cluster that matched.
+    pub virtual_cluster: Option<Arc<str>>,
+    /// True if the answer was made here.
+    pub local_reply: bool,
+    /// True if this exchange counts as internal (`x-envoy-internal`).
+    pub internal: bool,
+}
+
+impl Default for StreamInfo {
+    fn default() -> Self {
+        StreamInfo {
+            start: Time::default(),
+            end: None,
+            protocol: Protocol::Http11,
+            flags: ResponseFlags::NONE,
+            details: Cow::Borrowed(""),
+            termination_details: Cow::Borrowed(""),
+            status: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+            request_header_bytes: 0,
+            response_header_bytes: 0,
+            attempts: 0,
+            timings: Timings::default(),
+            upstream: UpstreamFacts::default(),
+            remote: None,
+            virtual_cluster: None,
+            local_reply: false,
+            internal: false,
+        }
+    }
+}
+
+/// One exchange: heads, facts, the matched route, and state that filters keep for its length.
+#[derive(Debug)]
+pub struct StreamCx {
+    /// Request head, pseudo headers included.
+    pub request: HeaderMap,
+    /// Request trailers, empty until they arrive.
+    pub request_trailers: HeaderMap,
+    /// Response head, pseudo headers included; empty until there is one.
+    pub response: HeaderMap,
+    /// Response trailers, empty until they arrive.
+    pub response_trailers: HeaderMap,
+    /// Facts.
+    pub info: StreamInfo,
+    /// The matched route.
+    pub route: Option<RouteRef>,
+    /// The client's connection.
+    pub conn: Rc<ConnInfo>,
+    /// The worker it runs on.
+    pub worker: Rc<Worker>,
+    slots: Vec<Option<Box<dyn Any>>>,
+}
+
+impl StreamCx {
+    /// A fresh exchange on a connection.
+    pub fn new(worker: Rc<Worker>, conn: Rc<ConnInfo>) -> StreamCx {
+        StreamCx {
+            request: worker.take_headers(),
+            request_trailers: HeaderMap::default(),
+            response: worker.take_headers(),
+            response_trailers: HeaderMap::default(),
+            info: StreamInfo::default(),
+            route: None,
+            conn,
+            worker,
+            slots: Vec::new(),
+        }
+    }
+
+    /// Makes it a fresh exchange again, keeping what was allocated.
+    pub fn reset(&mut self) {
+        self.request.clear();
+        self.request_trailers.clear();
+        self.response.clear();
+        self.response_trailers.clear();
+        self.info = StreamInfo::default();
+        self.route = None;
+        self.slots.clear();
+    }
+
+    /// A filter's state for this stream, made on first use.
+    pub fn state<T: Default + 'static>(&mut self, slot: &StateSlot<T>) -> &mut T {
+        let index = slot.index();
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        let place = &mut self.slots[index];
+        if !place.as_ref().is_some_and(|held| held.is::<T>()) {
+            *place = Some(Box::<T>::default());
+        }
+        match place.as_mut().and_then(|held| held.downcast_mut::<T>()) {
+            Some(state) => state,
+            None => unreachable!("the slot was just filled with a value of this type"),
+        }
+    }
+
+    /// `typed_per_filter_config` of the matched route for the filter configured under `filter`.
+    pub fn route_config<T: 'static>(&self, filter: &str) -> Option<&T> {
+        self.route.as_ref()?.view()?.filter_config(filter)?.downcast_ref()
+    }
+
+    /// Duration of the exchange so far, or in all.
+    pub fn duration(&self, now: Time) -> std::time::Duration {
+        self.info.end.unwrap_or(now).since(self.info.start)
+    }
+}
+
+impl Drop for StreamCx {
+    fn drop(&mut self) {
+        self.worker.put_headers(std::mem::take(&mut self.request));
+        self.worker.put_headers(std::mem::take(&mut self.response));
+    }
+}

@@ -1,0 +1,94 @@
+//! What belongs to one worker thread.
+
+use nuncio_codec::headers::HeaderMap;
+use nuncio_rt::{BufPool, Clock, Rng, Timers};
+use nuncio_stats::Lane;
+use std::{
+    any::{Any, TypeId},
+    cell::RefCell,
+    collections::HashMap,
+    fmt,
+    rc::Rc,
+};
+
+/// Header maps kept for reuse by one worker.
+const POOLED_HEADER_MAPS: usize = 512;
+
+/// A worker's own things: its stats lane, timers, buffers, clock. Shared by `Rc`, never sent.
+pub struct Worker {
+    /// Where this thread writes its stats.
+    pub lane: Lane,
+    /// Index of the worker, from 0; the main thread has none of these.
+    pub index: usize,
+    /// The timer wheel.
+    pub timers: Timers,
+    /// Free buffers.
+    pub bufs: Rc<BufPool>,
+    /// Random numbers.
+    pub rng: Rng,
+    /// Cached wall clock.
+    pub clock: Clock,
+    /// What other crates keep per worker (clusters, listeners), by type.
+    pub parts: Parts,
+    header_maps: RefCell<Vec<HeaderMap>>,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// The things of worker number `index`, which writes to `lane`.
+    pub fn new(index: usize, lane: Lane) -> Rc<Worker> {
+        Rc::new(Worker {
+            lane,
+            index,
+            timers: Timers::default(),
+            bufs: Rc::default(),
+            rng: Rng::default(),
+            clock: Clock::default(),
+            parts: Parts::default(),
+            header_maps: RefCell::default(),
+        })
+    }
+
+    /// An empty header map, reused where possible.
+    #[inline]
+    pub fn take_headers(&self) -> HeaderMap {
+        self.header_maps.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives a header map back.
+    #[inline]
+    pub fn put_headers(&self, mut map: HeaderMap) {
+        let mut pool = self.header_maps.borrow_mut();
+        if pool.len() < POOLED_HEADER_MAPS {
+            map.clear();
+            pool.push(map);
+        }
+    }
+}
+
+/// A worker's parts by type: each crate of the data path keeps one there.
+#[derive(Default)]
+pub struct Parts(RefCell<HashMap<TypeId, Rc<dyn Any>>>);
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Parts({})", self.0.borrow().len())
+    }
+}
+
+impl Parts {
+    /// Adds or replaces the part of type `T`.
+    pub fn set<T: 'static>(&self, part: Rc<T>) {
+        self.0.borrow_mut().insert(TypeId::of::<T>(), part);
+    }
+
+    /// The part of type `T`. Look it up when a listener or filter starts, not per request.
+    pub fn get<T: 'static>(&self) -> Option<Rc<T>> {
+        self.0.borrow().get(&TypeId::of::<T>()).cloned().and_then(|part| part.downcast().ok())
+    }
+}
