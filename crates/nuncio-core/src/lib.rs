@@ -22,5 +22,8 @@ pub use conn::{AccessLogger, ConnInfo, Connection, DrainSignal, LocalFuture, Ter
 pub use filter::{Apply, Hold, HttpFilter, Pending, Phases, StateSlot, Step};
 pub use flags::{FLAGS, FlagName, ResponseFlags};
 pub use reply::LocalReply;
-pub use stream::{Protocol, RouteId, RouteRef, RouteTableView, RouteView, StreamCx, StreamInfo, Timings, UpstreamFacts};
+pub use stream::{
+    AttemptedHost, CloseType, Protocol, RouteId, RouteRef, RouteTableView, RouteView, StreamCx, StreamInfo, Timings,
+    UpstreamFacts, WireBytes,
+};
 pub use worker::{Parts, Worker};

@@ -83,6 +83,12 @@ impl fmt::Debug for RouteRef {
 pub struct Timings {
     /// Last byte of the request received.
     pub request_received: Option<Time>,
+    /// Connecting to the upstream began (`US_CX_BEG`); also set for a reused connection.
+    pub upstream_connect_start: Option<Time>,
+    /// The connection to the upstream stood (`US_CX_END`).
+    pub upstream_connected: Option<Time>,
+    /// The pool handed out a connection, or gave up (`%UPSTREAM_CONNECTION_POOL_READY_DURATION%`).
+    pub upstream_pool_ready: Option<Time>,
     /// First byte sent to the upstream.
     pub upstream_first_tx: Option<Time>,
     /// Last byte sent to the upstream.
@@ -95,6 +101,56 @@ pub struct Timings {
     pub response_first_tx: Option<Time>,
     /// Last byte sent to the client.
     pub response_last_tx: Option<Time>,
+}
+
+/// Bytes of one side of an exchange, as they were on the wire.
+///
+/// Header bytes of HTTP/1 are the header lines without the start line and the empty line; received ones count
+/// three bytes per line besides name and value (`:` and the line end), sent ones four, as Envoy counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WireBytes {
+    /// Everything sent: start line, headers, framing and body.
+    pub sent: u64,
+    /// Everything received.
+    pub received: u64,
+    /// Header bytes sent.
+    pub headers_sent: u64,
+    /// Header bytes received.
+    pub headers_received: u64,
+}
+
+/// How the side of a connection ended, as far as an exchange can tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CloseType {
+    /// Orderly, or still open.
+    #[default]
+    Normal,
+    /// Reset by us.
+    LocalReset,
+    /// Reset by the peer.
+    RemoteReset,
+}
+
+impl CloseType {
+    /// As `%DOWNSTREAM_DETECTED_CLOSE_TYPE%` prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CloseType::Normal => "Normal",
+            CloseType::LocalReset => "LocalReset",
+            CloseType::RemoteReset => "RemoteReset",
+        }
+    }
+}
+
+/// A host that a request was sent to, in an attempt before the last.
+#[derive(Debug, Clone)]
+pub struct AttemptedHost {
+    /// Its address.
+    pub host: Arc<Address>,
+    /// Its host name, where it has one.
+    pub host_name: Option<Arc<str>>,
+    /// The connection used.
+    pub connection_id: u64,
 }
 
 /// What is known of the upstream side of an exchange; of the last attempt where there were several.
@@ -114,8 +170,14 @@ pub struct UpstreamFacts {
     pub transport_failure: Cow<'static, str>,
     /// Protocol spoken upstream.
     pub protocol: Option<Protocol>,
-    /// Requests this connection has carried (`%UPSTREAM_REQUEST_ATTEMPT_COUNT%` counts attempts, not this).
+    /// `%UPSTREAM_CONNECTION_ID%`; 0 if no connection was had.
     pub connection_id: u64,
+    /// Bytes exchanged with the upstream.
+    pub bytes: WireBytes,
+    /// How the upstream's connection ended.
+    pub close_type: CloseType,
+    /// Hosts of attempts before this one that got a connection; empty unless there was a retry.
+    pub earlier: Vec<AttemptedHost>,
 }
 
 /// The facts of one exchange, complete when it is logged.
@@ -139,10 +201,12 @@ pub struct StreamInfo {
     pub bytes_received: u64,
     /// Response body bytes sent.
     pub bytes_sent: u64,
-    /// Request head bytes as received.
-    pub request_header_bytes: u64,
-    /// Response head bytes as sent.
-    pub response_header_bytes: u64,
+    /// Bytes exchanged with the client.
+    pub downstream: WireBytes,
+    /// How the client's connection ended.
+    pub downstream_close_type: CloseType,
+    /// Times a route was looked up.
+    pub route_resolutions: u32,
     /// Attempts made upstream; 0 when there was none.
     pub attempts: u32,
     /// When things happened.
@@ -171,8 +235,9 @@ impl Default for StreamInfo {
             status: 0,
             bytes_received: 0,
             bytes_sent: 0,
-            request_header_bytes: 0,
-            response_header_bytes: 0,
+            downstream: WireBytes::default(),
+            downstream_close_type: CloseType::Normal,
+            route_resolutions: 0,
             attempts: 0,
             timings: Timings::default(),
             upstream: UpstreamFacts::default(),
