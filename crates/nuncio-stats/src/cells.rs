@@ -34,7 +34,9 @@ impl LaneCells {
         let values = table.defs.len();
         let cells = values + values.div_ceil(64);
         LaneCells {
-            lines: (0..cells.div_ceil(PER_LINE)).map(|_| Line::default()).collect(),
+            lines: (0..cells.div_ceil(PER_LINE))
+                .map(|_| Line::default())
+                .collect(),
             bits_at: values,
             histograms: (0..table.histograms).map(|_| OnceLock::new()).collect(),
             codes: (0..table.codes).map(|_| OnceLock::new()).collect(),
@@ -42,7 +44,9 @@ impl LaneCells {
     }
 
     fn cell(&self, index: usize) -> Option<&AtomicU64> {
-        self.lines.get(index / PER_LINE).map(|line| &line.0[index % PER_LINE])
+        self.lines
+            .get(index / PER_LINE)
+            .map(|line| &line.0[index % PER_LINE])
     }
 
     /// Adds `n` (wrapping, so that a negative number as two's complement subtracts).
@@ -76,23 +80,31 @@ impl LaneCells {
     }
 
     pub(crate) fn touched(&self, index: usize) -> bool {
-        self.cell(self.bits_at + index / 64).is_some_and(|cell| cell.load(Relaxed) >> (index % 64) & 1 == 1)
+        self.cell(self.bits_at + index / 64)
+            .is_some_and(|cell| cell.load(Relaxed) >> (index % 64) & 1 == 1)
     }
 
     /// The histogram in place `slot`, made on first use.
     #[inline]
     pub(crate) fn histogram_mut(&self, slot: usize) -> Option<&LaneHistogram> {
-        self.histograms.get(slot).map(|cell| &**cell.get_or_init(Box::default))
+        self.histograms
+            .get(slot)
+            .map(|cell| &**cell.get_or_init(Box::default))
     }
 
     pub(crate) fn histogram(&self, slot: usize) -> Option<&LaneHistogram> {
-        self.histograms.get(slot)?.get().map(|histogram| &**histogram)
+        self.histograms
+            .get(slot)?
+            .get()
+            .map(|histogram| &**histogram)
     }
 
     /// The code family in place `slot`, made on first use.
     #[inline]
     pub(crate) fn codes_mut(&self, slot: usize) -> Option<&LaneCodes> {
-        self.codes.get(slot).map(|cell| &**cell.get_or_init(Box::default))
+        self.codes
+            .get(slot)
+            .map(|cell| &**cell.get_or_init(Box::default))
     }
 
     pub(crate) fn codes(&self, slot: usize) -> Option<&LaneCodes> {

@@ -26,8 +26,13 @@ impl LaneCodes {
     #[inline]
     pub(crate) fn inc(&self, status: u16) {
         let status = usize::from(status);
-        let cell = match status.checked_sub(CLASS).and_then(|s| self.rows.get(s / CLASS)) {
-            Some(row) => &row.get_or_init(|| Box::new([const { AtomicU64::new(0) }; CLASS]))[status % CLASS],
+        let cell = match status
+            .checked_sub(CLASS)
+            .and_then(|s| self.rows.get(s / CLASS))
+        {
+            Some(row) => {
+                &row.get_or_init(|| Box::new([const { AtomicU64::new(0) }; CLASS]))[status % CLASS]
+            }
             None => &self.other,
         };
         cell.store(cell.load(Relaxed).wrapping_add(1), Relaxed);
@@ -78,7 +83,9 @@ impl CodeCounts {
 
     /// Responses with this status.
     pub fn get(&self, status: u16) -> u64 {
-        self.0.binary_search_by_key(&status, |entry| entry.0).map_or(0, |at| self.0[at].1)
+        self.0
+            .binary_search_by_key(&status, |entry| entry.0)
+            .map_or(0, |at| self.0[at].1)
     }
 
     /// All responses.
@@ -99,8 +106,14 @@ impl CodeCounts {
     /// Every class (1 to 5) that was seen, with its number.
     pub fn classes(&self) -> impl Iterator<Item = (u16, u64)> {
         (1..=CLASSES as u16).filter_map(|class| {
-            let mut of_class = self.statuses().filter(|entry| entry.0 / 100 == class).peekable();
-            of_class.peek().is_some().then(|| (class, of_class.map(|entry| entry.1).sum()))
+            let mut of_class = self
+                .statuses()
+                .filter(|entry| entry.0 / 100 == class)
+                .peekable();
+            of_class
+                .peek()
+                .is_some()
+                .then(|| (class, of_class.map(|entry| entry.1).sum()))
         })
     }
 }
@@ -117,7 +130,10 @@ mod tests {
         }
         b.inc(200);
         let sums = CodeCounts::sum([&a, &b].into_iter());
-        assert_eq!(sums.statuses().collect::<Vec<_>>(), [(200, 3), (204, 1), (503, 1)]);
+        assert_eq!(
+            sums.statuses().collect::<Vec<_>>(),
+            [(200, 3), (204, 1), (503, 1)]
+        );
         assert_eq!(sums.classes().collect::<Vec<_>>(), [(2, 4), (5, 1)]);
         assert_eq!(sums.completed(), 7);
     }

@@ -21,5 +21,6 @@ pub use lane::Lane;
 pub use scope::{HistogramView, Scope};
 pub use store::Store;
 pub use table::{
-    CodesId, CounterId, Def, GaugeId, GaugeMode, GroupId, HistogramId, Kind, Shown, Table, TextId, Unit,
+    CodesId, CounterId, Def, GaugeId, GaugeMode, GroupId, HistogramId, Kind, Shown, Table, TextId,
+    Unit,
 };

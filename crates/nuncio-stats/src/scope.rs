@@ -8,7 +8,9 @@ use crate::cells::LaneCells;
 use crate::codes::{CodeCounts, LaneCodes};
 use crate::histogram::Histogram;
 use crate::lane::Lane;
-use crate::table::{CodesId, CounterId, GaugeId, GaugeMode, GroupId, HistogramId, Kind, Shown, Table, TextId};
+use crate::table::{
+    CodesId, CounterId, GaugeId, GaugeMode, GroupId, HistogramId, Kind, Shown, Table, TextId,
+};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -65,8 +67,15 @@ impl Scope {
     /// This lane's cells, made on first use. A lane that the store does not have is a slip that costs its counts only.
     #[inline]
     fn cells(&self, lane: Lane) -> Option<&LaneCells> {
-        debug_assert!(lane.index() < self.lanes.len(), "lane {} of {}", lane.0, self.lanes.len());
-        self.lanes.get(lane.index()).map(|cells| cells.get_or_init(|| LaneCells::new(self.table)))
+        debug_assert!(
+            lane.index() < self.lanes.len(),
+            "lane {} of {}",
+            lane.0,
+            self.lanes.len()
+        );
+        self.lanes
+            .get(lane.index())
+            .map(|cells| cells.get_or_init(|| LaneCells::new(self.table)))
     }
 
     /// Counts one.
@@ -109,7 +118,10 @@ impl Scope {
     /// Records a value of a histogram.
     #[inline]
     pub fn record(&self, lane: Lane, id: HistogramId, value: u64) {
-        if let Some(histogram) = self.cells(lane).and_then(|cells| cells.histogram_mut(self.table.slot(id.0))) {
+        if let Some(histogram) = self
+            .cells(lane)
+            .and_then(|cells| cells.histogram_mut(self.table.slot(id.0)))
+        {
             histogram.record(value);
         }
     }
@@ -117,7 +129,10 @@ impl Scope {
     /// Counts a response of this status: in `completed`, its class and its status.
     #[inline]
     pub fn code(&self, lane: Lane, id: CodesId, status: u16) {
-        if let Some(codes) = self.cells(lane).and_then(|cells| cells.codes_mut(self.table.slot(id.0))) {
+        if let Some(codes) = self
+            .cells(lane)
+            .and_then(|cells| cells.codes_mut(self.table.slot(id.0)))
+        {
             codes.inc(status);
         }
     }
@@ -144,7 +159,8 @@ impl Scope {
     }
 
     fn raw(&self, index: usize) -> u64 {
-        self.written().fold(0, |sum, cells| sum.wrapping_add(cells.get(index)))
+        self.written()
+            .fold(0, |sum, cells| sum.wrapping_add(cells.get(index)))
     }
 
     fn touched(&self, index: usize) -> bool {
@@ -153,7 +169,12 @@ impl Scope {
 
     /// A counter's value since the start or the last reset.
     pub fn counter(&self, id: CounterId) -> u64 {
-        let base = self.main().counter_base.get(id.index()).copied().unwrap_or(0);
+        let base = self
+            .main()
+            .counter_base
+            .get(id.index())
+            .copied()
+            .unwrap_or(0);
         self.raw(id.index()).wrapping_sub(base)
     }
 
@@ -162,11 +183,23 @@ impl Scope {
         let index = id.index();
         let mode = self.table.defs.get(index).map(|def| def.kind);
         if mode == Some(Kind::Gauge(GaugeMode::Max)) {
-            return self.written().map(|cells| cells.get(index)).max().unwrap_or(0);
+            return self
+                .written()
+                .map(|cells| cells.get(index))
+                .max()
+                .unwrap_or(0);
         }
         let sum = self.raw(index);
-        let main_only = self.lanes.iter().skip(1).all(|cells| cells.get().is_none_or(|cells| cells.get(index) == 0));
-        if (sum as i64) < 0 && !main_only { 0 } else { sum }
+        let main_only = self
+            .lanes
+            .iter()
+            .skip(1)
+            .all(|cells| cells.get().is_none_or(|cells| cells.get(index) == 0));
+        if (sum as i64) < 0 && !main_only {
+            0
+        } else {
+            sum
+        }
     }
 
     /// A histogram as of the last flush, if anything was recorded before it.
@@ -176,17 +209,25 @@ impl Scope {
 
     /// A text readout's value, empty if never set.
     pub fn text(&self, id: TextId) -> String {
-        self.main().texts.get(&id.index()).cloned().unwrap_or_default()
+        self.main()
+            .texts
+            .get(&id.index())
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// The statuses counted since the start or the last reset.
     pub fn codes(&self, id: CodesId) -> CodeCounts {
-        self.raw_codes(id).since(self.main().code_base.get(&id.index()))
+        self.raw_codes(id)
+            .since(self.main().code_base.get(&id.index()))
     }
 
     fn raw_codes(&self, id: CodesId) -> CodeCounts {
         let slot = self.table.slot(id.0);
-        CodeCounts::sum(self.written().filter_map(|cells| -> Option<&LaneCodes> { cells.codes(slot) }))
+        CodeCounts::sum(
+            self.written()
+                .filter_map(|cells| -> Option<&LaneCodes> { cells.codes(slot) }),
+        )
     }
 
     /// Whether anything was ever written to definition `index`; a reset does not undo it.
@@ -195,8 +236,12 @@ impl Scope {
         match self.table.defs.get(at).map(|def| def.kind) {
             Some(Kind::Counter) => self.raw(at) != 0,
             Some(Kind::Gauge(_) | Kind::Group) => self.touched(at),
-            Some(Kind::Histogram(_)) => self.written().any(|cells| cells.histogram(self.table.slot(index)).is_some()),
-            Some(Kind::Codes) => self.written().any(|cells| cells.codes(self.table.slot(index)).is_some()),
+            Some(Kind::Histogram(_)) => self
+                .written()
+                .any(|cells| cells.histogram(self.table.slot(index)).is_some()),
+            Some(Kind::Codes) => self
+                .written()
+                .any(|cells| cells.codes(self.table.slot(index)).is_some()),
             Some(Kind::Text) => self.main().texts.contains_key(&at),
             None => false,
         }
@@ -220,19 +265,33 @@ impl Scope {
             }
             let mut cumulative = Histogram::default();
             let slot = self.table.slot(index as u16);
-            self.written().filter_map(|cells| cells.histogram(slot)).for_each(|lane| lane.add_to(&mut cumulative));
+            self.written()
+                .filter_map(|cells| cells.histogram(slot))
+                .for_each(|lane| lane.add_to(&mut cumulative));
             let mut main = self.main();
             let view = main.histograms.entry(index).or_default();
             let interval = cumulative.since(&view.cumulative);
-            *view = Arc::new(HistogramView { cumulative, interval });
+            *view = Arc::new(HistogramView {
+                cumulative,
+                interval,
+            });
         }
     }
 
     /// Makes every counter read 0 from here on. The cells stay: only their lane may write them.
     pub(crate) fn reset_counters(&self) {
-        let base = (0..self.table.defs.len()).map(|index| self.raw(index)).collect();
-        let codes = self.table.defs.iter().enumerate().filter(|(_, def)| def.kind == Kind::Codes);
-        let code_base = codes.map(|(index, _)| (index, self.raw_codes(CodesId(index as u16)))).collect();
+        let base = (0..self.table.defs.len())
+            .map(|index| self.raw(index))
+            .collect();
+        let codes = self
+            .table
+            .defs
+            .iter()
+            .enumerate()
+            .filter(|(_, def)| def.kind == Kind::Codes);
+        let code_base = codes
+            .map(|(index, _)| (index, self.raw_codes(CodesId(index as u16))))
+            .collect();
         let mut main = self.main();
         main.counter_base = base;
         main.code_base = code_base;

@@ -23,7 +23,10 @@ struct Registry {
 impl Store {
     /// A store for this many lanes: the main thread's and one per worker.
     pub fn new(lanes: usize) -> Arc<Store> {
-        Arc::new(Store { lanes: lanes.max(1), scopes: Mutex::default() })
+        Arc::new(Store {
+            lanes: lanes.max(1),
+            scopes: Mutex::default(),
+        })
     }
 
     /// How many lanes there are.
@@ -41,7 +44,9 @@ impl Store {
             return scope;
         }
         if registry.by_prefix.len() >= registry.sweep_at {
-            registry.by_prefix.retain(|_, scope| scope.strong_count() > 0);
+            registry
+                .by_prefix
+                .retain(|_, scope| scope.strong_count() > 0);
             registry.sweep_at = 2 * registry.by_prefix.len() + 64;
         }
         let scope = Arc::new(Scope::new(prefix, table, self.lanes));
@@ -51,7 +56,11 @@ impl Store {
 
     /// Every living scope, in order of prefix.
     pub fn scopes(&self) -> Vec<Arc<Scope>> {
-        self.registry().by_prefix.values().filter_map(Weak::upgrade).collect()
+        self.registry()
+            .by_prefix
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 
     /// Ends a histogram interval: what `/stats` shows until the next flush. Envoy does it every 5 s
@@ -62,7 +71,9 @@ impl Store {
 
     /// Makes every counter read 0 from here on (`/reset_counters`).
     pub fn reset_counters(&self) {
-        self.scopes().iter().for_each(|scope| scope.reset_counters());
+        self.scopes()
+            .iter()
+            .for_each(|scope| scope.reset_counters());
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -95,7 +95,13 @@ impl Table {
             }
             i += 1;
         }
-        Table { label, defs, slots, histograms, codes }
+        Table {
+            label,
+            defs,
+            slots,
+            histograms,
+            codes,
+        }
     }
 
     /// For each definition, how many of its kind come before it; called by [`stats_table!`](crate::stats_table).
@@ -121,7 +127,9 @@ impl Table {
 
     /// The place of definition `index` among its own kind.
     pub(crate) fn slot(&self, index: u16) -> usize {
-        self.slots.get(usize::from(index)).map_or(usize::MAX, |slot| usize::from(*slot))
+        self.slots
+            .get(usize::from(index))
+            .map_or(usize::MAX, |slot| usize::from(*slot))
     }
 }
 
@@ -224,50 +232,102 @@ macro_rules! stats_table {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __stat_kind {
-    (counter) => { $crate::Kind::Counter };
-    (gauge) => { $crate::Kind::Gauge($crate::GaugeMode::Sum) };
-    (gauge (max)) => { $crate::Kind::Gauge($crate::GaugeMode::Max) };
-    (histogram (count)) => { $crate::Kind::Histogram($crate::Unit::Count) };
-    (histogram (bytes)) => { $crate::Kind::Histogram($crate::Unit::Bytes) };
-    (histogram (us)) => { $crate::Kind::Histogram($crate::Unit::Microseconds) };
-    (histogram (ms)) => { $crate::Kind::Histogram($crate::Unit::Milliseconds) };
-    (histogram (percent)) => { $crate::Kind::Histogram($crate::Unit::Percent) };
-    (codes) => { $crate::Kind::Codes };
-    (text) => { $crate::Kind::Text };
-    (group) => { $crate::Kind::Group };
+    (counter) => {
+        $crate::Kind::Counter
+    };
+    (gauge) => {
+        $crate::Kind::Gauge($crate::GaugeMode::Sum)
+    };
+    (gauge (max)) => {
+        $crate::Kind::Gauge($crate::GaugeMode::Max)
+    };
+    (histogram (count)) => {
+        $crate::Kind::Histogram($crate::Unit::Count)
+    };
+    (histogram (bytes)) => {
+        $crate::Kind::Histogram($crate::Unit::Bytes)
+    };
+    (histogram (us)) => {
+        $crate::Kind::Histogram($crate::Unit::Microseconds)
+    };
+    (histogram (ms)) => {
+        $crate::Kind::Histogram($crate::Unit::Milliseconds)
+    };
+    (histogram (percent)) => {
+        $crate::Kind::Histogram($crate::Unit::Percent)
+    };
+    (codes) => {
+        $crate::Kind::Codes
+    };
+    (text) => {
+        $crate::Kind::Text
+    };
+    (group) => {
+        $crate::Kind::Group
+    };
 }
 
 /// Part of [`stats_table!`](crate::stats_table): when a statistic appears.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __stat_shown {
-    ($table:ident) => { $crate::Shown::Always };
-    ($table:ident lazy) => { $crate::Shown::Written };
-    ($table:ident $group:ident) => { $crate::Shown::With($crate::GroupId($table::$group as u16)) };
+    ($table:ident) => {
+        $crate::Shown::Always
+    };
+    ($table:ident lazy) => {
+        $crate::Shown::Written
+    };
+    ($table:ident $group:ident) => {
+        $crate::Shown::With($crate::GroupId($table::$group as u16))
+    };
 }
 
 /// Part of [`stats_table!`](crate::stats_table): the id type of a kind.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __stat_id {
-    (counter) => { $crate::CounterId };
-    (gauge) => { $crate::GaugeId };
-    (histogram) => { $crate::HistogramId };
-    (codes) => { $crate::CodesId };
-    (text) => { $crate::TextId };
-    (group) => { $crate::GroupId };
+    (counter) => {
+        $crate::CounterId
+    };
+    (gauge) => {
+        $crate::GaugeId
+    };
+    (histogram) => {
+        $crate::HistogramId
+    };
+    (codes) => {
+        $crate::CodesId
+    };
+    (text) => {
+        $crate::TextId
+    };
+    (group) => {
+        $crate::GroupId
+    };
 }
 
 /// Part of [`stats_table!`](crate::stats_table): the constructor of a kind's id.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __stat_new {
-    (counter) => { $crate::CounterId };
-    (gauge) => { $crate::GaugeId };
-    (histogram) => { $crate::HistogramId };
-    (codes) => { $crate::CodesId };
-    (text) => { $crate::TextId };
-    (group) => { $crate::GroupId };
+    (counter) => {
+        $crate::CounterId
+    };
+    (gauge) => {
+        $crate::GaugeId
+    };
+    (histogram) => {
+        $crate::HistogramId
+    };
+    (codes) => {
+        $crate::CodesId
+    };
+    (text) => {
+        $crate::TextId
+    };
+    (group) => {
+        $crate::GroupId
+    };
 }
 
 #[cfg(test)]

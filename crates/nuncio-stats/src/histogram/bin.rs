@@ -15,21 +15,31 @@ pub(crate) const MAX_EXPONENT: usize = 19;
 
 /// Exact powers of ten for every exponent that occurs.
 const POWERS: [f64; MAX_EXPONENT + 1] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18, 1e19,
 ];
 
 impl Bin {
     /// The bin of zero.
-    pub const ZERO: Bin = Bin { exponent: 0, digits: 0 };
+    pub const ZERO: Bin = Bin {
+        exponent: 0,
+        digits: 0,
+    };
 
     /// The bin that holds `value`.
     #[inline]
     pub fn of(value: u64) -> Bin {
         if value < 10 {
-            return Bin { exponent: 0, digits: value as u8 * 10 };
+            return Bin {
+                exponent: 0,
+                digits: value as u8 * 10,
+            };
         }
         let exponent = value.ilog10();
-        Bin { exponent: exponent as u8, digits: (value / 10u64.pow(exponent - 1)) as u8 }
+        Bin {
+            exponent: exponent as u8,
+            digits: (value / 10u64.pow(exponent - 1)) as u8,
+        }
     }
 
     /// The smallest value of the bin.
@@ -39,7 +49,11 @@ impl Bin {
 
     /// How many values wide the bin is; the bin of zero has no width.
     pub fn width(self) -> f64 {
-        if self.digits == 0 { 0.0 } else { POWERS[usize::from(self.exponent) % POWERS.len()] / 10.0 }
+        if self.digits == 0 {
+            0.0
+        } else {
+            POWERS[usize::from(self.exponent) % POWERS.len()] / 10.0
+        }
     }
 }
 
@@ -70,7 +84,10 @@ mod tests {
         let mut value = 0u64;
         while value < u64::MAX / 3 {
             let bin = Bin::of(value);
-            assert!(bin.left() <= value as f64 && value as f64 <= bin.left() + bin.width(), "{value}");
+            assert!(
+                bin.left() <= value as f64 && value as f64 <= bin.left() + bin.width(),
+                "{value}"
+            );
             assert!(previous <= bin);
             previous = bin;
             value = value * 2 + 1;

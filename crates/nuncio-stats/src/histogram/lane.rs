@@ -25,7 +25,8 @@ impl LaneHistogram {
         let cell = match usize::from(bin.exponent).checked_sub(1) {
             None => &self.units[value as usize % 10],
             Some(row) => {
-                let row = self.rows[row % MAX_EXPONENT].get_or_init(|| Box::new([const { AtomicU64::new(0) }; 90]));
+                let row = self.rows[row % MAX_EXPONENT]
+                    .get_or_init(|| Box::new([const { AtomicU64::new(0) }; 90]));
                 &row[usize::from(bin.digits) - 10]
             }
         };
@@ -35,7 +36,13 @@ impl LaneHistogram {
     /// Adds these counts to `sums`.
     pub(crate) fn add_to(&self, sums: &mut Histogram) {
         for (value, cell) in (0..).zip(&self.units) {
-            sums.add(Bin { exponent: 0, digits: value * 10 }, cell.load(Relaxed));
+            sums.add(
+                Bin {
+                    exponent: 0,
+                    digits: value * 10,
+                },
+                cell.load(Relaxed),
+            );
         }
         for (exponent, row) in (1..).zip(&self.rows) {
             let Some(row) = row.get() else { continue };
@@ -58,7 +65,9 @@ mod tests {
         values.iter().for_each(|value| lane.record(*value));
         let (mut merged, mut expected) = (Histogram::default(), Histogram::default());
         lane.add_to(&mut merged);
-        values.iter().for_each(|value| expected.add(Bin::of(*value), 1));
+        values
+            .iter()
+            .for_each(|value| expected.add(Bin::of(*value), 1));
         assert_eq!(merged, expected);
         assert_eq!(merged.count(), values.len() as u64);
     }

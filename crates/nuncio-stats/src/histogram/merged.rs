@@ -20,10 +20,12 @@ impl Histogram {
             return;
         }
         match self.bins.last() {
-            Some(last) if last.0 >= bin => match self.bins.binary_search_by_key(&bin, |entry| entry.0) {
-                Ok(at) => self.bins[at].1 += n,
-                Err(at) => self.bins.insert(at, (bin, n)),
-            },
+            Some(last) if last.0 >= bin => {
+                match self.bins.binary_search_by_key(&bin, |entry| entry.0) {
+                    Ok(at) => self.bins[at].1 += n,
+                    Err(at) => self.bins.insert(at, (bin, n)),
+                }
+            }
             _ => self.bins.push((bin, n)),
         }
     }
@@ -33,7 +35,9 @@ impl Histogram {
         let mut earlier = earlier.bins.iter().copied().peekable();
         let mut bins = Vec::new();
         for &(bin, n) in &self.bins {
-            let before = earlier.next_if(|entry| entry.0 == bin).map_or(0, |entry| entry.1);
+            let before = earlier
+                .next_if(|entry| entry.0 == bin)
+                .map_or(0, |entry| entry.1);
             if n > before {
                 bins.push((bin, n - before));
             }
@@ -53,7 +57,10 @@ impl Histogram {
 
     /// The approximate sum of all values: every value counts as the middle of its bin.
     pub fn sum(&self) -> f64 {
-        self.bins.iter().map(|(bin, n)| (bin.left() + bin.width() / 2.0) * *n as f64).sum()
+        self.bins
+            .iter()
+            .map(|(bin, n)| (bin.left() + bin.width() / 2.0) * *n as f64)
+            .sum()
     }
 
     /// The values at `quantiles` (rising, 0 to 1); NaN for an empty histogram.
@@ -77,7 +84,11 @@ impl Histogram {
 
     /// How many values lie in bins that end at or below `border`.
     pub fn count_below(&self, border: f64) -> u64 {
-        self.bins.iter().take_while(|(bin, _)| bin.left() + bin.width() <= border).map(|entry| entry.1).sum()
+        self.bins
+            .iter()
+            .take_while(|(bin, _)| bin.left() + bin.width() <= border)
+            .map(|entry| entry.1)
+            .sum()
     }
 }
 
@@ -87,7 +98,9 @@ mod tests {
 
     fn of(values: &[(u64, u64)]) -> Histogram {
         let mut histogram = Histogram::default();
-        values.iter().for_each(|(value, n)| histogram.add(Bin::of(*value), *n));
+        values
+            .iter()
+            .for_each(|(value, n)| histogram.add(Bin::of(*value), *n));
         histogram
     }
 
@@ -108,7 +121,12 @@ mod tests {
                 1.0994475138121547,
             ]
         );
-        assert!(of(&[]).quantiles(QUANTILES).iter().all(|value| value.is_nan()));
+        assert!(
+            of(&[])
+                .quantiles(QUANTILES)
+                .iter()
+                .all(|value| value.is_nan())
+        );
         assert_eq!(of(&[(0, 9)]).quantiles(QUANTILES), [0.0; 10]);
     }
 

@@ -1,0 +1,11 @@
+//! `workers.`, `main_thread.`, `server.main_thread.` and `server.worker_<n>.`: threads that did not come round in time.
+
+use crate::stats_table;
+
+stats_table! {
+    /// One watchdog.
+    pub WATCHDOG: "watchdog" {
+        counter WATCHDOG_MEGA_MISS = "watchdog_mega_miss",
+        counter WATCHDOG_MISS = "watchdog_miss",
+    }
+}
