@@ -1,8 +1,19 @@
 //! A downstream connection and who takes it.
 
 use crate::{StreamCx, Worker};
-use nuncio_rt::{Address, Buf, Io, Time};
-use std::{cell::Cell, fmt, future::Future, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, task::Waker};
+use nuncio_rt::{Address, Buf, Io, Rng, Time};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::Waker,
+    time::Duration,
+};
 
 /// A future that stays on its thread.
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -41,47 +52,88 @@ impl ConnInfo {
 }
 
 /// Tells connections that their listener is draining: finish what is in flight, then close.
+///
+/// Draining can come on gradually: then [`DrainSignal::is_draining`], asked at each response, says yes more and more
+/// often, so that clients do not all reconnect at once; nobody is woken. Once draining has fully begun it always says
+/// yes, and everyone who registered was woken to close what is idle.
 #[derive(Clone, Default)]
 pub struct DrainSignal(Rc<DrainState>);
 
 #[derive(Default)]
 struct DrainState {
-    draining: Cell<bool>,
-    waiting: std::cell::RefCell<Vec<Waker>>,
+    phase: Cell<DrainPhase>,
+    rng: Rng,
+    /// By the waker's own address, so that registering takes no search.
+    waiting: RefCell<HashMap<usize, Waker>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum DrainPhase {
+    #[default]
+    Serving,
+    Easing {
+        since: Time,
+        over: Duration,
+    },
+    Closing,
 }
 
 impl fmt::Debug for DrainSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DrainSignal({})", self.0.draining.get())
+        write!(f, "DrainSignal({:?})", self.0.phase.get())
     }
 }
 
 impl DrainSignal {
-    /// True once draining has begun.
+    /// Whether the connection should close after the response at hand. Asking twice may give two answers while
+    /// draining comes on gradually.
     #[inline]
     pub fn is_draining(&self) -> bool {
-        self.0.draining.get()
+        match self.0.phase.get() {
+            DrainPhase::Serving => false,
+            DrainPhase::Closing => true,
+            DrainPhase::Easing { since, over } => {
+                let passed = Time::now().since(since).as_millis();
+                let over = u64::try_from(over.as_millis()).unwrap_or(u64::MAX).max(1);
+                passed >= u128::from(self.0.rng.below(over))
+            }
+        }
     }
 
-    /// Begins draining and wakes everyone who registered.
+    /// True once idle connections should close: draining has fully begun.
+    #[inline]
+    pub fn is_closing(&self) -> bool {
+        matches!(self.0.phase.get(), DrainPhase::Closing)
+    }
+
+    /// Begins draining fully and wakes everyone who registered.
     pub fn begin(&self) {
-        self.0.draining.set(true);
-        for waker in self.0.waiting.take() {
+        self.0.phase.set(DrainPhase::Closing);
+        for (_, waker) in self.0.waiting.take() {
             waker.wake();
         }
     }
 
-    /// Wakes `waker` when draining begins. Register once per connection, not per request.
-    pub fn register(&self, waker: &Waker) {
-        let mut waiting = self.0.waiting.borrow_mut();
-        if !waiting.iter().any(|w| w.will_wake(waker)) {
-            waiting.push(waker.clone());
+    /// Begins draining gradually: certain after `over`. Does not slow down what already drains.
+    pub fn begin_over(&self, over: Duration) {
+        if matches!(self.0.phase.get(), DrainPhase::Serving) {
+            self.0.phase.set(DrainPhase::Easing { since: Time::now(), over });
         }
+    }
+
+    /// Takes draining back (`/healthcheck/ok`); what was closed stays closed.
+    pub fn end(&self) {
+        self.0.phase.set(DrainPhase::Serving);
+    }
+
+    /// Wakes `waker` when draining fully begins. Register once per connection, not per request; again after `end`.
+    pub fn register(&self, waker: &Waker) {
+        self.0.waiting.borrow_mut().insert(waker.data() as usize, waker.clone());
     }
 
     /// Forgets a connection that has ended.
     pub fn unregister(&self, waker: &Waker) {
-        self.0.waiting.borrow_mut().retain(|w| !w.will_wake(waker));
+        self.0.waiting.borrow_mut().remove(&(waker.data() as usize));
     }
 }
 
@@ -96,6 +148,8 @@ pub struct Connection {
     pub info: Rc<ConnInfo>,
     /// Tells when to drain.
     pub drain: DrainSignal,
+    /// `per_connection_buffer_limit_bytes` of the listener: how much may wait in each direction.
+    pub buffer_limit_bytes: u32,
 }
 
 /// The network filter that ends a filter chain (HTTP connection manager, TCP proxy), built once per configuration.
@@ -114,4 +168,23 @@ pub trait TerminalWorker: 'static {
 pub trait AccessLogger: Send + Sync + fmt::Debug + 'static {
     /// Called once, when the exchange is over.
     fn log(&self, stream: &StreamCx);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gradual_draining_becomes_certain_and_can_be_taken_back() {
+        let drain = DrainSignal::default();
+        assert!(!drain.is_draining());
+        drain.begin_over(Duration::from_secs(3600));
+        assert!(!drain.is_closing());
+        drain.end();
+        drain.begin_over(Duration::ZERO);
+        assert!(drain.is_draining());
+        drain.begin();
+        drain.begin_over(Duration::from_secs(3600));
+        assert!(drain.is_closing(), "it does not slow down");
+    }
 }
