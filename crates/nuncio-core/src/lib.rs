@@ -5,6 +5,7 @@
 //! * [`Terminal`], [`TerminalWorker`], [`Connection`]: how a network filter that ends a chain takes a connection.
 //! * [`Worker`]: what belongs to one worker thread.
 //! * [`ResponseFlags`], [`LocalReply`]: what happened, and an answer made here.
+//! * [`format`]: substitution formats of access logs and header values.
 //! * [`HttpFilterEntry`], [`BuildCx`], [`ConfigError`]: building extensions from configuration.
 //!
 //! It moves nothing, holds no socket and decides nothing: `nuncio-http`, `nuncio-listen` and `nuncio-upstream` do.
@@ -13,6 +14,7 @@ mod build;
 mod conn;
 mod filter;
 mod flags;
+pub mod format;
 mod reply;
 mod stream;
 mod worker;

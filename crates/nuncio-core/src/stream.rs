@@ -3,7 +3,7 @@
 use crate::{ConnInfo, ResponseFlags, StateSlot, Worker};
 use nuncio_codec::headers::HeaderMap;
 use nuncio_rt::{Address, Time};
-use std::{any::Any, borrow::Cow, fmt, rc::Rc, sync::Arc};
+use std::{any::Any, borrow::Cow, fmt, rc::Rc, sync::Arc, time::Duration};
 
 /// HTTP version of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,8 +87,9 @@ pub struct Timings {
     pub upstream_connect_start: Option<Time>,
     /// The connection to the upstream stood (`US_CX_END`).
     pub upstream_connected: Option<Time>,
-    /// The pool handed out a connection, or gave up (`%UPSTREAM_CONNECTION_POOL_READY_DURATION%`).
-    pub upstream_pool_ready: Option<Time>,
+    /// How long the attempt waited for the pool to hand out a connection, or to give up
+    /// (`%UPSTREAM_CONNECTION_POOL_READY_DURATION%`).
+    pub upstream_pool_wait: Option<Duration>,
     /// First byte sent to the upstream.
     pub upstream_first_tx: Option<Time>,
     /// Last byte sent to the upstream.
@@ -320,7 +321,7 @@ impl StreamCx {
     }
 
     /// Duration of the exchange so far, or in all.
-    pub fn duration(&self, now: Time) -> std::time::Duration {
+    pub fn duration(&self, now: Time) -> Duration {
         self.info.end.unwrap_or(now).since(self.info.start)
     }
 }

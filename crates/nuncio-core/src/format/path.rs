@@ -1,0 +1,151 @@
+//! The path and its query.
+
+use super::{
+    FormatCx,
+    command::{Args, Command, Parametric, Written, cut},
+};
+use nuncio_codec::{Known, headers::HeaderMap};
+
+/// Which path counts: the one the client sent or the one sent upstream.
+#[derive(Debug, Clone, Copy)]
+enum Which {
+    OriginalOrCurrent,
+    Current,
+    Original,
+}
+
+impl Which {
+    fn of(self, request: &HeaderMap) -> Option<&[u8]> {
+        let original = || request.get(Known::XEnvoyOriginalPath);
+        match self {
+            Which::Original => original(),
+            Which::Current => request.path(),
+            Which::OriginalOrCurrent => original().or_else(|| request.path()),
+        }
+    }
+}
+
+/// Path before and query after the first `?`.
+fn split(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match path.iter().position(|b| *b == b'?') {
+        Some(at) => (&path[..at], Some(&path[at + 1..])),
+        None => (path, None),
+    }
+}
+
+/// `%PATH([WQ|NQ][:ORIG|PATH|ORIG_OR_PATH]):length%`.
+#[derive(Debug)]
+struct PathCommand {
+    with_query: bool,
+    which: Which,
+    length: Option<usize>,
+}
+
+pub(super) fn path(args: Args<'_>) -> Result<Command, String> {
+    let mut parts = args.params.split(':');
+    let with_query = match parts.next().unwrap_or_default() {
+        "" | "WQ" => true,
+        "NQ" => false,
+        other => return Err(format!("Invalid PATH option: '{other}', only 'WQ'/'NQ' are allowed")),
+    };
+    let which = match parts.next() {
+        None | Some("ORIG_OR_PATH") => Which::OriginalOrCurrent,
+        Some("PATH") => Which::Current,
+        Some("ORIG") => Which::Original,
+        Some(other) => {
+            return Err(format!("Invalid PATH option: '{other}', only 'ORIG'/'PATH'/'ORIG_OR_PATH' are allowed"));
+        }
+    };
+    Ok(Command::with(PathCommand { with_query, which, length: args.length }))
+}
+
+impl Parametric for PathCommand {
+    fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+        let Some(path) = self.which.of(&cx.stream.request) else { return Written::Absent };
+        let from = out.len();
+        out.extend_from_slice(if self.with_query { path } else { split(path).0 });
+        cut(out, from, self.length);
+        Written::Text
+    }
+}
+
+/// `%QUERY_PARAMS([ORIG|DECODED]):length%`.
+#[derive(Debug)]
+struct QueryParams {
+    decoded: bool,
+    length: Option<usize>,
+}
+
+pub(super) fn query_params(args: Args<'_>) -> Result<Command, String> {
+    let decoded = match args.params {
+        "" | "ORIG" => false,
+        "DECODED" => true,
+        other => {
+            return Err(format!("Invalid QUERY_PARAMS option: '{other}', only 'ORIG'/'DECODED' are allowed"));
+        }
+    };
+    Ok(Command::with(QueryParams { decoded, length: args.length }))
+}
+
+impl Parametric for QueryParams {
+    fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+        let Some(path) = Which::OriginalOrCurrent.of(&cx.stream.request) else { return Written::Absent };
+        let Some(query) = split(path).1 else { return Written::Absent };
+        let from = out.len();
+        if self.decoded {
+            percent_decode(query, out);
+        } else {
+            out.extend_from_slice(query);
+        }
+        cut(out, from, self.length);
+        Written::Text
+    }
+}
+
+/// `%QUERY_PARAM(key):length%`: the first value of a key, decoded.
+#[derive(Debug)]
+struct QueryParam {
+    key: Box<[u8]>,
+    length: Option<usize>,
+}
+
+pub(super) fn query_param(args: Args<'_>) -> Result<Command, String> {
+    Ok(Command::with(QueryParam { key: args.params.as_bytes().into(), length: args.length }))
+}
+
+impl Parametric for QueryParam {
+    fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+        let Some(path) = Which::OriginalOrCurrent.of(&cx.stream.request) else { return Written::Absent };
+        let from = out.len();
+        for pair in split(path).1.unwrap_or_default().split(|b| *b == b'&') {
+            let (key, value) = match pair.iter().position(|b| *b == b'=') {
+                Some(at) => (&pair[..at], &pair[at + 1..]),
+                None => (pair, &b""[..]),
+            };
+            percent_decode(key, out);
+            let found = out[from..] == *self.key;
+            out.truncate(from);
+            if found {
+                percent_decode(value, out);
+                cut(out, from, self.length);
+                return Written::Text;
+            }
+        }
+        Written::Absent
+    }
+}
+
+/// Decodes `%41`; a `%` that begins no escape is dropped, `+` is kept.
+fn percent_decode(text: &[u8], out: &mut Vec<u8>) {
+    let hex = |byte: Option<&u8>| byte.and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        if byte != b'%' {
+            out.push(byte);
+        } else if let (Some(high), Some(low)) = (hex(text.get(at + 1)), hex(text.get(at + 2))) {
+            out.push(high << 4 | low);
+            at += 2;
+        }
+        at += 1;
+    }
+}

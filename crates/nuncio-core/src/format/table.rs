@@ -1,0 +1,291 @@
+//! The commands Envoy 1.40 knows: name, what may follow it, how it is made. A new command is one line here.
+
+use super::{
+    address, bytes, coalesce,
+    command::{Args, Command, Plain},
+    connection, date, duration, grpc, header, path, process, stream, unbuilt, upstream,
+};
+
+/// What may follow a command's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Syntax {
+    /// Nothing.
+    Alone,
+    /// Optional parameters.
+    Params,
+    /// Optional parameters and a length.
+    ParamsAndLength,
+    /// Parameters.
+    Required,
+    /// Parameters, and a length may follow.
+    RequiredAndLength,
+    /// The command itself judges.
+    Own,
+}
+
+impl Syntax {
+    fn check(self, args: Args<'_>) -> Result<(), String> {
+        let Args { name, params, length } = args;
+        let (required, optional, with_length) = match self {
+            Syntax::Own => return Ok(()),
+            Syntax::Alone if !params.is_empty() || length.is_some() => {
+                return Err(format!("{name} does not take any parameters or length"));
+            }
+            Syntax::Alone => (false, false, false),
+            Syntax::Params => (false, true, false),
+            Syntax::ParamsAndLength => (false, true, true),
+            Syntax::Required => (true, true, false),
+            Syntax::RequiredAndLength => (true, true, true),
+        };
+        if required && params.is_empty() {
+            return Err(format!("{name} requires parameters"));
+        }
+        debug_assert!(optional || params.is_empty(), "only Alone takes no parameters");
+        if length.is_some() && !with_length {
+            return Err(format!("{name} does not allow length to be specified."));
+        }
+        Ok(())
+    }
+}
+
+/// How a command is made.
+#[derive(Clone, Copy)]
+enum Make {
+    /// It has no parameters.
+    Plain(Plain),
+    /// From its parameters.
+    With(fn(Args<'_>) -> Result<Command, String>),
+    /// Never known on the connections Nuncio has: `-` is the truth.
+    Absent,
+    /// Accepted without effect: a check of the parameters, and what is missing.
+    Unbuilt(fn(Args<'_>) -> Result<(), String>, &'static str),
+}
+
+/// One command.
+pub(super) struct Entry {
+    /// Its name, without `%`.
+    pub(super) name: &'static str,
+    syntax: Syntax,
+    make: Make,
+}
+
+impl Entry {
+    /// Compiles it: the command, and why it has no effect where it has none.
+    pub(super) fn compile(&self, args: Args<'_>) -> Result<(Command, Option<&'static str>), String> {
+        self.syntax.check(args)?;
+        match self.make {
+            Make::Plain(write) => Ok((Command::Plain(write), None)),
+            Make::With(build) => Ok((build(args)?, None)),
+            Make::Absent => Ok((Command::Absent, None)),
+            Make::Unbuilt(check, reason) => check(args).map(|()| (Command::Absent, Some(reason))),
+        }
+    }
+}
+
+/// The command called `name`.
+pub(super) fn find(name: &str) -> Option<&'static Entry> {
+    COMMANDS.binary_search_by(|entry| entry.name.cmp(name)).ok().map(|index| &COMMANDS[index])
+}
+
+const fn plain(name: &'static str, write: Plain) -> Entry {
+    Entry { name, syntax: Syntax::Alone, make: Make::Plain(write) }
+}
+
+const fn with(name: &'static str, syntax: Syntax, build: fn(Args<'_>) -> Result<Command, String>) -> Entry {
+    Entry { name, syntax, make: Make::With(build) }
+}
+
+const fn absent(name: &'static str) -> Entry {
+    Entry { name, syntax: Syntax::Alone, make: Make::Absent }
+}
+
+const fn unbuilt(
+    name: &'static str,
+    syntax: Syntax,
+    check: fn(Args<'_>) -> Result<(), String>,
+    reason: &'static str,
+) -> Entry {
+    Entry { name, syntax, make: Make::Unbuilt(check, reason) }
+}
+
+use Syntax::{Own, Params, ParamsAndLength, Required, RequiredAndLength};
+
+/// All commands, sorted by name.
+static COMMANDS: &[Entry] = &[
+    plain("ACCESS_LOG_TYPE", stream::moment),
+    plain("BYTES_RECEIVED", bytes::received),
+    plain("BYTES_RETRANSMITTED", bytes::never),
+    plain("BYTES_SENT", bytes::sent),
+    unbuilt("CEL", Own, unbuilt::cel, unbuilt::CEL),
+    unbuilt("CLUSTER_METADATA", Required, unbuilt::any, unbuilt::METADATA),
+    with("COALESCE", RequiredAndLength, coalesce::coalesce),
+    with("COMMON_DURATION", Required, duration::common),
+    plain("CONNECTION_ID", connection::id),
+    plain("CONNECTION_TERMINATION_DETAILS", stream::termination_details),
+    plain("CUSTOM_FLAGS", stream::custom_flags),
+    unbuilt("DOWNSTREAM_CX_RTT", Syntax::Alone, unbuilt::any, unbuilt::RTT),
+    plain("DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED", bytes::downstream_headers_received),
+    plain("DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT", bytes::downstream_headers_sent),
+    plain("DOWNSTREAM_DETECTED_CLOSE_TYPE", stream::downstream_close_type),
+    plain("DOWNSTREAM_DIRECT_LOCAL_ADDRESS", address::local),
+    plain("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID", address::local_endpoint_id),
+    with("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT", Params, address::local_without_port),
+    plain("DOWNSTREAM_DIRECT_LOCAL_PORT", address::local_port),
+    plain("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", address::direct_remote),
+    with("DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", Params, address::direct_remote_without_port),
+    plain("DOWNSTREAM_DIRECT_REMOTE_PORT", address::direct_remote_port),
+    absent("DOWNSTREAM_HANDSHAKE_DURATION"),
+    plain("DOWNSTREAM_HEADER_BYTES_RECEIVED", bytes::downstream_headers_received),
+    plain("DOWNSTREAM_HEADER_BYTES_SENT", bytes::downstream_headers_sent),
+    plain("DOWNSTREAM_LOCAL_ADDRESS", address::local),
+    plain("DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", address::local_endpoint_id),
+    with("DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", Params, address::local_without_port),
+    absent("DOWNSTREAM_LOCAL_CLOSE_REASON"),
+    absent("DOWNSTREAM_LOCAL_DNS_SAN"),
+    absent("DOWNSTREAM_LOCAL_EMAIL_SAN"),
+    absent("DOWNSTREAM_LOCAL_IP_SAN"),
+    absent("DOWNSTREAM_LOCAL_OTHERNAME_SAN"),
+    plain("DOWNSTREAM_LOCAL_PORT", address::local_port),
+    absent("DOWNSTREAM_LOCAL_SUBJECT"),
+    absent("DOWNSTREAM_LOCAL_URI_SAN"),
+    absent("DOWNSTREAM_PEER_CERT"),
+    with("DOWNSTREAM_PEER_CERT_V_END", Params, date::certificate_time),
+    with("DOWNSTREAM_PEER_CERT_V_START", Params, date::certificate_time),
+    absent("DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1"),
+    absent("DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256"),
+    absent("DOWNSTREAM_PEER_CHAIN_SERIALS"),
+    absent("DOWNSTREAM_PEER_DNS_SAN"),
+    absent("DOWNSTREAM_PEER_EMAIL_SAN"),
+    absent("DOWNSTREAM_PEER_FINGERPRINT_1"),
+    absent("DOWNSTREAM_PEER_FINGERPRINT_256"),
+    absent("DOWNSTREAM_PEER_IP_SAN"),
+    absent("DOWNSTREAM_PEER_ISSUER"),
+    absent("DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256"),
+    absent("DOWNSTREAM_PEER_ISSUER_SERIAL"),
+    absent("DOWNSTREAM_PEER_OTHERNAME_SAN"),
+    absent("DOWNSTREAM_PEER_SERIAL"),
+    absent("DOWNSTREAM_PEER_SUBJECT"),
+    absent("DOWNSTREAM_PEER_URI_SAN"),
+    plain("DOWNSTREAM_REMOTE_ADDRESS", address::remote),
+    with("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", Params, address::remote_without_port),
+    plain("DOWNSTREAM_REMOTE_PORT", address::remote_port),
+    absent("DOWNSTREAM_TLS_CIPHER"),
+    absent("DOWNSTREAM_TLS_GROUP"),
+    absent("DOWNSTREAM_TLS_SESSION_ID"),
+    absent("DOWNSTREAM_TLS_VERSION"),
+    absent("DOWNSTREAM_TRANSPORT_FAILURE_REASON"),
+    plain("DOWNSTREAM_WIRE_BYTES_RECEIVED", bytes::downstream_wire_received),
+    plain("DOWNSTREAM_WIRE_BYTES_SENT", bytes::downstream_wire_sent),
+    plain("DURATION", duration::whole),
+    unbuilt("DYNAMIC_METADATA", RequiredAndLength, unbuilt::any, unbuilt::METADATA),
+    with("EMIT_TIME", Params, date::emit_time),
+    with("EMIT_TIME_LOCAL", Params, date::emit_time_local),
+    with("ENVIRONMENT", RequiredAndLength, process::environment),
+    plain("FILTER_CHAIN_NAME", connection::filter_chain),
+    unbuilt("FILTER_STATE", Own, unbuilt::filter_state, unbuilt::FILTER_STATE),
+    with("GRPC_STATUS", Params, grpc::status),
+    plain("GRPC_STATUS_NUMBER", grpc::status_number),
+    plain("HOSTNAME", process::hostname),
+    plain("LISTENER_NAME", connection::listener),
+    plain("LOCAL_REPLY_BODY", stream::local_reply_body),
+    unbuilt("METADATA", Own, unbuilt::metadata, unbuilt::METADATA),
+    plain("PACKETS_RETRANSMITTED", bytes::never),
+    with("PATH", ParamsAndLength, path::path),
+    plain("PROTOCOL", stream::protocol),
+    with("QUERY_PARAM", RequiredAndLength, path::query_param),
+    with("QUERY_PARAMS", ParamsAndLength, path::query_params),
+    with("REQ", RequiredAndLength, header::request),
+    with("REQUESTED_SERVER_NAME", Params, connection::requested_server_name),
+    plain("REQUEST_DURATION", duration::request),
+    with("REQUEST_HEADER", RequiredAndLength, header::request),
+    plain("REQUEST_HEADERS_BYTES", bytes::request_headers),
+    plain("REQUEST_TX_DURATION", duration::request_sent),
+    with("RESP", RequiredAndLength, header::response),
+    plain("RESPONSE_CODE", stream::response_code),
+    with("RESPONSE_CODE_DETAILS", Params, stream::response_code_details),
+    plain("RESPONSE_DURATION", duration::response),
+    plain("RESPONSE_FLAGS", stream::flags),
+    plain("RESPONSE_FLAGS_LONG", stream::flags_long),
+    with("RESPONSE_HEADER", RequiredAndLength, header::response),
+    plain("RESPONSE_HEADERS_BYTES", bytes::response_headers),
+    with("RESPONSE_TRAILER", RequiredAndLength, header::response_trailer),
+    plain("RESPONSE_TRAILERS_BYTES", bytes::response_trailers),
+    plain("RESPONSE_TX_DURATION", duration::response_sent),
+    absent("ROUNDTRIP_DURATION"),
+    plain("ROUTE_NAME", stream::route_name),
+    plain("ROUTE_RESOLUTION_COUNT", stream::route_resolutions),
+    unbuilt("ROUTE_RESOLUTION_TIME_US", Syntax::Alone, unbuilt::any, unbuilt::ROUTE_TIME),
+    absent("SPAN_ID"),
+    with("START_TIME", Params, date::start_time),
+    with("START_TIME_LOCAL", Params, date::start_time_local),
+    plain("STREAM_ID", stream::stream_id),
+    with("STREAM_INFO_REQ", RequiredAndLength, header::request),
+    absent("TLS_JA3_FINGERPRINT"),
+    absent("TLS_JA4_FINGERPRINT"),
+    absent("TRACE_ID"),
+    with("TRAILER", RequiredAndLength, header::response_trailer),
+    unbuilt("TYPED_CEL", Own, unbuilt::cel, unbuilt::CEL),
+    plain("UNIQUE_ID", process::unique_id),
+    plain("UPSTREAM_CLUSTER", upstream::cluster),
+    plain("UPSTREAM_CLUSTER_RAW", upstream::cluster_raw),
+    plain("UPSTREAM_CONNECTION_ID", upstream::connection_id),
+    plain("UPSTREAM_CONNECTION_IDS_ATTEMPTED", upstream::connection_ids_attempted),
+    plain("UPSTREAM_CONNECTION_POOL_READY_DURATION", duration::pool_ready),
+    plain("UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED", bytes::upstream_headers_received),
+    plain("UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT", bytes::upstream_headers_sent),
+    plain("UPSTREAM_DETECTED_CLOSE_TYPE", upstream::close_type),
+    unbuilt("UPSTREAM_FILTER_STATE", Own, unbuilt::filter_state, unbuilt::FILTER_STATE),
+    plain("UPSTREAM_HEADER_BYTES_RECEIVED", bytes::upstream_headers_received),
+    plain("UPSTREAM_HEADER_BYTES_SENT", bytes::upstream_headers_sent),
+    plain("UPSTREAM_HOST", upstream::host),
+    plain("UPSTREAM_HOSTS_ATTEMPTED", upstream::hosts_attempted),
+    plain("UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT", upstream::hosts_attempted_without_port),
+    plain("UPSTREAM_HOST_NAME", upstream::host_name),
+    plain("UPSTREAM_HOST_NAMES_ATTEMPTED", upstream::host_names_attempted),
+    plain("UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT", upstream::host_names_attempted_without_port),
+    plain("UPSTREAM_HOST_NAME_WITHOUT_PORT", upstream::host_name_without_port),
+    plain("UPSTREAM_LOCAL_ADDRESS", upstream::local),
+    with("UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", Params, upstream::local_without_port),
+    absent("UPSTREAM_LOCAL_CLOSE_REASON"),
+    absent("UPSTREAM_LOCAL_DNS_SAN"),
+    absent("UPSTREAM_LOCAL_IP_SAN"),
+    plain("UPSTREAM_LOCAL_PORT", upstream::local_port),
+    absent("UPSTREAM_LOCAL_URI_SAN"),
+    unbuilt("UPSTREAM_METADATA", Required, unbuilt::any, unbuilt::METADATA),
+    absent("UPSTREAM_PEER_CERT"),
+    with("UPSTREAM_PEER_CERT_V_END", Params, date::certificate_time),
+    with("UPSTREAM_PEER_CERT_V_START", Params, date::certificate_time),
+    absent("UPSTREAM_PEER_DNS_SAN"),
+    absent("UPSTREAM_PEER_IP_SAN"),
+    absent("UPSTREAM_PEER_ISSUER"),
+    absent("UPSTREAM_PEER_SUBJECT"),
+    absent("UPSTREAM_PEER_URI_SAN"),
+    plain("UPSTREAM_PROTOCOL", upstream::protocol),
+    plain("UPSTREAM_REMOTE_ADDRESS", upstream::remote),
+    plain("UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", upstream::remote_endpoint_id),
+    with("UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", Params, upstream::remote_without_port),
+    plain("UPSTREAM_REMOTE_PORT", upstream::remote_port),
+    plain("UPSTREAM_REQUEST_ATTEMPT_COUNT", upstream::attempts),
+    absent("UPSTREAM_SERVER_NAME"),
+    absent("UPSTREAM_TLS_CIPHER"),
+    absent("UPSTREAM_TLS_GROUP"),
+    absent("UPSTREAM_TLS_SESSION_ID"),
+    absent("UPSTREAM_TLS_VERSION"),
+    plain("UPSTREAM_TRANSPORT_FAILURE_REASON", upstream::transport_failure),
+    plain("UPSTREAM_WIRE_BYTES_RECEIVED", bytes::upstream_wire_received),
+    plain("UPSTREAM_WIRE_BYTES_SENT", bytes::upstream_wire_sent),
+    plain("VIRTUAL_CLUSTER_NAME", stream::virtual_cluster),
+    unbuilt("XFCC_VALUE", Own, unbuilt::xfcc, unbuilt::XFCC),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_so_that_every_command_is_found() {
+        for pair in COMMANDS.windows(2) {
+            assert!(pair[0].name < pair[1].name, "{} before {}", pair[0].name, pair[1].name);
+        }
+    }
+}
