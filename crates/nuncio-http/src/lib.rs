@@ -1,1 +1,3 @@
-//! nuncio-http
+//! Serving HTTP: the connection manager, its routes and its router.
+
+pub mod routes;

@@ -45,6 +45,8 @@ struct Translator<'p> {
     at: usize,
     out: String,
     before: Before,
+    /// Every `(?flags)` just read: a repetition after them still belongs to what stands before them.
+    flags: String,
     /// Offsets of the groups that are still open.
     open: Vec<usize>,
     names: Vec<&'p str>,
@@ -57,6 +59,7 @@ pub(super) fn translate(pattern: &str) -> Result<String, PatternError> {
         at: 0,
         out: String::with_capacity(pattern.len() + 16),
         before: Before::Nothing,
+        flags: String::new(),
         open: Vec::new(),
         names: Vec::new(),
     };
@@ -71,6 +74,11 @@ pub(super) fn translate(pattern: &str) -> Result<String, PatternError> {
 
 fn error(what: &str, argument: &str, at: usize) -> PatternError {
     PatternError { message: format!("{what}: {argument}"), at }
+}
+
+/// Whether `rest` begins with a `(?flags)` that opens no group.
+fn only_flags(rest: &str) -> bool {
+    rest.strip_prefix("(?").is_some_and(|inner| inner.trim_start_matches(['i', 'm', 's', 'U', '-']).starts_with(')'))
 }
 
 /// Writes a character that stands for itself.
@@ -89,6 +97,10 @@ impl<'p> Translator<'p> {
     fn piece(&mut self) -> Result<(), PatternError> {
         let Some(c) = self.rest().chars().next() else { return Ok(()) };
         let start = self.at;
+        let repeats = matches!(c, '*' | '+' | '?') || (c == '{' && counted(self.rest()).is_some());
+        if !repeats && !only_flags(self.rest()) {
+            self.out.push_str(&std::mem::take(&mut self.flags));
+        }
         match c {
             '(' => return self.group(),
             ')' => {
@@ -199,8 +211,8 @@ impl<'p> Translator<'p> {
                 }
                 ')' => {
                     // RE2 takes an empty `(?)` for nothing at all; the other engine has no such thing.
-                    let text = if upto == 3 { "" } else { &self.pattern[start..start + upto] };
-                    self.emit(upto, text, self.before);
+                    self.flags += if upto == 3 { "" } else { &self.pattern[start..start + upto] };
+                    self.at += upto;
                     return Ok(());
                 }
                 _ => return bad,
@@ -483,7 +495,8 @@ mod tests {
             (r"x{", &["x{"], &["x"]),
             (r"[[a]+", &["[a"], &["b"]),
             (r"[a&&b]+", &["a&b"], &["c"]),
-            (r"[a--b]", &["a"], &["!"]),
+            (r"[!--]+", &["!,-"], &["."]),
+            (r"a(?i)*b", &["aaB", "b"], &["Ab"]),
             (r"[]a]+", &["]a"], &["b"]),
             (r"\Qa.b\E+", &["a.b", "a.bb"], &["axb"]),
             (r"\x41\x{42}\103", &["ABC"], &["abc"]),

@@ -131,7 +131,7 @@ impl Reader<'_> {
         match text {
             "*" => self.expression.push_str(&format!("[{SEGMENT}]+")),
             "**" => {
-                self.expression.push_str(&format!("[{SEGMENT}/]*"));
+                self.expression.push_str(&format!("[/{SEGMENT}]*"));
                 self.ended = true;
             }
             text => self.literal(text)?,

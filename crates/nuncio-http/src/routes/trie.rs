@@ -144,6 +144,11 @@ impl Trie {
         self.nodes.get(from + at)
     }
 
+    /// True when it holds no key.
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     /// Bytes of memory it holds.
     pub(super) fn memory_bytes(&self) -> usize {
         self.nodes.capacity() * size_of::<Node>()

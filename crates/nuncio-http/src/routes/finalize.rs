@@ -1,0 +1,125 @@
+//! What a route changes in a request before it goes to the upstream, and in the response before it goes to the
+//! client, in Envoy's order: header changes, host, path.
+
+use super::action::{Action, ClusterSpecifier, HostRewrite, PathRewrite, RouteAction, WeightedCluster};
+use super::matcher::{PathMatch, path_len};
+use super::mutation::{HeaderRules, Side};
+use super::table::{RouteEntry, RouteTable};
+use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_core::StreamCx;
+
+/// The choices that are not the route's.
+#[derive(Debug, Clone, Copy)]
+pub struct Finalize {
+    /// Which weighted cluster was picked ([`super::PickedCluster::choice`]).
+    pub choice: Option<usize>,
+    /// Leaves what was rewritten in `x-envoy-original-path` and `-host`; off with `suppress_envoy_headers`.
+    pub keep_original: bool,
+}
+
+/// Changes the request as the route says. To be called once, after a cluster was picked.
+pub fn finalize_request(cx: &mut StreamCx, table: &RouteTable, entry: &RouteEntry, how: Finalize) {
+    apply_levels(cx, table, entry, how.choice, Side::Request);
+    let Action::Forward(action) = &entry.route.action else { return };
+    if let Some(host) = chosen(action, how.choice).and_then(|choice| choice.host_rewrite.as_deref()) {
+        rewrite_host(&mut cx.request, host, false, how.keep_original);
+    }
+    if let Some(host) = new_host(cx, &action.host_rewrite) {
+        rewrite_host(&mut cx.request, &host, action.append_x_forwarded_host, how.keep_original);
+    }
+    rewrite_path(cx, &action.path_rewrite, &entry.route.matcher.path, how.keep_original);
+}
+
+/// Changes the response as the route says; for local replies of a route as well.
+pub fn finalize_response(cx: &mut StreamCx, table: &RouteTable, entry: &RouteEntry, choice: Option<usize>) {
+    apply_levels(cx, table, entry, choice, Side::Response);
+}
+
+fn chosen(action: &RouteAction, choice: Option<usize>) -> Option<&WeightedCluster> {
+    match &action.cluster {
+        ClusterSpecifier::Weighted(weighted) => weighted.clusters.get(choice?),
+        ClusterSpecifier::Cluster(_) | ClusterSpecifier::Header(_) => None,
+    }
+}
+
+/// Header changes of all levels: the picked cluster's always first; then from the route outwards, or inwards where
+/// the most specific level has the last word.
+fn apply_levels(cx: &mut StreamCx, table: &RouteTable, entry: &RouteEntry, choice: Option<usize>, side: Side) {
+    let picked = match &entry.route.action {
+        Action::Forward(action) => chosen(action, choice),
+        Action::Redirect(_) | Action::DirectResponse(_) | Action::NonForwarding => None,
+    };
+    let mut levels = [&entry.route.headers, &entry.host.headers, &table.config().headers];
+    if table.config().most_specific_header_mutations_wins {
+        levels.reverse();
+    }
+    let mut apply = |rules: &Option<Box<HeaderRules>>| match (rules, side) {
+        (Some(rules), Side::Request) => rules.request.apply(cx, side),
+        (Some(rules), Side::Response) => rules.response.apply(cx, side),
+        (None, _) => {}
+    };
+    if let Some(picked) = picked {
+        apply(&picked.headers);
+    }
+    levels.into_iter().for_each(apply);
+}
+
+/// The host a route wants, as far as it is known before an upstream host is picked.
+fn new_host(cx: &StreamCx, rewrite: &HostRewrite) -> Option<Vec<u8>> {
+    match rewrite {
+        HostRewrite::None | HostRewrite::Auto => None,
+        HostRewrite::Literal(host) => Some(host.to_vec()),
+        // The first value only: anyone may have sent the header.
+        HostRewrite::Header(header) => cx.request.get(header).filter(|host| !host.is_empty()).map(<[u8]>::to_vec),
+        HostRewrite::PathRegex(substitution) => {
+            let target = cx.request.get(Known::Path)?;
+            Some(substitution.replace_all(&target[..path_len(target)]))
+        }
+        HostRewrite::Formatted(value) => {
+            let mut host = Vec::new();
+            value.write(cx, &mut host);
+            (!host.is_empty()).then_some(host)
+        }
+    }
+}
+
+/// Gives the request another host (`auto_host_rewrite` calls it with the upstream host's name).
+pub fn rewrite_host(head: &mut HeaderMap, host: &[u8], append_x_forwarded_host: bool, keep_original: bool) {
+    let old = head.get(Known::Authority).unwrap_or_default().to_vec();
+    if append_x_forwarded_host && !old.is_empty() {
+        let last = head.get(Known::XForwardedHost).and_then(|hosts| hosts.rsplit(|&b| b == b',').next());
+        if last.map(<[u8]>::trim_ascii) != Some(&old) {
+            head.append_joined(Known::XForwardedHost, ",", &old);
+        }
+    }
+    if keep_original && !old.is_empty() {
+        head.insert(Known::XEnvoyOriginalHost, &old);
+    }
+    head.insert(Known::Authority, host);
+}
+
+/// Gives the request another path. `matched` is the route's condition, which says what a prefix rewrite replaces.
+pub(super) fn rewrite_path(cx: &mut StreamCx, rewrite: &PathRewrite, matched: &PathMatch, keep_original: bool) {
+    if matches!(rewrite, PathRewrite::None) {
+        return;
+    }
+    let Some(target) = cx.request.get(Known::Path) else { return };
+    let (path, rest) = target.split_at(path_len(target));
+    let mut new = match rewrite {
+        PathRewrite::None => return,
+        PathRewrite::Prefix(prefix) => [prefix, &path[matched.matched_len(path)..]].concat(),
+        PathRewrite::Regex(substitution) => substitution.replace_all(path),
+        PathRewrite::Template(template) => template.rewrite(path).unwrap_or_else(|| path.to_vec()),
+        PathRewrite::Formatted(value) => {
+            let mut new = Vec::new();
+            value.write(cx, &mut new);
+            new
+        }
+    };
+    new.extend_from_slice(rest);
+    if keep_original {
+        let old = target.to_vec();
+        cx.request.insert(Known::XEnvoyOriginalPath, old);
+    }
+    cx.request.insert(Known::Path, new);
+}

@@ -1,0 +1,54 @@
+//! Routing: from a request's head to what shall be done with it.
+//!
+//! * [`RouteConfig`] and its parts: a route configuration in plain terms, made by `nuncio-config`.
+//! * [`RouteTable`]: the same compiled; [`RouteTable::find`] costs the same with ten routes and ten thousand,
+//!   [`RouteTable::explain`] says why.
+//! * [`finalize_request`], [`finalize_response`]: rewrites and header changes of a matched route.
+//! * [`RouteAction::pick_cluster`]: which cluster a request goes to.
+//! * [`redirect_reply`], [`direct_reply`], [`tls_redirect`]: answers that need no upstream.
+//!
+//! It leaves to others: reading configuration (`nuncio-config`), timeouts, retries and everything else that happens
+//! after a route is found (the router).
+
+mod action;
+mod condition;
+mod config;
+mod domains;
+mod finalize;
+mod index;
+mod lint;
+mod matcher;
+mod mutation;
+mod pattern;
+mod pick;
+mod re2;
+mod redirect;
+mod retry;
+mod table;
+mod template;
+mod text;
+mod trie;
+
+pub use action::*;
+pub use condition::{
+    CookieMatch, Fraction, HeaderMatch, HeaderTest, QueryMatch, QueryTest, RuntimeFraction, RuntimeFractions,
+};
+pub use config::*;
+pub use domains::DomainMatch;
+pub use finalize::{Finalize, finalize_request, finalize_response, rewrite_host};
+pub use lint::{ClusterReference, DeadRoute};
+pub use matcher::{ClientCertificate, MatchCx, Matcher, Mismatch, MoreConditions, PathMatch};
+pub use mutation::{
+    AppendAction, FormatValue, HeaderAddition, HeaderMutations, HeaderRules, Side, Value,
+};
+pub use pattern::{Pattern, Substitution};
+pub use pick::PickedCluster;
+pub use re2::PatternError;
+pub use redirect::{direct_reply, redirect_location, redirect_reply, tls_redirect};
+pub use retry::{BackOff, HostPredicate, RateLimitedBackOff, ResetHeader, RetryOn, RetryPolicy};
+pub use table::{Explanation, HostEntry, PinnedTable, RouteEntry, RouteMatch, RouteTable};
+pub use template::{PathTemplate, PathTemplateRewrite};
+pub use text::{Fold, TextMatch};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! The compiled route configuration: find the route of a request, or say why there is none.
+//!
+//! A table never changes; streams keep the one they were matched in. Lookup costs do not grow with the number of
+//! virtual hosts or routes, and the result is always that of Envoy's rule: the most specific domain, then the
+//! first route that matches.
+
+use super::config::{FilterOverride, FilterOverrides, Route, RouteConfig, TlsRequirement, VirtualCluster, VirtualHost};
+use super::domains::{DomainMatch, Domains, Taken};
+use super::index::PathIndex;
+use super::matcher::{MatchCx, Mismatch, RequestParts};
+use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_core::{ConfigError, RouteId, RouteTableView, RouteView};
+use std::{any::Any, rc::Rc, sync::Arc};
+
+/// A compiled route configuration.
+#[derive(Debug)]
+pub struct RouteTable {
+    /// What belongs to no virtual host; `virtual_hosts` is empty here.
+    config: RouteConfig,
+    hosts: Box<[HostEntry]>,
+    domains: Domains,
+}
+
+/// A virtual host of a table.
+#[derive(Debug)]
+pub struct HostEntry {
+    /// Its settings; `routes` is empty here.
+    pub host: Arc<VirtualHost>,
+    /// Its routes in their order.
+    pub routes: Box<[RouteEntry]>,
+    index: Option<Box<PathIndex>>,
+}
+
+/// A route of a table, with what it inherits.
+#[derive(Debug)]
+pub struct RouteEntry {
+    /// The route as configured.
+    pub route: Route,
+    /// The virtual host it belongs to.
+    pub host: Arc<VirtualHost>,
+    /// Filter settings of the route configuration.
+    inherited: FilterOverrides,
+}
+
+/// What a request was matched with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteMatch {
+    /// Nothing: 404, `route_not_found`.
+    None,
+    /// A virtual host that wants TLS (`require_tls`): see [`super::tls_redirect`].
+    RequireTls {
+        /// Its index.
+        virtual_host: u32,
+    },
+    /// A route.
+    Route(RouteId),
+}
+
+impl RouteMatch {
+    /// The route, if there is one.
+    pub fn route(self) -> Option<RouteId> {
+        match self {
+            RouteMatch::Route(id) => Some(id),
+            RouteMatch::None | RouteMatch::RequireTls { .. } => None,
+        }
+    }
+}
+
+/// How a request was matched, step by step.
+#[derive(Debug)]
+pub struct Explanation<'t> {
+    /// The virtual host, and how its domain came to match; `None` if no domain does.
+    pub virtual_host: Option<(u32, DomainMatch)>,
+    /// The routes that were looked at, each with what kept it from matching. The last is the match if it has none.
+    pub routes: Vec<(RouteId, Option<Mismatch<'t>>)>,
+    /// The outcome.
+    pub outcome: RouteMatch,
+}
+
+impl RouteTable {
+    /// Compiles a configuration; all that is wrong with it is reported, with Envoy's sentences.
+    pub fn compile(mut config: RouteConfig) -> Result<RouteTable, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let domains = index_domains(&config, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let hosts = std::mem::take(&mut config.virtual_hosts);
+        let hosts = hosts.into_iter().map(|host| HostEntry::new(host, &config.filters)).collect();
+        Ok(RouteTable { config, hosts, domains })
+    }
+
+    /// The table as streams of one worker keep it.
+    pub fn pin(self: &Arc<Self>) -> Rc<PinnedTable> {
+        Rc::new(PinnedTable(self.clone()))
+    }
+
+    /// Name of the route configuration.
+    pub fn name(&self) -> &Arc<str> {
+        &self.config.name
+    }
+
+    /// What belongs to no virtual host; its `virtual_hosts` is empty.
+    pub fn config(&self) -> &RouteConfig {
+        &self.config
+    }
+
+    /// The virtual hosts in their order.
+    pub fn hosts(&self) -> &[HostEntry] {
+        &self.hosts
+    }
+
+    /// A route by its place.
+    #[inline]
+    pub fn get(&self, id: RouteId) -> Option<&RouteEntry> {
+        self.hosts.get(id.virtual_host as usize)?.routes.get(id.route as usize)
+    }
+
+    /// The route of a request.
+    #[inline]
+    pub fn find(&self, head: &HeaderMap, cx: &MatchCx<'_>) -> RouteMatch {
+        let Some((virtual_host, _)) = self.host_of(head) else { return RouteMatch::None };
+        let entry = &self.hosts[virtual_host as usize];
+        if entry.wants_tls(head) {
+            return RouteMatch::RequireTls { virtual_host };
+        }
+        let request = RequestParts::of(head, self.config.ignore_path_parameters_in_path_matching);
+        let fits = |route: &u32| entry.routes[*route as usize].route.matcher.check(&request, cx).is_ok();
+        let found = match &entry.index {
+            Some(index) => index.candidates(request.path).find(fits),
+            None => (0..entry.routes.len() as u32).find(fits),
+        };
+        found.map_or(RouteMatch::None, |route| RouteMatch::Route(RouteId { virtual_host, route }))
+    }
+
+    /// The same as [`RouteTable::find`], by looking at every route in turn and noting what it asked for.
+    pub fn explain<'t>(&'t self, head: &HeaderMap, cx: &MatchCx<'_>) -> Explanation<'t> {
+        let virtual_host = self.host_of(head);
+        let mut explanation = Explanation { virtual_host, routes: Vec::new(), outcome: RouteMatch::None };
+        let Some((virtual_host, _)) = virtual_host else { return explanation };
+        let entry = &self.hosts[virtual_host as usize];
+        if entry.wants_tls(head) {
+            explanation.outcome = RouteMatch::RequireTls { virtual_host };
+            return explanation;
+        }
+        let request = RequestParts::of(head, self.config.ignore_path_parameters_in_path_matching);
+        for (route, candidate) in (0..).zip(&entry.routes) {
+            let id = RouteId { virtual_host, route };
+            let mismatch = candidate.route.matcher.check(&request, cx).err();
+            explanation.routes.push((id, mismatch));
+            if mismatch.is_none() {
+                explanation.outcome = RouteMatch::Route(id);
+                break;
+            }
+        }
+        explanation
+    }
+
+    /// The virtual host of a request.
+    #[inline]
+    pub fn host_of(&self, head: &HeaderMap) -> Option<(u32, DomainMatch)> {
+        if let Some(only) = self.domains.only() {
+            return Some((only, DomainMatch::Any));
+        }
+        let mut name = match &self.config.vhost_header {
+            Some(header) => head.get(header)?,
+            None => head.get(Known::Authority)?,
+        };
+        if self.config.ignore_port_in_host_matching {
+            name = &name[..port_at(name).unwrap_or(name.len())];
+        }
+        self.domains.find(name)
+    }
+
+    /// Bytes that the index takes, beside the configuration itself.
+    pub fn index_bytes(&self) -> usize {
+        let paths = self.hosts.iter().filter_map(|host| host.index.as_ref());
+        self.domains.memory_bytes() + paths.map(|index| index.memory_bytes()).sum::<usize>()
+    }
+}
+
+fn index_domains(config: &RouteConfig, errors: &mut Vec<ConfigError>) -> Domains {
+    let hosts = &config.virtual_hosts;
+    let places = || {
+        (0..).zip(hosts).flat_map(|(host, entry)| {
+            entry.domains.iter().enumerate().map(move |(nth, domain)| (host, nth, &**domain))
+        })
+    };
+    let mut taken = Vec::new();
+    let list = places().map(|(host, _, domain): (u32, usize, &str)| (domain, host));
+    let domains = Domains::build(list, |place, why| taken.push((place, why)));
+    if !taken.is_empty() {
+        let places: Vec<_> = places().collect();
+        errors.extend(taken.into_iter().map(|(place, why)| {
+            let (host, nth, domain) = places[place];
+            let message = match why {
+                Taken::Any => format!("Only a single wildcard domain is permitted in route {}", config.name),
+                Taken::Domain => format!(
+                    "Only unique values for domains are permitted. Duplicate entry of domain {} in route {}",
+                    domain.to_ascii_lowercase(),
+                    config.name
+                ),
+            };
+            ConfigError::at(format!("virtual_hosts[{host}].domains[{nth}]"), message)
+        }));
+    }
+    domains
+}
+
+impl HostEntry {
+    fn new(mut host: VirtualHost, inherited: &FilterOverrides) -> HostEntry {
+        let routes = std::mem::take(&mut host.routes);
+        let index = PathIndex::build(&routes);
+        let host = Arc::new(host);
+        let entry = |route| RouteEntry { route, host: host.clone(), inherited: inherited.clone() };
+        HostEntry { routes: routes.into_iter().map(entry).collect(), host, index }
+    }
+
+    fn wants_tls(&self, head: &HeaderMap) -> bool {
+        let wanted = match self.host.require_tls {
+            TlsRequirement::None => return false,
+            TlsRequirement::All => true,
+            TlsRequirement::ExternalOnly => head.get(Known::XEnvoyInternal) != Some(b"true"),
+        };
+        wanted && head.get(Known::XForwardedProto) != Some(b"https")
+    }
+}
+
+impl VirtualHost {
+    /// The first virtual cluster whose conditions hold.
+    pub fn virtual_cluster(&self, head: &HeaderMap) -> Option<&VirtualCluster> {
+        self.virtual_clusters.iter().find(|cluster| cluster.headers.iter().all(|header| header.matches(head)))
+    }
+}
+
+impl RouteEntry {
+    /// Settings of a filter for this route, most specific level first: route, virtual host, route configuration.
+    pub fn filter_override(&self, filter: &str) -> Option<&FilterOverride> {
+        let levels = [&self.route.filters, &self.host.filters, &self.inherited];
+        levels.into_iter().find_map(|level| level.get(filter))
+    }
+}
+
+impl RouteView for RouteEntry {
+    fn name(&self) -> &str {
+        &self.route.name
+    }
+
+    fn virtual_host_name(&self) -> &str {
+        &self.host.name
+    }
+
+    fn filter_config(&self, filter: &str) -> Option<&(dyn Any + Send + Sync)> {
+        self.filter_override(filter)?.config.as_deref()
+    }
+}
+
+/// A table as one worker's streams keep it.
+#[derive(Debug)]
+pub struct PinnedTable(pub Arc<RouteTable>);
+
+impl RouteTableView for PinnedTable {
+    fn route(&self, id: RouteId) -> Option<&dyn RouteView> {
+        self.0.get(id).map(|entry| entry as &dyn RouteView)
+    }
+}
+
+/// Where the port of `host:port` begins, colon included; an IPv6 address needs its brackets.
+pub(super) fn port_at(host: &[u8]) -> Option<usize> {
+    let colon = host.iter().rposition(|&b| b == b':')?;
+    let bracket = host.iter().rposition(|&b| b == b']');
+    match bracket {
+        Some(bracket) if colon < bracket => None,
+        Some(_) => Some(colon),
+        // More than one colon without brackets is an address, not a port.
+        None if host[..colon].contains(&b':') => None,
+        None => Some(colon),
+    }
+    .filter(|colon| host.len() > colon + 1 && host[colon + 1..].iter().all(u8::is_ascii_digit))
+}
