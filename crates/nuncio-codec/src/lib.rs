@@ -1,6 +1,7 @@
 //! Bytes in, pieces out: every wire format Nuncio speaks, without a socket, a clock or randomness.
 //!
 //! * [`headers`]: the one header map of all codecs.
+//! * [`http1`]: requests and responses of HTTP/1, both directions.
 //! * [`method`]: request methods, classified once.
 //!
 //! Promises: input from the network never panics, it becomes a named violation; the same bytes give the
@@ -8,6 +9,7 @@
 //! and replies belong to the callers.
 
 pub mod headers;
+pub mod http1;
 pub mod method;
 
 pub use headers::{HeaderMap, HeaderName, Known, Name, ValueWriter};

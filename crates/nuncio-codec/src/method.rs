@@ -62,12 +62,7 @@ impl Method {
     pub fn is_bodiless(self) -> bool {
         matches!(
             self,
-            Method::Get
-                | Method::Head
-                | Method::Delete
-                | Method::Connect
-                | Method::Trace
-                | Method::Options
+            Method::Get | Method::Head | Method::Delete | Method::Connect | Method::Trace
         )
     }
 

@@ -151,10 +151,17 @@ impl HeaderMap {
         }
     }
 
-    /// The loaded bytes, for the parser to lower-case names and to blank folds in place.
+    /// Lends the loaded bytes to a parser, which lower-cases names and blanks folds in place, beside the
+    /// map, to which it pushes what it finds.
     #[inline]
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+    pub(crate) fn with_bytes<R>(
+        &mut self,
+        parse: impl FnOnce(&mut [u8], &mut HeaderMap) -> R,
+    ) -> R {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let result = parse(&mut bytes, self);
+        self.bytes = bytes;
+        result
     }
 
     /// Cuts off what was loaded behind the head.
@@ -195,6 +202,36 @@ impl HeaderMap {
             known,
             flags: PRESENT,
         });
+    }
+
+    /// Makes one entry of all entries of a name, values joined with `,`.
+    pub(crate) fn join_entries(&mut self, known: Known) {
+        let Some(first) = self.slot(known) else {
+            return;
+        };
+        if self.entries[first].flags & MORE == 0 {
+            return;
+        }
+        if let Some(joined) = self.get_joined(known).map(|value| value.into_owned()) {
+            self.insert(known, joined);
+        }
+    }
+
+    /// Joins `host` entries that stand beside `:authority` to it.
+    pub(crate) fn join_host(&mut self) {
+        let mut others = Vec::new();
+        for entry in self
+            .entries
+            .iter()
+            .filter(|entry| entry.known == Known::Host && entry.is_live())
+        {
+            others.push(b',');
+            others.extend_from_slice(self.value_of(entry));
+        }
+        if !others.is_empty() {
+            self.remove_where(|name, _| name == b"host");
+            self.append_joined(Known::Authority, "", others);
+        }
     }
 
     /// The spelling of an entry's name on the wire, if it was kept.

@@ -23,6 +23,7 @@ pub use known::{Known, classify};
 pub(crate) use name::TOKEN_LOWER;
 pub use name::{HeaderName, Name, is_token_byte};
 pub use value::ValueWriter;
+pub(crate) use value::put_decimal;
 
 use crate::method::Method;
 use std::borrow::Cow;

@@ -1,0 +1,120 @@
+//! The `connection` header: what it closes, keeps, upgrades and removes (rfc9110#7.6.1).
+
+use super::Version;
+use super::violation::Violation;
+use crate::headers::{HeaderMap, Known, classify};
+
+/// Most header names that one `connection` header may nominate (Envoy's `MAX_NOMINATED_HEADERS`).
+const MAX_NOMINATED: usize = 10;
+/// Longest nominated name that is looked at, in bytes.
+const MAX_TOKEN_LEN: usize = 256;
+
+/// The members of a comma-separated list, trimmed; empty ones left out.
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|&b| b == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
+/// Whether a comma-separated list has the token, in any case.
+pub fn has_token(value: &[u8], token: &str) -> bool {
+    list(value).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether a message asks for another protocol: `connection: upgrade` and a non-empty `upgrade`.
+pub fn is_upgrade(map: &HeaderMap) -> bool {
+    map.get(Known::Upgrade)
+        .is_some_and(|protocol| !protocol.is_empty())
+        && map
+            .get(Known::Connection)
+            .is_some_and(|value| has_token(value, "upgrade"))
+}
+
+/// Whether a request leaves its connection open for another.
+pub(super) fn keeps_alive(map: &HeaderMap, version: Version) -> bool {
+    let connection = map.get(Known::Connection);
+    match version {
+        Version::Http10 => connection.is_some_and(|value| has_token(value, "keep-alive")),
+        Version::Http11 => {
+            let proxy = map.get(Known::ProxyConnection);
+            !connection
+                .into_iter()
+                .chain(proxy)
+                .any(|value| has_token(value, "close"))
+        }
+    }
+}
+
+/// Takes an offer to switch to clear-text HTTP/2 out of a request: a server may ignore it (rfc9110#7.8).
+pub(super) fn drop_h2c_offer(map: &mut HeaderMap) {
+    map.remove(Known::Upgrade);
+    map.remove(Known::Http2Settings);
+    keep_tokens(map, |token| {
+        !token.eq_ignore_ascii_case(b"upgrade") && !token.eq_ignore_ascii_case(b"http2-settings")
+    });
+}
+
+/// Removes the headers that a request's `connection` nominates. `te` stays if it asks for trailers; names
+/// whose removal would change who the request is from or for are refused.
+pub(super) fn remove_nominated(map: &mut HeaderMap) -> Result<(), Violation> {
+    let value = match map.get(Known::Connection) {
+        None => return Ok(()),
+        // What nearly every client sends.
+        Some(b"keep-alive" | b"close" | b"Keep-Alive" | b"upgrade" | b"Upgrade") => return Ok(()),
+        Some(value) => value.to_vec(),
+    };
+    let mut nominated = 0;
+    for token in list(&value) {
+        let name = token.to_ascii_lowercase();
+        if name.len() > MAX_TOKEN_LEN || name[0] == b':' {
+            return Err(Violation::Connection);
+        }
+        match classify(&name) {
+            Known::XForwardedFor | Known::XForwardedHost | Known::XForwardedProto => {
+                return Err(Violation::Connection);
+            }
+            Known::Te
+            | Known::Upgrade
+            | Known::Connection
+            | Known::KeepAlive
+            | Known::Http2Settings => continue,
+            _ if name == b"close" => continue,
+            _ => {}
+        }
+        nominated += 1;
+        if nominated > MAX_NOMINATED {
+            return Err(Violation::Connection);
+        }
+        if map.remove(&name[..]) {
+            let gone = name.clone();
+            keep_tokens(map, |token| !token.eq_ignore_ascii_case(&gone));
+        }
+    }
+    Ok(())
+}
+
+/// Reduces `te` to what may be passed on: `trailers`, if it is asked for (rfc9110#10.1.4).
+pub fn sanitize_te(map: &mut HeaderMap) {
+    match map.get(Known::Te) {
+        None | Some(b"" | b"trailers") => {}
+        Some(value) if has_token(value, "trailers") => map.insert(Known::Te, "trailers"),
+        Some(_) => {
+            map.remove(Known::Te);
+        }
+    }
+}
+
+/// Keeps the tokens of `connection` that pass; removes the header if none does.
+fn keep_tokens(map: &mut HeaderMap, keep: impl Fn(&[u8]) -> bool) {
+    let Some(value) = map.get(Known::Connection) else {
+        return;
+    };
+    let kept: Vec<&[u8]> = list(value).filter(|token| keep(token)).collect();
+    if kept.is_empty() {
+        map.remove(Known::Connection);
+    } else {
+        let value = kept.join(&b", "[..]);
+        map.insert(Known::Connection, value);
+    }
+}

@@ -1,0 +1,228 @@
+//! What all heads have in common: when parsing is worth a try, how much is copied, which error wins.
+
+use super::fields::{FieldRules, Part, Seen, parse_fields};
+use super::scan::{has_head_end, is_forbidden};
+use super::violation::Violation;
+use crate::headers::{HeaderMap, Known};
+
+/// First copied so much: nearly every head is shorter, and a body behind it is not copied far.
+const FIRST_COPY_BYTES: usize = 2048;
+
+/// How far earlier looks at an incomplete head went, so that a head that trickles in is not parsed again
+/// for every byte.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Progress {
+    searched: usize,
+    line_seen: bool,
+}
+
+impl Progress {
+    /// Whether a parse of `raw` can bring news: the first look, the first complete line, the end.
+    fn is_worth_parsing(&mut self, raw: &[u8]) -> bool {
+        if self.searched == 0 {
+            return true;
+        }
+        let from = self.searched.min(raw.len());
+        let line_is_new = !self.line_seen && raw[from..].contains(&b'\n');
+        let ended = has_head_end(raw, from.saturating_sub(3));
+        self.searched = raw.len();
+        self.line_seen |= line_is_new;
+        line_is_new || ended
+    }
+
+    fn note(&mut self, raw: &[u8]) {
+        self.searched = raw.len();
+        self.line_seen |= raw.contains(&b'\n');
+    }
+}
+
+/// A start line that was read.
+pub(super) struct Lead<L> {
+    /// What it said.
+    pub(super) line: L,
+    /// Where the fields begin.
+    pub(super) next: usize,
+    /// The line is the whole head (HTTP/0.9).
+    pub(super) is_all: bool,
+}
+
+/// Reads a head: copies `raw` into the map, lets `start_line` read the first line, then reads the fields.
+/// `None`: the head is incomplete. Trailers have no start line: their `start_line` reads nothing.
+pub(super) fn read_head<L>(
+    progress: &mut Progress,
+    raw: &[u8],
+    map: &mut HeaderMap,
+    limits: (usize, bool),
+    rules: &FieldRules,
+    start_line: impl Fn(&mut [u8], &mut HeaderMap) -> Result<Option<Lead<L>>, Violation>,
+) -> Result<Option<(L, Seen)>, Violation> {
+    let (max_bytes, keep_spelling) = limits;
+    let within = &raw[..raw.len().min(max_bytes)];
+    if progress.is_worth_parsing(raw) {
+        let mut window = within.len().min(FIRST_COPY_BYTES);
+        loop {
+            map.load(&within[..window], keep_spelling);
+            let outcome = map.with_bytes(|bytes, map| {
+                let Some(lead) = start_line(bytes, map)? else {
+                    return Ok(None);
+                };
+                if lead.is_all {
+                    let seen = Seen {
+                        end: lead.next,
+                        ..Seen::default()
+                    };
+                    return Ok(Some((lead.line, seen)));
+                }
+                Ok(parse_fields(bytes, map, lead.next, rules)?.map(|seen| (lead.line, seen)))
+            });
+            match outcome {
+                Ok(Some((line, seen))) => {
+                    map.truncate_bytes(seen.end);
+                    *progress = Progress::default();
+                    return Ok(Some((line, seen)));
+                }
+                Ok(None) if window < within.len() => window = within.len(),
+                Ok(None) => break,
+                Err(violation) => return Err(most_telling(violation, within)),
+            }
+        }
+        progress.note(raw);
+    }
+    if raw.len() >= max_bytes {
+        Err(Violation::HeadersTooLarge)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Envoy looks for forbidden bytes in a complete head before it looks at anything else.
+#[cold]
+fn most_telling(violation: Violation, raw: &[u8]) -> Violation {
+    let mut end = raw.len();
+    let mut complete = false;
+    let mut line_start = 0;
+    for (index, &byte) in raw.iter().enumerate() {
+        if byte == b'\n' {
+            if matches!(&raw[line_start..index], b"" | b"\r") {
+                (end, complete) = (index, true);
+                break;
+            }
+            line_start = index + 1;
+        }
+    }
+    if complete && raw[..end].iter().any(|&b| is_forbidden(b)) {
+        Violation::Characters
+    } else {
+        violation
+    }
+}
+
+/// Envoy keeps one value of these names, joining several with `,`: its inline headers.
+pub(super) fn join_values(map: &mut HeaderMap, part: Part) {
+    for known in Known::all() {
+        if is_joined(known, part) {
+            map.join_entries(known);
+        }
+    }
+    if part == Part::Request {
+        map.join_host();
+    }
+}
+
+fn is_joined(known: Known, part: Part) -> bool {
+    use Known::*;
+    let both = matches!(
+        known,
+        Connection
+            | ContentLength
+            | ContentType
+            | KeepAlive
+            | ProxyConnection
+            | TransferEncoding
+            | Upgrade
+            | Via
+            | CacheControl
+            | ContentEncoding
+            | XRequestId
+            | XEnvoyAttemptCount
+            | XEnvoyDecoratorOperation
+            | AcceptEncoding
+    );
+    both || match part {
+        Part::Request => matches!(
+            known,
+            Accept
+                | Authorization
+                | Expect
+                | GrpcTimeout
+                | IfMatch
+                | IfModifiedSince
+                | IfNoneMatch
+                | IfRange
+                | IfUnmodifiedSince
+                | Origin
+                | Pragma
+                | Referer
+                | Te
+                | UserAgent
+                | AccessControlRequestHeaders
+                | AccessControlRequestMethod
+                | AccessControlRequestPrivateNetwork
+                | XClientTraceId
+                | XForwardedClientCert
+                | XForwardedFor
+                | XForwardedHost
+                | XForwardedPort
+                | XForwardedProto
+                | XEnvoyDownstreamServiceCluster
+                | XEnvoyDownstreamServiceNode
+                | XEnvoyExpectedRqTimeoutMs
+                | XEnvoyExternalAddress
+                | XEnvoyForceTrace
+                | XEnvoyHedgeOnPerTryTimeout
+                | XEnvoyInternal
+                | XEnvoyIpTags
+                | XEnvoyIsTimeoutRetry
+                | XEnvoyMaxRetries
+                | XEnvoyOriginalHost
+                | XEnvoyOriginalPath
+                | XEnvoyRetriableHeaderNames
+                | XEnvoyRetriableStatusCodes
+                | XEnvoyRetryGrpcOn
+                | XEnvoyRetryOn
+                | XEnvoyUpstreamAltStatName
+                | XEnvoyUpstreamRqPerTryTimeoutMs
+                | XEnvoyUpstreamRqTimeoutAltResponse
+                | XEnvoyUpstreamRqTimeoutMs
+        ),
+        Part::Response => matches!(
+            known,
+            Date | Etag
+                | Server
+                | Location
+                | Age
+                | Expires
+                | LastModified
+                | Vary
+                | GrpcStatus
+                | GrpcMessage
+                | AccessControlAllowCredentials
+                | AccessControlAllowHeaders
+                | AccessControlAllowMethods
+                | AccessControlAllowOrigin
+                | AccessControlAllowPrivateNetwork
+                | AccessControlExposeHeaders
+                | AccessControlMaxAge
+                | ProxyStatus
+                | XEnvoyDegraded
+                | XEnvoyImmediateHealthCheckFail
+                | XEnvoyRateLimited
+                | XEnvoyUpstreamCanary
+                | XEnvoyUpstreamHealthCheckedCluster
+                | XEnvoyUpstreamServiceTime
+                | XEnvoyOverloaded
+                | XEnvoyLocalOverloaded
+        ),
+        Part::Trailers => false,
+    }
+}

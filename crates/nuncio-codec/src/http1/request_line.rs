@@ -1,0 +1,179 @@
+//! The first line of a request (rfc9112#3).
+
+use super::Version;
+use super::head::Lead;
+use super::rules::RequestRules;
+use super::scan::visible_len;
+use super::target::{self, Target};
+use super::violation::Violation;
+use crate::headers::{HeaderMap, Known, is_token_byte};
+use crate::method::Method;
+use std::ops::Range;
+
+/// The methods Envoy knows without `allow_custom_methods`, beside those [`Method`] has a variant for.
+const OTHER_METHODS: [&[u8]; 26] = [
+    b"ACL",
+    b"BIND",
+    b"CHECKOUT",
+    b"COPY",
+    b"LINK",
+    b"LOCK",
+    b"MERGE",
+    b"MKACTIVITY",
+    b"MKCALENDAR",
+    b"MKCOL",
+    b"MOVE",
+    b"MSEARCH",
+    b"NOTIFY",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"PURGE",
+    b"QUERY",
+    b"REBIND",
+    b"REPORT",
+    b"SEARCH",
+    b"SOURCE",
+    b"SUBSCRIBE",
+    b"UNBIND",
+    b"UNLINK",
+    b"UNLOCK",
+    b"UNSUBSCRIBE",
+];
+
+/// What the line said. The map has `:method` and `:path` afterwards, the rest waits for the fields.
+#[derive(Clone, Debug)]
+pub(super) struct RequestLine {
+    pub(super) method: Method,
+    pub(super) version: Version,
+    pub(super) target: Target,
+}
+
+/// The three parts of the line as offsets, and where the next line begins.
+struct Parts {
+    method: Range<usize>,
+    target: Range<usize>,
+    version: Range<usize>,
+    next: usize,
+}
+
+/// Reads the line at the front of `bytes`. `None`: not all there.
+pub(super) fn parse_request_line(
+    bytes: &mut [u8],
+    map: &mut HeaderMap,
+    rules: &RequestRules,
+) -> Result<Option<Lead<RequestLine>>, Violation> {
+    let parts = match split_plain(bytes) {
+        Some(parts) => parts,
+        None => match split_odd(bytes, rules)? {
+            Some(parts) => parts,
+            None => return Ok(None),
+        },
+    };
+    let method_bytes = &bytes[parts.method.clone()];
+    let method = Method::of(method_bytes);
+    let custom = rules.allow_custom_methods && method_bytes.iter().all(|&b| is_token_byte(b));
+    if method == Method::Other && !custom && !OTHER_METHODS.contains(&method_bytes) {
+        return Err(Violation::Method);
+    }
+    // `GET /path` and no version is HTTP/0.9, which Envoy takes for HTTP/1.0 without fields.
+    let is_all = parts.version.is_empty();
+    if is_all && rules.accept_http_10 && !rules.strictness.is_parity() {
+        return Err(Violation::StartLine);
+    }
+    let version = if is_all {
+        Version::Http10
+    } else {
+        parse_version(&bytes[parts.version])?
+    };
+    let target = target::parse_target(bytes, parts.target, method, rules)?;
+    map.set_pseudo_loaded(Known::Method, parts.method.start, parts.method.len());
+    if let Some(path) = &target.path {
+        map.set_pseudo_loaded(Known::Path, path.start, path.len());
+    }
+    Ok(Some(Lead {
+        line: RequestLine {
+            method,
+            version,
+            target,
+        },
+        next: parts.next,
+        is_all,
+    }))
+}
+
+/// `METHOD SP target SP HTTP/1.1 CRLF`, which is nearly every line there is.
+#[inline]
+fn split_plain(bytes: &[u8]) -> Option<Parts> {
+    let method_len = bytes.iter().position(|&b| b == b' ')?;
+    let target_at = method_len + 1;
+    let target_end = target_at + visible_len(&bytes[target_at..]);
+    if method_len == 0
+        || target_end == target_at
+        || !bytes[target_end..].starts_with(b" HTTP/1.1\r\n")
+    {
+        return None;
+    }
+    let version_at = target_end + 1;
+    Some(Parts {
+        method: 0..method_len,
+        target: target_at..target_end,
+        version: version_at..version_at + 8,
+        next: version_at + 10,
+    })
+}
+
+/// Any other line: parts separated by runs of white space, a bare LF at the end, no version.
+#[cold]
+fn split_odd(bytes: &[u8], rules: &RequestRules) -> Result<Option<Parts>, Violation> {
+    let Some(line_end) = bytes.iter().position(|&b| b == b'\n') else {
+        return Ok(None);
+    };
+    let mut end = line_end;
+    while end > 0 && bytes[end - 1] == b'\r' {
+        end -= 1;
+    }
+    let line = &bytes[..end];
+    if !rules.strictness.is_parity() && (line.iter().any(|&b| b < b' ') || line_end - end > 1) {
+        return Err(Violation::StartLine);
+    }
+    let word = |from: usize| {
+        let start = line[from..]
+            .iter()
+            .position(|&b| b > b' ')
+            .map_or(end, |n| from + n);
+        let stop = line[start..]
+            .iter()
+            .position(|&b| b <= b' ')
+            .map_or(end, |n| start + n);
+        start..stop
+    };
+    let method = word(0);
+    let target = word(method.end);
+    if method.is_empty() || target.is_empty() {
+        return Err(Violation::StartLine);
+    }
+    let version_at = word(target.end).start;
+    let version_end = line
+        .iter()
+        .rposition(|&b| b > b' ')
+        .map_or(version_at, |last| (last + 1).max(version_at));
+    Ok(Some(Parts {
+        method,
+        target,
+        version: version_at..version_end,
+        next: line_end + 1,
+    }))
+}
+
+/// `HTTP/x.y`; Envoy takes everything but 1.1 for 1.0.
+fn parse_version(text: &[u8]) -> Result<Version, Violation> {
+    match text {
+        b"HTTP/1.1" => Ok(Version::Http11),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Ok(Version::Http10)
+        }
+        _ => Err(Violation::Version),
+    }
+}

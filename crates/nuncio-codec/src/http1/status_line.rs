@@ -1,0 +1,72 @@
+//! The first line of a response (rfc9112#4).
+
+use super::Version;
+use super::head::Lead;
+use super::rules::Strictness;
+use super::violation::Violation;
+use crate::headers::{HeaderMap, Known};
+
+/// What the line said; the map has `:status` afterwards. The reason phrase is not kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StatusLine {
+    pub(super) version: Version,
+    pub(super) status: u16,
+}
+
+/// Reads the line at the front of `bytes`. `None`: not all there.
+pub(super) fn parse_status_line(
+    bytes: &mut [u8],
+    map: &mut HeaderMap,
+    strictness: Strictness,
+) -> Result<Option<Lead<StatusLine>>, Violation> {
+    if bytes[0] != b'H' {
+        return Err(Violation::StartLine);
+    }
+    let Some(line_end) = bytes.iter().position(|&b| b == b'\n') else {
+        return Ok(None);
+    };
+    let line = &bytes[..line_end];
+    let (version, rest) = match line {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', rest @ ..] => (Version::Http11, rest),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0', rest @ ..] => (Version::Http10, rest),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, rest @ ..]
+            if strictness.is_parity() && major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            (Version::Http10, rest)
+        }
+        _ => return Err(Violation::StartLine),
+    };
+    let Some(blank) = rest.iter().position(|&b| b > b' ') else {
+        return Err(Violation::Status);
+    };
+    if blank == 0 || (!strictness.is_parity() && (blank != 1 || rest[0] != b' ')) {
+        return Err(Violation::StartLine);
+    }
+    let digits = &rest[blank..];
+    let len = digits
+        .iter()
+        .position(|&b| b <= b' ')
+        .unwrap_or(digits.len());
+    let status = parse_status(&digits[..len], strictness)?;
+    let at = line_end - digits.len();
+    map.set_pseudo_loaded(Known::Status, at, len);
+    Ok(Some(Lead {
+        line: StatusLine { version, status },
+        next: line_end + 1,
+        is_all: false,
+    }))
+}
+
+/// Three digits from 100 to 599; Envoy passes on any number.
+fn parse_status(digits: &[u8], strictness: Strictness) -> Result<u16, Violation> {
+    if digits.is_empty() || digits.len() > 4 || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Violation::Status);
+    }
+    let status = digits
+        .iter()
+        .fold(0u16, |n, &b| n * 10 + u16::from(b - b'0'));
+    if !strictness.is_parity() && (digits.len() != 3 || !(100..=599).contains(&status)) {
+        return Err(Violation::Status);
+    }
+    Ok(status)
+}

@@ -1,0 +1,228 @@
+//! Request targets in their four forms (rfc9112#3.2), and what an authority may hold.
+
+use super::rules::RequestRules;
+use super::violation::Violation;
+use crate::method::Method;
+use std::ops::Range;
+
+/// A target taken apart, as offsets into the head.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Target {
+    /// `:path`; `None` for CONNECT, and for an absolute form without a path.
+    pub(super) path: Option<Range<usize>>,
+    /// The authority of an absolute or authority form: it takes the place of `host`.
+    pub(super) authority: Option<Range<usize>>,
+    /// The scheme of an absolute form, in lower case.
+    pub(super) scheme: Option<&'static str>,
+    /// The path is `?query`: an absolute form whose path is empty.
+    pub(super) is_query_only: bool,
+}
+
+/// Reads the target; the caller knows that it is not empty.
+#[inline]
+pub(super) fn parse_target(
+    bytes: &[u8],
+    at: Range<usize>,
+    method: Method,
+    rules: &RequestRules,
+) -> Result<Target, Violation> {
+    let text = &bytes[at.clone()];
+    if text[0] == b'/' && !method.is_connect() {
+        if !text.iter().all(|b| b.is_ascii_graphic()) {
+            return Err(Violation::Target);
+        }
+        return Ok(Target {
+            path: Some(at),
+            ..Target::default()
+        });
+    }
+    parse_other_form(text, at, method, rules)
+}
+
+fn parse_other_form(
+    text: &[u8],
+    at: Range<usize>,
+    method: Method,
+    rules: &RequestRules,
+) -> Result<Target, Violation> {
+    if method.is_connect() {
+        if !is_authority(text, true) {
+            return Err(Violation::Url);
+        }
+        return Ok(Target {
+            authority: Some(at),
+            ..Target::default()
+        });
+    }
+    if text[0] == b'*' {
+        return match (text, method) {
+            (b"*", Method::Options) => Ok(Target {
+                path: Some(at),
+                ..Target::default()
+            }),
+            _ => Err(Violation::Url),
+        };
+    }
+    let colon = text
+        .iter()
+        .position(|b| !b.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    if colon == 0 || !text[colon..].starts_with(b"://") {
+        return Err(Violation::Target);
+    }
+    let rest_at = colon + 3;
+    let rest = &text[rest_at..];
+    let path_at = rest
+        .iter()
+        .position(|&b| b == b'/' || b == b'?')
+        .unwrap_or(rest.len());
+    let (host, path) = rest.split_at(path_at);
+    let has_doubled_at = host.windows(2).any(|pair| pair == b"@@");
+    if !host.iter().all(|&b| is_url_host_byte(b))
+        || has_doubled_at
+        || !path.iter().all(|b| b.is_ascii_graphic())
+    {
+        return Err(Violation::Target);
+    }
+    if !rules.allow_absolute_url {
+        return Ok(Target {
+            path: Some(at),
+            ..Target::default()
+        });
+    }
+    let host_at = host
+        .iter()
+        .position(|&b| b == b'@')
+        .map_or(0, |user| user + 1);
+    if !is_authority(&host[host_at..], false) {
+        return Err(Violation::Url);
+    }
+    let scheme = match &text[..colon] {
+        scheme if scheme.eq_ignore_ascii_case(b"http") => "http",
+        scheme if scheme.eq_ignore_ascii_case(b"https") => "https",
+        _ => return Err(Violation::Scheme),
+    };
+    let start = at.start + rest_at;
+    Ok(Target {
+        path: (!path.is_empty()).then_some(start + path_at..at.end),
+        authority: Some(start + host_at..start + path_at),
+        scheme: Some(scheme),
+        is_query_only: path.first() == Some(&b'?'),
+    })
+}
+
+/// `host`, `host:port` or `[v6]:port`.
+fn is_authority(text: &[u8], needs_port: bool) -> bool {
+    let (host, port) = if text.first() == Some(&b'[') {
+        let Some(close) = text.iter().position(|&b| b == b']') else {
+            return false;
+        };
+        let literal = &text[1..close];
+        let valid = literal
+            .iter()
+            .all(|&b| b.is_ascii_hexdigit() || b == b':' || b == b'.');
+        if literal.is_empty() || !valid {
+            return false;
+        }
+        (&text[..=close], &text[close + 1..])
+    } else {
+        let colon = text.iter().position(|&b| b == b':').unwrap_or(text.len());
+        let (host, port) = text.split_at(colon);
+        if !host
+            .iter()
+            .all(|&b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+        {
+            return false;
+        }
+        (host, port)
+    };
+    match port {
+        _ if host.is_empty() => false,
+        [] => !needs_port,
+        [b':', digits @ ..] => is_port(digits),
+        _ => false,
+    }
+}
+
+fn is_port(digits: &[u8]) -> bool {
+    if digits.is_empty() || digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
+        return false;
+    }
+    digits
+        .iter()
+        .fold(0u32, |n, &b| n * 10 + u32::from(b - b'0'))
+        <= 65_535
+}
+
+/// Bytes that may stand in the authority of an absolute form before it is looked at closely.
+fn is_url_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=@[]_~".contains(&byte)
+}
+
+/// Bytes that may stand in `host` or `:authority`.
+static AUTHORITY: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0;
+    while b < 128 {
+        let byte = b as u8;
+        table[b] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b'-'
+                    | b'.'
+                    | b':'
+                    | b';'
+                    | b'='
+                    | b'@'
+                    | b'['
+                    | b']'
+                    | b'_'
+                    | b'~'
+            );
+        b += 1;
+    }
+    table
+};
+
+/// Whether every byte may stand in an authority (rfc3986#3.2, as Envoy's `authorityIsValid`); the empty
+/// one passes.
+#[inline]
+pub fn is_valid_authority(text: &[u8]) -> bool {
+    text.iter().all(|&b| AUTHORITY[b as usize])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_of_absolute_forms() {
+        for good in [
+            "x",
+            "X.y",
+            "x:80",
+            "[::1]",
+            "[::1]:65535",
+            "-",
+            "10.0.0.1:1",
+        ] {
+            assert!(is_authority(good.as_bytes(), false), "{good}");
+        }
+        for bad in [
+            "", ":80", "x:", "x:99999", "x:a", "[::1", "[]", "x_y", "x*", "a@b", "[::1]x",
+            "x:80:80",
+        ] {
+            assert!(!is_authority(bad.as_bytes(), false), "{bad}");
+        }
+        assert!(!is_authority(b"x", true));
+    }
+}
