@@ -1,6 +1,6 @@
 //! A downstream connection and who takes it.
 
-use crate::{StreamCx, Worker};
+use crate::Worker;
 use nuncio_rt::{Address, Buf, Io, Rng, Time};
 use std::{
     cell::{Cell, RefCell},
@@ -162,12 +162,6 @@ pub trait Terminal: Send + Sync + fmt::Debug + 'static {
 pub trait TerminalWorker: 'static {
     /// Serves one connection to its end.
     fn serve(self: Rc<Self>, connection: Connection) -> LocalFuture<()>;
-}
-
-/// Writes one line (or message) per exchange. Must not block: a full sink drops and counts.
-pub trait AccessLogger: Send + Sync + fmt::Debug + 'static {
-    /// Called once, when the exchange is over.
-    fn log(&self, stream: &StreamCx);
 }
 
 #[cfg(test)]

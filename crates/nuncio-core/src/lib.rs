@@ -4,12 +4,14 @@
 //! * [`HttpFilter`], [`Step`], [`Phases`]: how an HTTP filter takes part; it returns verdicts, only the engine acts.
 //! * [`Terminal`], [`TerminalWorker`], [`Connection`]: how a network filter that ends a chain takes a connection.
 //! * [`Worker`]: what belongs to one worker thread.
+//! * [`AccessLogger`], [`LogFilter`], [`LogFiles`]: writing down what happened.
 //! * [`ResponseFlags`], [`LocalReply`]: what happened, and an answer made here.
 //! * [`format`]: substitution formats of access logs and header values.
 //! * [`HttpFilterEntry`], [`BuildCx`], [`ConfigError`]: building extensions from configuration.
 //!
 //! It moves nothing, holds no socket and decides nothing: `nuncio-http`, `nuncio-listen` and `nuncio-upstream` do.
 
+mod access_log;
 mod build;
 mod conn;
 mod filter;
@@ -19,8 +21,11 @@ mod reply;
 mod stream;
 mod worker;
 
+pub use access_log::{
+    AccessLogCx, AccessLogEntry, AccessLogger, Comparison, FilteredLogger, LineSink, LogFiles, LogFilter, StreamTest,
+};
 pub use build::{BuildCx, ConfigError, FilterConfig, HttpFilterEntry, Posture};
-pub use conn::{AccessLogger, ConnInfo, Connection, DrainSignal, LocalFuture, Terminal, TerminalWorker};
+pub use conn::{ConnInfo, Connection, DrainSignal, LocalFuture, Terminal, TerminalWorker};
 pub use filter::{Apply, Hold, HttpFilter, Pending, Phases, StateSlot, Step};
 pub use flags::{FLAGS, FlagName, ResponseFlags};
 pub use reply::LocalReply;

@@ -220,6 +220,8 @@ pub struct StreamInfo {
     pub virtual_cluster: Option<Arc<str>>,
     /// True if the answer was made here.
     pub local_reply: bool,
+    /// True if the health check filter took the request.
+    pub health_check: bool,
     /// True if this exchange counts as internal (`x-envoy-internal`).
     pub internal: bool,
 }
@@ -245,6 +247,7 @@ impl Default for StreamInfo {
             remote: None,
             virtual_cluster: None,
             local_reply: false,
+            health_check: false,
             internal: false,
         }
     }

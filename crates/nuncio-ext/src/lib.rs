@@ -1,1 +1,5 @@
-//! nuncio-ext
+//! Every extension, one file or folder each.
+//!
+//! An extension sees its own protobuf message and the traits of `nuncio-core`, nothing of the data path.
+
+pub mod access_log;

@@ -10,6 +10,8 @@ stats_table! {
         counter WRITE_BUFFERED = "write_buffered",
         counter WRITE_COMPLETED = "write_completed",
         counter WRITE_FAILED = "write_failed",
+        /// Lines dropped because the disk did not keep up.
+        counter WRITE_DROPPED = "write_dropped" [lazy],
         gauge WRITE_TOTAL_BUFFERED = "write_total_buffered",
     }
 }

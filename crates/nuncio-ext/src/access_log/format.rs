@@ -1,0 +1,123 @@
+//! A line's format as configured: text or JSON.
+
+use nuncio_api::envoy::config::core::v3::{
+    DataSource, SubstitutionFormatString, data_source, substitution_format_string,
+};
+use nuncio_core::{
+    AccessLogCx, ConfigError, StreamCx,
+    format::{DEFAULT_ACCESS_LOG, Format, JsonFormat, JsonTemplate},
+};
+use prost_types::{Struct, Value, value::Kind};
+
+/// A compiled format of lines.
+#[derive(Debug)]
+pub(super) enum LineFormat {
+    /// Ends its lines itself.
+    Text(Format),
+    /// One object per line.
+    Json(JsonFormat),
+}
+
+impl LineFormat {
+    /// Appends the exchange's line, line end included.
+    pub(super) fn write(&self, stream: &StreamCx, out: &mut Vec<u8>) {
+        match self {
+            LineFormat::Text(format) => format.write(stream, out),
+            LineFormat::Json(format) => {
+                format.write(stream, out);
+                out.push(b'\n');
+            }
+        }
+    }
+
+    /// Envoy's default format.
+    pub(super) fn default_text() -> Result<LineFormat, ConfigError> {
+        let (format, _) =
+            Format::compile(DEFAULT_ACCESS_LOG).map_err(|error| ConfigError::at("", error.to_string()))?;
+        Ok(LineFormat::Text(format))
+    }
+
+    /// A text; `path` is that of the field it stands in.
+    pub(super) fn text(
+        text: &str,
+        omit_empty: bool,
+        path: &str,
+        cx: &mut AccessLogCx<'_>,
+    ) -> Result<LineFormat, ConfigError> {
+        let (format, warnings) = Format::compile(text).map_err(|error| ConfigError::at(path, error.to_string()))?;
+        cx.warnings.extend(warnings.into_iter().map(|warning| ConfigError::at(path, warning.to_string())));
+        Ok(LineFormat::Text(if omit_empty { format.omit_empty() } else { format }))
+    }
+
+    /// A JSON object; `path` is that of the field it stands in.
+    pub(super) fn json(
+        tree: &Struct,
+        omit_empty: bool,
+        path: &str,
+        cx: &mut AccessLogCx<'_>,
+    ) -> Result<LineFormat, ConfigError> {
+        let at = |inner: &str| if inner.is_empty() { path.to_owned() } else { format!("{path}.{inner}") };
+        let (format, warnings) = JsonFormat::compile(&object(tree), omit_empty)
+            .map_err(|error| ConfigError::at(at(&error.path), error.error.to_string()))?;
+        cx.warnings
+            .extend(warnings.into_iter().map(|(inner, warning)| ConfigError::at(at(&inner), warning.to_string())));
+        Ok(LineFormat::Json(format))
+    }
+
+    /// `log_format`.
+    pub(super) fn substitution(
+        config: &SubstitutionFormatString,
+        path: &str,
+        cx: &mut AccessLogCx<'_>,
+    ) -> Result<LineFormat, ConfigError> {
+        use substitution_format_string::Format as Kind;
+        for (index, formatter) in config.formatters.iter().enumerate() {
+            let message = format!("formatter `{}` is accepted without effect: it is not built yet", formatter.name);
+            cx.warnings.push(ConfigError::at(format!("{path}.formatters[{index}]"), message));
+        }
+        let omit_empty = config.omit_empty_values;
+        #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
+        match &config.format {
+            Some(Kind::TextFormat(text)) => LineFormat::text(text, omit_empty, &format!("{path}.text_format"), cx),
+            Some(Kind::JsonFormat(tree)) => LineFormat::json(tree, omit_empty, &format!("{path}.json_format"), cx),
+            Some(Kind::TextFormatSource(source)) => {
+                let path = format!("{path}.text_format_source");
+                let text = read(source).map_err(|message| ConfigError::at(&path, message))?;
+                LineFormat::text(&text, omit_empty, &path, cx)
+            }
+            None => LineFormat::default_text(),
+        }
+    }
+}
+
+/// The text of a data source.
+fn read(source: &DataSource) -> Result<String, String> {
+    use data_source::Specifier;
+    let bytes = match &source.specifier {
+        Some(Specifier::InlineString(text)) => return Ok(text.clone()),
+        Some(Specifier::InlineBytes(bytes)) => bytes.clone(),
+        Some(Specifier::Filename(path)) => {
+            std::fs::read(path).map_err(|error| format!("cannot read {path}: {error}"))?
+        }
+        Some(Specifier::EnvironmentVariable(name)) => std::env::var_os(name)
+            .ok_or_else(|| format!("Environment variable doesn't exist: {name}"))?
+            .into_encoded_bytes(),
+        None => return Err("Unexpected DataSource::specifier_case(): 0".to_owned()),
+    };
+    String::from_utf8(bytes).map_err(|_| "the format is not UTF-8".to_owned())
+}
+
+fn object(tree: &Struct) -> JsonTemplate {
+    JsonTemplate::Object(tree.fields.iter().map(|(name, value)| (name.clone(), template(value))).collect())
+}
+
+fn template(value: &Value) -> JsonTemplate {
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => JsonTemplate::Null,
+        Some(Kind::BoolValue(value)) => JsonTemplate::Bool(*value),
+        Some(Kind::NumberValue(value)) => JsonTemplate::Number(*value),
+        Some(Kind::StringValue(text)) => JsonTemplate::String(text.clone()),
+        Some(Kind::ListValue(list)) => JsonTemplate::Array(list.values.iter().map(template).collect()),
+        Some(Kind::StructValue(tree)) => object(tree),
+    }
+}
