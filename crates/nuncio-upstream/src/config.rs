@@ -1,0 +1,412 @@
+//! What a cluster is configured to be: plain values, built from the proto by `nuncio-config`.
+//!
+//! Nothing here acts. Two configurations that are equal make no difference to a running cluster, which is how a
+//! reload finds out what to leave alone. Field names follow `envoy.config.cluster.v3.Cluster`; defaults are Envoy's.
+
+use crate::health::HealthCheckConfig;
+use crate::metadata::Metadata;
+use nuncio_codec::http1::{NameCase, Strictness, UnderscoreAction};
+use nuncio_rt::Address;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+/// One cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterConfig {
+    /// `name`.
+    pub name: Arc<str>,
+    /// `alt_stat_name`: stands for the name in stats and `%UPSTREAM_CLUSTER%`.
+    pub alt_stat_name: Option<Arc<str>>,
+    /// `type`: how endpoints are found.
+    pub discovery: Discovery,
+    /// `load_assignment`.
+    pub assignment: Assignment,
+    /// `lb_policy` and the policy's own options.
+    pub lb: LbConfig,
+    /// `common_lb_config`.
+    pub common_lb: CommonLbConfig,
+    /// `connect_timeout`.
+    pub connect_timeout: Duration,
+    /// `per_connection_buffer_limit_bytes`, soft.
+    pub per_connection_buffer_limit_bytes: u32,
+    /// `circuit_breakers`.
+    pub circuit_breakers: CircuitBreakers,
+    /// `health_checks`.
+    pub health_checks: Vec<HealthCheckConfig>,
+    /// `common_http_protocol_options` and the HTTP/1 options, of the cluster or of `HttpProtocolOptions`.
+    pub http: HttpOptions,
+    /// `upstream_bind_config.source_address`.
+    pub bind_source: Option<SocketAddr>,
+    /// `upstream_connection_options.tcp_keepalive`.
+    pub tcp_keepalive: bool,
+    /// `metadata`.
+    pub metadata: Option<Arc<Metadata>>,
+    /// `close_connections_on_host_health_failure`.
+    pub close_connections_on_host_health_failure: bool,
+    /// `ignore_health_on_host_removal`.
+    pub ignore_health_on_host_removal: bool,
+    /// `wait_for_warm_on_init`: whether start-up waits for this cluster.
+    pub wait_for_warm_on_init: bool,
+    /// True if it came over xDS rather than from the bootstrap.
+    pub added_via_api: bool,
+}
+
+impl ClusterConfig {
+    /// A cluster with Envoy's defaults and no endpoints.
+    pub fn named(name: &str) -> ClusterConfig {
+        ClusterConfig {
+            name: name.into(),
+            alt_stat_name: None,
+            discovery: Discovery::Static,
+            assignment: Assignment::default(),
+            lb: LbConfig::RoundRobin,
+            common_lb: CommonLbConfig::default(),
+            connect_timeout: Duration::from_secs(5),
+            per_connection_buffer_limit_bytes: 1024 * 1024,
+            circuit_breakers: CircuitBreakers::default(),
+            health_checks: Vec::new(),
+            http: HttpOptions::default(),
+            bind_source: None,
+            tcp_keepalive: false,
+            metadata: None,
+            close_connections_on_host_health_failure: false,
+            ignore_health_on_host_removal: false,
+            wait_for_warm_on_init: true,
+            added_via_api: false,
+        }
+    }
+
+    /// The name that stats and people see.
+    pub fn display_name(&self) -> &Arc<str> {
+        self.alt_stat_name.as_ref().unwrap_or(&self.name)
+    }
+}
+
+/// How a cluster's endpoints become addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Discovery {
+    /// `STATIC`: endpoints are addresses.
+    Static,
+    /// `STRICT_DNS`: every address of every name is a host.
+    StrictDns(DnsConfig),
+    /// `LOGICAL_DNS`: one host, at the first address of the name whenever a connection is made.
+    LogicalDns(DnsConfig),
+}
+
+/// How names are resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsConfig {
+    /// `dns_refresh_rate`.
+    pub refresh_rate: Duration,
+    /// `dns_failure_refresh_rate`, `(base, max)`; the refresh rate for both when absent.
+    pub failure_refresh_rate: Option<(Duration, Duration)>,
+    /// `dns_min_refresh_rate`: the shortest time to live that is honoured.
+    pub min_refresh_rate: Duration,
+    /// `respect_dns_ttl`.
+    pub respect_ttl: bool,
+    /// `dns_jitter`: up to this much is added to each refresh.
+    pub jitter: Duration,
+    /// `dns_lookup_family`.
+    pub lookup_family: LookupFamily,
+    /// Who is asked.
+    pub resolver: ResolverConfig,
+}
+
+impl Default for DnsConfig {
+    fn default() -> Self {
+        DnsConfig {
+            refresh_rate: Duration::from_secs(5),
+            failure_refresh_rate: None,
+            min_refresh_rate: Duration::from_secs(1),
+            respect_ttl: false,
+            jitter: Duration::ZERO,
+            lookup_family: LookupFamily::Auto,
+            resolver: ResolverConfig::default(),
+        }
+    }
+}
+
+/// Which DNS servers are asked, and how (`typed_dns_resolver_config`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct ResolverConfig {
+    /// Servers; those of `/etc/resolv.conf` when empty.
+    pub servers: Vec<SocketAddr>,
+    /// `use_tcp_for_dns_lookups`.
+    pub use_tcp: bool,
+    /// `no_default_search_domain`.
+    pub no_default_search_domain: bool,
+}
+
+/// `DnsLookupFamily`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LookupFamily {
+    /// IPv6 if there is any, else IPv4.
+    #[default]
+    Auto,
+    /// IPv4.
+    V4Only,
+    /// IPv6.
+    V6Only,
+    /// IPv4 if there is any, else IPv6.
+    V4Preferred,
+    /// Both.
+    All,
+}
+
+/// `ClusterLoadAssignment`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    /// Groups of endpoints, in order.
+    pub localities: Vec<LocalityEndpoints>,
+    /// `policy.overprovisioning_factor`, percent.
+    pub overprovisioning_factor: u32,
+    /// `policy.weighted_priority_health`.
+    pub weighted_priority_health: bool,
+}
+
+impl Default for Assignment {
+    fn default() -> Self {
+        Assignment { localities: Vec::new(), overprovisioning_factor: 140, weighted_priority_health: false }
+    }
+}
+
+/// `LocalityLbEndpoints`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LocalityEndpoints {
+    /// `locality`.
+    pub locality: Arc<Locality>,
+    /// `priority`, 0 is served first.
+    pub priority: u32,
+    /// `load_balancing_weight` of the locality.
+    pub weight: Option<u32>,
+    /// `lb_endpoints`.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// Where a host stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Locality {
+    /// `region`.
+    pub region: String,
+    /// `zone`.
+    pub zone: String,
+    /// `sub_zone`.
+    pub sub_zone: String,
+}
+
+/// `LbEndpoint`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoint {
+    /// `endpoint.address`.
+    pub address: EndpointAddress,
+    /// `endpoint.hostname`; the name looked up where that is absent and there is one.
+    pub hostname: Arc<str>,
+    /// `load_balancing_weight`, at least 1.
+    pub weight: u32,
+    /// `health_status`.
+    pub health: EndpointHealth,
+    /// `metadata`.
+    pub metadata: Option<Arc<Metadata>>,
+    /// `endpoint.health_check_config`.
+    pub health_check: EndpointHealthCheck,
+}
+
+impl Endpoint {
+    /// An endpoint with Envoy's defaults.
+    pub fn at(address: EndpointAddress) -> Endpoint {
+        Endpoint {
+            address,
+            hostname: "".into(),
+            weight: 1,
+            health: EndpointHealth::Unknown,
+            metadata: None,
+            health_check: EndpointHealthCheck::default(),
+        }
+    }
+}
+
+/// An address, or a name that becomes one or more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndpointAddress {
+    /// Ready to connect to.
+    Resolved(Address),
+    /// To be looked up, unless the name is an IP address.
+    Name {
+        /// Host name or IP literal.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+}
+
+/// `HealthStatus` as the configuration or EDS says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EndpointHealth {
+    /// Not said: healthy unless checks disagree.
+    #[default]
+    Unknown,
+    /// `HEALTHY`.
+    Healthy,
+    /// `UNHEALTHY`, `TIMEOUT`.
+    Unhealthy,
+    /// `DRAINING`.
+    Draining,
+    /// `DEGRADED`.
+    Degraded,
+}
+
+/// How one endpoint is health checked differently from its cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EndpointHealthCheck {
+    /// `port_value`, 0 for the endpoint's own.
+    pub port: u16,
+    /// `address`: check there instead.
+    pub address: Option<Address>,
+    /// `hostname`: sent as host.
+    pub hostname: Option<Arc<str>>,
+    /// `disable_active_health_check`.
+    pub disable_active: bool,
+}
+
+/// The load balancing policy.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum LbConfig {
+    /// `ROUND_ROBIN`.
+    #[default]
+    RoundRobin,
+    /// `LEAST_REQUEST`.
+    LeastRequest {
+        /// `choice_count`, at least 2.
+        choice_count: u32,
+        /// `active_request_bias`, at least 0.
+        active_request_bias: f64,
+        /// `selection_method: FULL_SCAN`.
+        full_scan: bool,
+    },
+    /// `RANDOM`.
+    Random,
+}
+
+/// `CommonLbConfig`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommonLbConfig {
+    /// `healthy_panic_threshold`, percent; 0 disables panic.
+    pub healthy_panic_threshold: f64,
+    /// `zone_aware_lb_config.fail_traffic_on_panic`.
+    pub fail_traffic_on_panic: bool,
+    /// `locality_weighted_lb_config` is set.
+    pub locality_weighted: bool,
+    /// `ignore_new_hosts_until_first_hc`.
+    pub ignore_new_hosts_until_first_hc: bool,
+    /// `close_connections_on_host_set_change`.
+    pub close_connections_on_host_set_change: bool,
+    /// `update_merge_window`: health and weight changes within it reach the workers together. Zero: at once.
+    pub update_merge_window: Duration,
+}
+
+impl Default for CommonLbConfig {
+    fn default() -> Self {
+        CommonLbConfig {
+            healthy_panic_threshold: 50.0,
+            fail_traffic_on_panic: false,
+            locality_weighted: false,
+            ignore_new_hosts_until_first_hc: false,
+            close_connections_on_host_set_change: false,
+            update_merge_window: Duration::from_secs(1),
+        }
+    }
+}
+
+/// `CircuitBreakers`, one set of limits per routing priority.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct CircuitBreakers {
+    /// For `DEFAULT`.
+    pub default: Thresholds,
+    /// For `HIGH`.
+    pub high: Thresholds,
+    /// `per_host_thresholds[].max_connections` for `DEFAULT`.
+    pub per_host_max_connections: Option<u32>,
+}
+
+/// `CircuitBreakers.Thresholds`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Thresholds {
+    /// `max_connections`.
+    pub max_connections: u32,
+    /// `max_pending_requests`.
+    pub max_pending_requests: u32,
+    /// `max_requests`.
+    pub max_requests: u32,
+    /// `max_retries`.
+    pub max_retries: u32,
+    /// `retry_budget`: replaces `max_retries`.
+    pub retry_budget: Option<RetryBudget>,
+    /// `track_remaining`: publishes the `remaining_*` gauges.
+    pub track_remaining: bool,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Thresholds {
+            max_connections: 1024,
+            max_pending_requests: 1024,
+            max_requests: 1024,
+            max_retries: 3,
+            retry_budget: None,
+            track_remaining: false,
+        }
+    }
+}
+
+/// `CircuitBreakers.Thresholds.RetryBudget`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RetryBudget {
+    /// `budget_percent` of active and pending requests.
+    pub percent: f64,
+    /// `min_retry_concurrency`.
+    pub min_retry_concurrency: u32,
+}
+
+/// HTTP options of upstream connections.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpOptions {
+    /// `idle_timeout` of pooled connections; `None` when disabled (0 s).
+    pub idle_timeout: Option<Duration>,
+    /// `max_connection_duration`.
+    pub max_connection_duration: Option<Duration>,
+    /// `max_requests_per_connection`; `None` for no limit.
+    pub max_requests_per_connection: Option<u32>,
+    /// `max_response_headers_kb`.
+    pub max_response_headers_kb: u32,
+    /// `max_headers_count`.
+    pub max_headers_count: u32,
+    /// `http_protocol_options.header_key_format`.
+    pub header_case: NameCase,
+    /// `http_protocol_options.send_fully_qualified_url`.
+    pub send_fully_qualified_url: bool,
+    /// `http_protocol_options.enable_trailers`.
+    pub enable_trailers: bool,
+    /// `http_protocol_options.allow_chunked_length`.
+    pub allow_chunked_length: bool,
+    /// `headers_with_underscores_action`.
+    pub headers_with_underscores_action: UnderscoreAction,
+    /// Whether Envoy's leniencies on the wire are wanted.
+    pub strictness: Strictness,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        HttpOptions {
+            idle_timeout: Some(Duration::from_secs(3600)),
+            max_connection_duration: None,
+            max_requests_per_connection: None,
+            max_response_headers_kb: 80,
+            max_headers_count: 100,
+            header_case: NameCase::Lower,
+            send_fully_qualified_url: false,
+            enable_trailers: false,
+            allow_chunked_length: false,
+            headers_with_underscores_action: UnderscoreAction::Allow,
+            strictness: Strictness::Friendly,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! One request on one upstream connection, whatever protocol it speaks.
+//!
+//! An [`UpstreamConn`] is what [`Acquire`](crate::Acquire) yields. The caller queues the request (`send_*`), flushes,
+//! and polls the response piece by piece; it reads from the socket only when polled, so that not polling is
+//! back-pressure. When both directions are done, [`UpstreamConn::finish`] gives the connection back to its pool;
+//! dropping it earlier closes it. The request counts as active for exactly as long as this value lives.
+
+mod http1;
+
+pub(crate) use http1::Http1Connection;
+use http1::Http1Stream;
+
+use crate::breaker::Permit;
+use crate::pool::{Http1Pool, WorkerHost};
+use crate::reset::Reset;
+use nuncio_codec::headers::HeaderMap;
+use nuncio_core::Protocol;
+use nuncio_rt::Buf;
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+/// How a request's head is sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HeadOptions {
+    /// Nothing follows the head.
+    pub end: bool,
+}
+
+/// A piece of a response.
+#[derive(Debug)]
+pub enum UpPiece {
+    /// A 1xx other than 101; the map holds its head. More comes.
+    Informational {
+        /// 100, 102, 103, …
+        status: u16,
+    },
+    /// The response's head, in the map.
+    Head {
+        /// Its status.
+        status: u16,
+        /// Nothing follows.
+        end: bool,
+        /// The connection is a tunnel from here on (101, or 2xx to CONNECT): data are opaque both ways.
+        tunnel: bool,
+    },
+    /// Body bytes, and whether they are the last. The buffer is the caller's now. Empty only with `true`.
+    Data(Buf, bool),
+    /// Trailers, in the map; the end.
+    Trailers,
+}
+
+/// A request on an upstream connection.
+#[derive(Debug)]
+pub enum UpstreamConn {
+    /// HTTP/1.1: the connection is this request's alone.
+    Http1(Http1Stream),
+}
+
+impl UpstreamConn {
+    pub(crate) fn begin(
+        conn: Box<Http1Connection>,
+        host: Rc<WorkerHost>,
+        pool: Rc<Http1Pool>,
+        permit: Permit,
+    ) -> UpstreamConn {
+        UpstreamConn::Http1(Http1Stream::begin(conn, host, pool, permit))
+    }
+
+    /// Queues the request's head. Call it once, first.
+    ///
+    /// # Errors
+    /// [`ResetReason::LocalReset`](crate::ResetReason::LocalReset) if the head lacks what its start line is made of.
+    #[inline]
+    pub fn send_head(&mut self, head: &HeaderMap, options: HeadOptions) -> Result<(), Reset> {
+        match self {
+            UpstreamConn::Http1(stream) => stream.send_head(head, options),
+        }
+    }
+
+    /// Queues body bytes; `end` says that they are the last. Mind [`UpstreamConn::buffered`].
+    #[inline]
+    pub fn send_data(&mut self, data: Buf, end: bool) {
+        match self {
+            UpstreamConn::Http1(stream) => stream.send_data(data, end),
+        }
+    }
+
+    /// Queues trailers; the end of the request.
+    pub fn send_trailers(&mut self, trailers: &HeaderMap) {
+        match self {
+            UpstreamConn::Http1(stream) => stream.send_trailers(trailers),
+        }
+    }
+
+    /// Writes what is queued. Ready when nothing is queued any more.
+    ///
+    /// A peer that no longer takes bytes is not an error here: it may have answered. Reading tells.
+    ///
+    /// # Errors
+    /// When the stream is reset.
+    #[inline]
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reset>> {
+        match self {
+            UpstreamConn::Http1(stream) => stream.poll_flush(cx),
+        }
+    }
+
+    /// Bytes queued and not yet written, against `per_connection_buffer_limit_bytes`.
+    #[inline]
+    pub fn buffered(&self) -> usize {
+        match self {
+            UpstreamConn::Http1(stream) => stream.buffered(),
+        }
+    }
+
+    /// The next piece of the response. `head` receives the head of [`UpPiece::Informational`] and [`UpPiece::Head`],
+    /// and the trailers of [`UpPiece::Trailers`]: after the head, pass the map that is to hold the trailers.
+    ///
+    /// # Errors
+    /// [`Reset`] when the response cannot be completed. Drop the connection then.
+    #[inline]
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>, head: &mut HeaderMap) -> Poll<Result<UpPiece, Reset>> {
+        match self {
+            UpstreamConn::Http1(stream) => stream.poll_piece(cx, head),
+        }
+    }
+
+    /// Ends the request: the connection goes back to its pool if it can carry another, else it is closed.
+    #[inline]
+    pub fn finish(self) {
+        match self {
+            UpstreamConn::Http1(stream) => stream.finish(),
+        }
+    }
+
+    /// The host.
+    #[inline]
+    pub fn host(&self) -> &Rc<WorkerHost> {
+        match self {
+            UpstreamConn::Http1(stream) => stream.host(),
+        }
+    }
+
+    /// What is spoken.
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            UpstreamConn::Http1(_) => Protocol::Http11,
+        }
+    }
+
+    /// Our end of the connection.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            UpstreamConn::Http1(stream) => stream.local_addr(),
+        }
+    }
+
+    /// Number of the connection, unique in the process.
+    pub fn connection_id(&self) -> u64 {
+        match self {
+            UpstreamConn::Http1(stream) => stream.connection_id(),
+        }
+    }
+
+    /// Requests this connection has carried, this one included.
+    pub fn requests(&self) -> u32 {
+        match self {
+            UpstreamConn::Http1(stream) => stream.requests(),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! DNS messages, as much of them as a stub resolver needs (rfc1035#4).
+//!
+//! Bytes in, addresses out. Compression pointers must point backwards, so that no message makes us loop.
+
+use super::Family;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+/// Longest message taken over UDP without EDNS (rfc1035#4.2.1); we do not announce more.
+pub(super) const UDP_BYTES: usize = 512;
+
+const TYPE_A: u16 = 1;
+const TYPE_AAAA: u16 = 28;
+const CLASS_IN: u16 = 1;
+const FLAG_RESPONSE: u16 = 0x8000;
+const FLAG_TRUNCATED: u16 = 0x0200;
+const FLAG_RECURSION_DESIRED: u16 = 0x0100;
+
+/// What a response says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Response {
+    /// Addresses and the shortest time to live among them; empty when the name has none of the type.
+    Addresses(Vec<IpAddr>, Duration),
+    /// The name does not exist.
+    NoSuchName,
+    /// Too long for UDP: ask again over TCP.
+    Truncated,
+    /// The server cannot or will not tell.
+    Refused,
+}
+
+fn query_type(family: Family) -> u16 {
+    match family {
+        Family::V4 => TYPE_A,
+        Family::V6 => TYPE_AAAA,
+    }
+}
+
+/// A query for the addresses of `name`; `None` if that cannot be a DNS name.
+pub(super) fn query(id: u16, name: &str, family: Family) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(name.len() + 18);
+    for field in [id, FLAG_RECURSION_DESIRED, 1, 0, 0, 0] {
+        out.extend_from_slice(&field.to_be_bytes());
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    for label in name.split('.') {
+        let length = u8::try_from(label.len()).ok().filter(|n| (1..=63).contains(n))?;
+        out.push(length);
+        out.extend_from_slice(label.as_bytes());
+    }
+    out.push(0);
+    // A name takes at most 255 bytes (rfc1035#3.1).
+    if out.len() > 12 + 255 {
+        return None;
+    }
+    out.extend_from_slice(&query_type(family).to_be_bytes());
+    out.extend_from_slice(&CLASS_IN.to_be_bytes());
+    Some(out)
+}
+
+/// Reads the answer to `query`. `None`: it is not one (wrong id, wrong question, broken), and is to be ignored.
+pub(super) fn response(query: &[u8], bytes: &[u8]) -> Option<Response> {
+    let mut at = Reader { bytes, at: 0 };
+    let id = at.u16()?;
+    let flags = at.u16()?;
+    let (questions, answers) = (at.u16()?, at.u16()?);
+    at.skip(4)?;
+    let asked = query.get(12..)?;
+    if flags & FLAG_RESPONSE == 0 || query.get(..2)? != id.to_be_bytes() {
+        return None;
+    }
+    match questions {
+        1 if at.take(asked.len())?.eq_ignore_ascii_case(asked) => {}
+        // Servers that refuse may leave the question out.
+        0 if flags & 0xf != 0 => {}
+        _ => return None,
+    }
+    if flags & FLAG_TRUNCATED != 0 {
+        return Some(Response::Truncated);
+    }
+    match flags & 0xf {
+        0 => {}
+        3 => return Some(Response::NoSuchName),
+        _ => return Some(Response::Refused),
+    }
+    let wanted = u16::from_be_bytes(asked.get(asked.len().checked_sub(4)?..asked.len() - 2)?.try_into().ok()?);
+    read_answers(&mut at, answers, wanted)
+}
+
+/// Takes the addresses of the wanted type; aliases (CNAME) lead to them and are not looked at.
+fn read_answers(at: &mut Reader<'_>, answers: u16, wanted: u16) -> Option<Response> {
+    let (mut addresses, mut ttl) = (Vec::new(), u32::MAX);
+    for _ in 0..answers {
+        at.skip_name()?;
+        let (kind, class) = (at.u16()?, at.u16()?);
+        let lives = at.u32()?;
+        let length = at.u16()?;
+        let data = at.take(usize::from(length))?;
+        if kind != wanted || class != CLASS_IN {
+            continue;
+        }
+        let address = match kind {
+            TYPE_A => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?)),
+            _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?)),
+        };
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+        // The top bit of a time to live means zero (rfc2181#8).
+        ttl = ttl.min(if lives > i32::MAX as u32 { 0 } else { lives });
+    }
+    Some(Response::Addresses(addresses, Duration::from_secs(u64::from(ttl))))
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let end = self.at.checked_add(n)?;
+        let taken = self.bytes.get(self.at..end)?;
+        self.at = end;
+        Some(taken)
+    }
+
+    fn skip(&mut self, n: usize) -> Option<()> {
+        self.take(n).map(drop)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take(2)?.try_into().ok().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take(4)?.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    /// Steps over a name: labels, ended by a zero or by a pointer (which is not followed).
+    fn skip_name(&mut self) -> Option<()> {
+        loop {
+            let length = *self.take(1)?.first()?;
+            match length {
+                0 => return Some(()),
+                1..=63 => self.skip(usize::from(length))?,
+                0xc0..=0xff => return self.skip(1),
+                _ => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// The reply to a query with these addresses.
+    pub(crate) fn reply(query: &[u8], rcode: u16, addresses: &[IpAddr], ttl: u32) -> Vec<u8> {
+        let mut out = query.to_vec();
+        out[2..4].copy_from_slice(&(FLAG_RESPONSE | FLAG_RECURSION_DESIRED | rcode).to_be_bytes());
+        out[6..8].copy_from_slice(&(addresses.len() as u16).to_be_bytes());
+        for address in addresses {
+            let (kind, data) = match address {
+                IpAddr::V4(a) => (TYPE_A, a.octets().to_vec()),
+                IpAddr::V6(a) => (TYPE_AAAA, a.octets().to_vec()),
+            };
+            out.extend_from_slice(&[0xc0, 12]);
+            out.extend_from_slice(&kind.to_be_bytes());
+            out.extend_from_slice(&CLASS_IN.to_be_bytes());
+            out.extend_from_slice(&ttl.to_be_bytes());
+            out.extend_from_slice(&(data.len() as u16).to_be_bytes());
+            out.extend_from_slice(&data);
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::reply, *};
+
+    #[test]
+    fn a_reply_gives_its_addresses_and_shortest_life() {
+        let q = query(7, "a.test", Family::V4).expect("a name");
+        let addresses = [[127, 0, 0, 1].into(), [127, 0, 0, 2].into()];
+        let answer = response(&q, &reply(&q, 0, &addresses, 30));
+        assert_eq!(answer, Some(Response::Addresses(addresses.to_vec(), Duration::from_secs(30))));
+        assert_eq!(response(&q, &reply(&q, 3, &[], 0)), Some(Response::NoSuchName));
+        assert_eq!(response(&q, &reply(&q, 5, &[], 0)), Some(Response::Refused));
+    }
+
+    #[test]
+    fn replies_to_other_questions_are_ignored() {
+        let q = query(7, "a.test", Family::V4).expect("a name");
+        for other in [query(8, "a.test", Family::V4), query(7, "b.test", Family::V4), query(7, "a.test", Family::V6)] {
+            let other = other.expect("a name");
+            assert_eq!(response(&q, &reply(&other, 0, &[], 0)), None);
+        }
+        assert_eq!(response(&q, &q), None);
+    }
+
+    #[test]
+    fn names_that_cannot_be_are_refused() {
+        assert!(query(1, "", Family::V4).is_none());
+        assert!(query(1, "a..b", Family::V4).is_none());
+        assert!(query(1, &"a".repeat(64), Family::V4).is_none());
+        assert!(query(1, &"abc.".repeat(80), Family::V4).is_none());
+        assert!(query(1, "a.test.", Family::V4).is_some());
+    }
+
+    #[test]
+    fn broken_bytes_never_panic() {
+        let q = query(7, "a.test", Family::V4).expect("a name");
+        let good = reply(&q, 0, &[[1, 2, 3, 4].into()], 1);
+        let rng = nuncio_rt::Rng::seeded(1, 9);
+        for _ in 0..20_000 {
+            let mut bytes = good.clone();
+            for _ in 0..1 + rng.below(4) {
+                let at = rng.below(bytes.len() as u64) as usize;
+                bytes[at] = rng.next_u64() as u8;
+            }
+            bytes.truncate(rng.below(bytes.len() as u64 + 1) as usize);
+            let _ = response(&q, &bytes);
+        }
+    }
+}

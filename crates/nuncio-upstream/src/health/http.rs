@@ -1,0 +1,180 @@
+//! HTTP/1.1 health checks: one request, one answer, on a connection kept between checks.
+
+use super::config::{HttpHealthCheck, StatusRange};
+use super::tally::Verdict;
+use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_codec::http1::{
+    BodyState, Eof, RequestEncoding, ResponseContext, ResponseDecoder, ResponseRules, encode_request_head,
+};
+use nuncio_codec::method::Method;
+use nuncio_rt::{Address, Buf, Io, OutQueue, TcpOptions};
+use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
+
+/// Largest answer head taken; bodies are read through, whatever their size.
+const HEAD_BYTES: usize = 80 * 1024;
+
+/// Asks one host over HTTP/1.1.
+#[derive(Debug)]
+pub(super) struct HttpProbe {
+    check: HttpHealthCheck,
+    request: Vec<u8>,
+    to: Address,
+    reuse: bool,
+    open: Option<Io>,
+}
+
+/// An answer, as much of it as matters.
+struct Answer {
+    status: u16,
+    degraded: bool,
+    keep_alive: bool,
+}
+
+impl HttpProbe {
+    pub(super) fn new(check: HttpHealthCheck, host: Arc<str>, to: Address, reuse: bool) -> HttpProbe {
+        let request = request(&check, &host);
+        HttpProbe { check, request, to, reuse, open: None }
+    }
+
+    /// Closes what is open: the last check came to no end.
+    pub(super) fn forget(&mut self) {
+        self.open = None;
+    }
+
+    pub(super) async fn check(&mut self) -> Verdict {
+        let mut io = match self.open.take().and_then(|mut io| io.is_quiet().then_some(io)) {
+            Some(io) => io,
+            None => match nuncio_rt::connect(&self.to, &TcpOptions::default(), Duration::MAX).await {
+                Ok(io) => io,
+                Err(_) => return Verdict::NetworkFailure,
+            },
+        };
+        let Some(answer) = self.exchange(&mut io).await else { return Verdict::NetworkFailure };
+        if self.reuse && answer.keep_alive {
+            self.open = Some(io);
+        }
+        let expected = match self.check.expected_statuses.as_slice() {
+            [] => answer.status == 200,
+            ranges => is_in(answer.status, ranges),
+        };
+        match expected {
+            true => Verdict::Pass { degraded: answer.degraded },
+            false => Verdict::Fail { retriable: is_in(answer.status, &self.check.retriable_statuses) },
+        }
+    }
+
+    async fn exchange(&self, io: &mut Io) -> Option<Answer> {
+        let mut out = OutQueue::new(Rc::default());
+        out.copy(&self.request);
+        let mut written = 0;
+        poll_fn(|cx| out.poll_flush(cx, io, &mut written)).await.ok()?;
+        let rules = ResponseRules { max_head_bytes: HEAD_BYTES, ..ResponseRules::default() };
+        let mut decoder = ResponseDecoder::new(rules);
+        let to_head = &*self.check.method == "HEAD";
+        decoder.begin(ResponseContext { to_head, ..ResponseContext::default() });
+        let (mut input, mut map) = (Buf::with_capacity(HEAD_BYTES + 1), HeaderMap::default());
+        let head = loop {
+            if !input.is_empty()
+                && let Some(head) = decoder.decode_head(input.filled(), &mut map).ok()?
+            {
+                input.consume(head.consumed);
+                if !head.is_interim() {
+                    break head;
+                }
+            } else if read(io, &mut input).await? == 0 {
+                return None;
+            }
+        };
+        let degraded = map.contains(Known::XEnvoyDegraded);
+        let mut keep_alive = head.keep_alive;
+        let mut in_trailers = false;
+        while !head.end_stream() {
+            if in_trailers {
+                if let Some(n) = decoder.decode_trailers(input.filled(), &mut map).ok()? {
+                    input.consume(n);
+                    break;
+                }
+            } else if !input.is_empty() {
+                let body = decoder.decode_body(input.filled_mut()).ok()?;
+                input.consume(body.consumed);
+                match body.state {
+                    BodyState::Done => break,
+                    BodyState::Trailers => {
+                        in_trailers = true;
+                        continue;
+                    }
+                    BodyState::More => {}
+                }
+            }
+            if read(io, &mut input).await? == 0 {
+                if decoder.eof() != Eof::Completes {
+                    return None;
+                }
+                keep_alive = false;
+                break;
+            }
+        }
+        Some(Answer { status: head.status, degraded, keep_alive: keep_alive && input.is_empty() })
+    }
+}
+
+async fn read(io: &mut Io, input: &mut Buf) -> Option<usize> {
+    input.compact();
+    match input.room() {
+        0 => None,
+        _ => poll_fn(|cx| io.poll_read(cx, input)).await.ok(),
+    }
+}
+
+fn is_in(status: u16, ranges: &[StatusRange]) -> bool {
+    ranges.iter().any(|range| (range.start..range.end).contains(&status))
+}
+
+/// The bytes sent at each check.
+fn request(check: &HttpHealthCheck, host: &str) -> Vec<u8> {
+    let mut map = HeaderMap::default();
+    map.insert(Known::Method, check.method.as_bytes());
+    map.insert(Known::Path, check.path.as_bytes());
+    map.insert(Known::Authority, host.as_bytes());
+    map.insert("user-agent", b"Envoy/HC");
+    for (name, value, append) in &check.headers_to_add {
+        match append {
+            true => map.append(name.as_str(), value.as_bytes()),
+            false => map.insert(name.as_str(), value.as_bytes()),
+        }
+    }
+    for name in &check.headers_to_remove {
+        map.remove(name.as_str());
+    }
+    let mut out = Vec::new();
+    let end_stream = true;
+    let how = RequestEncoding { end_stream, ..RequestEncoding::default() };
+    if encode_request_head(&map, how, &mut out).is_err() || Method::of(check.method.as_bytes()).is_connect() {
+        // The configuration has been checked; what is left cannot be asked, and every check fails.
+        out.clear();
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_request_is_envoys() {
+        let mut check = HttpHealthCheck::get("/healthz");
+        assert_eq!(
+            request(&check, "backend_v1"),
+            b"GET /healthz HTTP/1.1\r\nhost: backend_v1\r\nuser-agent: Envoy/HC\r\n\r\n"
+        );
+        check.headers_to_add.push(("x-a".into(), "1".into(), true));
+        check.headers_to_remove.push("user-agent".into());
+        assert_eq!(request(&check, "h"), b"GET /healthz HTTP/1.1\r\nhost: h\r\nx-a: 1\r\n\r\n");
+    }
+
+    #[test]
+    fn status_ranges_leave_out_their_end() {
+        let ok = [StatusRange { start: 200, end: 300 }];
+        assert!(is_in(200, &ok) && is_in(299, &ok) && !is_in(300, &ok));
+    }
+}

@@ -1,0 +1,177 @@
+//! Active health checks: one task per host on the main thread.
+//!
+//! A [`Checker`] belongs to a cluster. Each of its sessions asks its host (`http`, `tcp`), lets [`tally`] decide what
+//! that means, tells the cluster, and waits. Requests never wait for any of it: workers see the outcome with the next
+//! host set.
+
+mod config;
+mod http;
+mod tally;
+mod tcp;
+
+pub use config::{HealthCheckConfig, HealthCheckKind, HttpHealthCheck, Payload, StatusRange, TcpHealthCheck};
+
+use crate::host::{HealthFlags, Host, HostState};
+use crate::manager::{Cluster, Task};
+use nuncio_rt::{Address, Rng};
+use nuncio_stats::{Lane, Scope, Store, tables::cluster, tables::health_check as stat};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::{Rc, Weak},
+    sync::Arc,
+};
+use tally::{Outcome, Tally, Verdict, random, wait};
+
+/// The checks of one cluster's hosts.
+#[derive(Debug)]
+pub(crate) struct Checker {
+    cluster: Weak<Cluster>,
+    config: HealthCheckConfig,
+    stats: Arc<Scope>,
+    rng: Rng,
+    sessions: RefCell<HashMap<*const HostState, Session>>,
+}
+
+/// One host under check.
+#[derive(Debug)]
+struct Session {
+    host: Arc<Host>,
+    _task: Task,
+}
+
+/// What asks a host.
+enum Probe {
+    Http(http::HttpProbe),
+    Tcp(tcp::TcpProbe),
+}
+
+impl Probe {
+    fn new(config: &HealthCheckConfig, host: &Host, cluster: &Cluster) -> Probe {
+        let to = check_address(host);
+        match &config.kind {
+            HealthCheckKind::Http(http) => {
+                let name = host_name(http, host, cluster);
+                Probe::Http(http::HttpProbe::new(http.clone(), name, to, config.reuse_connection))
+            }
+            HealthCheckKind::Tcp(tcp) => Probe::Tcp(tcp::TcpProbe::new(tcp.clone(), to, config.reuse_connection)),
+        }
+    }
+
+    async fn check(&mut self, config: &HealthCheckConfig) -> Verdict {
+        let asked = async {
+            match self {
+                Probe::Http(probe) => probe.check().await,
+                Probe::Tcp(probe) => probe.check().await,
+            }
+        };
+        match tokio::time::timeout(config.timeout, asked).await {
+            Ok(verdict) => verdict,
+            Err(_) => {
+                match self {
+                    Probe::Http(probe) => probe.forget(),
+                    Probe::Tcp(probe) => probe.forget(),
+                }
+                Verdict::Timeout
+            }
+        }
+    }
+}
+
+/// Where a host is checked: its own address unless its `health_check_config` says otherwise.
+fn check_address(host: &Host) -> Address {
+    let mut to = host.health_check.address.clone().unwrap_or_else(|| (*host.address).clone());
+    if let Address::Ip(address) = &mut to
+        && host.health_check.port != 0
+    {
+        address.set_port(host.health_check.port);
+    }
+    to
+}
+
+fn host_name(http: &HttpHealthCheck, host: &Host, cluster: &Cluster) -> Arc<str> {
+    match &host.health_check.hostname {
+        Some(name) if !name.is_empty() => name.clone(),
+        _ if !http.host.is_empty() => http.host.as_str().into(),
+        _ => cluster.info.name().clone(),
+    }
+}
+
+impl Checker {
+    pub(crate) fn new(cluster: &Rc<Cluster>, config: HealthCheckConfig, store: &Store) -> Rc<Checker> {
+        let prefix = format!("{}health_check.", cluster.info.stats.prefix());
+        Rc::new(Checker {
+            cluster: Rc::downgrade(cluster),
+            config,
+            stats: store.scope(&prefix, &stat::HEALTH_CHECK),
+            rng: Rng::default(),
+            sessions: RefCell::default(),
+        })
+    }
+
+    /// Checks these hosts from now on, and no others.
+    pub(crate) fn set_hosts(self: &Rc<Self>, hosts: &[Arc<Host>]) {
+        let mut before = std::mem::take(&mut *self.sessions.borrow_mut());
+        let mut now = HashMap::with_capacity(hosts.len());
+        for host in hosts.iter().filter(|host| !host.health_check.disable_active) {
+            let key = Arc::as_ptr(&host.state);
+            let session = before.remove(&key).unwrap_or_else(|| {
+                self.gauge(&host.state, 1);
+                Session { host: host.clone(), _task: Task::spawn(Checker::session(Rc::downgrade(self), host.clone())) }
+            });
+            now.insert(key, session);
+        }
+        before.values().for_each(|gone| self.gauge(&gone.host.state, -1));
+        *self.sessions.borrow_mut() = now;
+    }
+
+    /// Counts a host in or out of `healthy` and `degraded`.
+    fn gauge(&self, host: &HostState, n: i64) {
+        let flags = host.flags();
+        let healthy = i64::from(!flags.has(HealthFlags::FAILED_ACTIVE_HC));
+        let degraded = i64::from(flags.has(HealthFlags::DEGRADED_ACTIVE_HC));
+        self.stats.gauge_add(Lane::MAIN, stat::HEALTHY, n * healthy);
+        self.stats.gauge_add(Lane::MAIN, stat::DEGRADED, n * degraded);
+    }
+
+    async fn session(checker: Weak<Checker>, host: Arc<Host>) {
+        let Some((config, mut probe, first_wait)) = checker.upgrade().and_then(|checker| {
+            let cluster = checker.cluster.upgrade()?;
+            let probe = Probe::new(&checker.config, &host, &cluster);
+            Some((checker.config.clone(), probe, random(checker.config.initial_jitter, &checker.rng)))
+        }) else {
+            return;
+        };
+        if !first_wait.is_zero() {
+            tokio::time::sleep(first_wait).await;
+        }
+        let mut tally = Tally::new();
+        loop {
+            match checker.upgrade() {
+                Some(checker) => checker.stats.inc(Lane::MAIN, stat::ATTEMPT),
+                None => return,
+            }
+            let verdict = probe.check(&config).await;
+            let Some(pause) = checker.upgrade().and_then(|checker| checker.note(verdict, &mut tally, &host)) else {
+                return;
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Takes a check into account; answers how long to wait for the next.
+    fn note(&self, verdict: Verdict, tally: &mut Tally, host: &Arc<Host>) -> Option<std::time::Duration> {
+        let cluster = self.cluster.upgrade()?;
+        self.gauge(&host.state, -1);
+        let outcome: Outcome = tally.note(verdict, &host.state, &self.config);
+        self.gauge(&host.state, 1);
+        let counted = if matches!(verdict, Verdict::Pass { .. }) { stat::SUCCESS } else { stat::FAILURE };
+        self.stats.inc(Lane::MAIN, counted);
+        if matches!(verdict, Verdict::NetworkFailure | Verdict::Timeout) {
+            self.stats.inc(Lane::MAIN, stat::NETWORK_FAILURE);
+        }
+        cluster.checked(host, outcome.changed);
+        let traffic = cluster.info.stats.used(cluster::UPSTREAM_CX_TOTAL.0);
+        Some(wait(verdict, outcome, traffic, &self.config, &self.rng))
+    }
+}

@@ -1,0 +1,281 @@
+//! One upstream host: what it is, how it does, and what has been counted about it.
+//!
+//! A [`Host`] is immutable but for its [`HostState`], which outlives changes of weight, metadata or priority: it goes
+//! with the address for as long as the cluster has that address. Counters are one cell per lane, written by that lane
+//! only; the number of requests in flight is additionally one shared atomic where the policy compares hosts by it.
+
+use crate::config::{EndpointHealthCheck, Locality};
+use crate::metadata::{Metadata, is_canary};
+use nuncio_rt::Address;
+use nuncio_stats::Lane;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+/// One upstream host.
+#[derive(Debug)]
+pub struct Host {
+    /// Where it is.
+    pub address: Arc<Address>,
+    /// Its name, may be empty.
+    pub hostname: Arc<str>,
+    /// Where it stands.
+    pub locality: Arc<Locality>,
+    /// 0 is served first.
+    pub priority: u32,
+    /// Its share of the load, at least 1.
+    pub weight: u32,
+    /// Endpoint metadata.
+    pub metadata: Option<Arc<Metadata>>,
+    /// How it is health checked differently from its cluster.
+    pub health_check: EndpointHealthCheck,
+    /// Health and counters.
+    pub state: Arc<HostState>,
+}
+
+impl Host {
+    /// Whether its metadata marks it as a canary.
+    pub fn is_canary(&self) -> bool {
+        is_canary(self.metadata.as_deref())
+    }
+}
+
+/// Why a host is thought to be well or not: a set of flags, printed by `/clusters` as `health_flags`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HealthFlags(pub u32);
+
+impl HealthFlags {
+    /// Active health checks fail.
+    pub const FAILED_ACTIVE_HC: HealthFlags = HealthFlags(1);
+    /// Ejected by outlier detection.
+    pub const FAILED_OUTLIER_CHECK: HealthFlags = HealthFlags(1 << 1);
+    /// Unhealthy by configuration or EDS.
+    pub const FAILED_EDS_HEALTH: HealthFlags = HealthFlags(1 << 2);
+    /// Active health checks say degraded.
+    pub const DEGRADED_ACTIVE_HC: HealthFlags = HealthFlags(1 << 3);
+    /// Degraded by configuration or EDS.
+    pub const DEGRADED_EDS_HEALTH: HealthFlags = HealthFlags(1 << 4);
+    /// No longer in the assignment, kept while it is healthy.
+    pub const PENDING_DYNAMIC_REMOVAL: HealthFlags = HealthFlags(1 << 5);
+    /// Not checked yet and not to be used before.
+    pub const PENDING_ACTIVE_HC: HealthFlags = HealthFlags(1 << 6);
+    /// Told us with `x-envoy-immediate-health-check-fail` to leave it out.
+    pub const EXCLUDED_VIA_IMMEDIATE_HC_FAIL: HealthFlags = HealthFlags(1 << 7);
+    /// The last active health check timed out.
+    pub const ACTIVE_HC_TIMEOUT: HealthFlags = HealthFlags(1 << 8);
+    /// Draining by EDS.
+    pub const EDS_STATUS_DRAINING: HealthFlags = HealthFlags(1 << 9);
+
+    const UNHEALTHY: u32 = 1 | 1 << 1 | 1 << 2;
+    const DEGRADED: u32 = 1 << 3 | 1 << 4;
+    const EXCLUDED: u32 = 1 << 6 | 1 << 7;
+
+    /// Names in the order in which they are printed.
+    const NAMES: [(HealthFlags, &'static str); 10] = [
+        (HealthFlags::FAILED_ACTIVE_HC, "/failed_active_hc"),
+        (HealthFlags::FAILED_OUTLIER_CHECK, "/failed_outlier_check"),
+        (HealthFlags::FAILED_EDS_HEALTH, "/failed_eds_health"),
+        (HealthFlags::DEGRADED_ACTIVE_HC, "/degraded_active_hc"),
+        (HealthFlags::DEGRADED_EDS_HEALTH, "/degraded_eds_health"),
+        (HealthFlags::PENDING_DYNAMIC_REMOVAL, "/pending_dynamic_removal"),
+        (HealthFlags::PENDING_ACTIVE_HC, "/pending_active_hc"),
+        (HealthFlags::EXCLUDED_VIA_IMMEDIATE_HC_FAIL, "/excluded_via_immediate_hc_fail"),
+        (HealthFlags::ACTIVE_HC_TIMEOUT, "/active_hc_timeout"),
+        (HealthFlags::EDS_STATUS_DRAINING, "/eds_status_draining"),
+    ];
+
+    /// True if any flag of `other` is set.
+    pub fn has(self, other: HealthFlags) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// What load balancing makes of the flags.
+    pub fn health(self) -> Health {
+        if self.0 & HealthFlags::UNHEALTHY != 0 {
+            Health::Unhealthy
+        } else if self.0 & HealthFlags::DEGRADED != 0 {
+            Health::Degraded
+        } else {
+            Health::Healthy
+        }
+    }
+
+    /// Left out of the reckoning of panic and priorities.
+    pub fn is_excluded(self) -> bool {
+        self.0 & HealthFlags::EXCLUDED != 0
+    }
+}
+
+impl std::fmt::Display for HealthFlags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("healthy");
+        }
+        HealthFlags::NAMES.iter().filter(|(flag, _)| self.has(*flag)).try_for_each(|(_, name)| f.write_str(name))
+    }
+}
+
+/// How much a host may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Fully.
+    Healthy,
+    /// When there are not enough healthy ones.
+    Degraded,
+    /// In panic only.
+    Unhealthy,
+}
+
+/// What changes about a host while it exists.
+#[derive(Debug)]
+pub struct HostState {
+    flags: AtomicU32,
+    active: Active,
+    lanes: Box<[OnceLock<Box<HostCounters>>]>,
+}
+
+/// Requests in flight over all workers; on its own cache lines, for every worker writes it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Active(AtomicU32);
+
+/// What one lane has counted about a host. Gauges of a lane may be negative, their sum is not.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct HostCounters([AtomicU64; 8]);
+
+/// A statistic of a host, in the order of `/clusters`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum HostStat {
+    /// Open connections (gauge).
+    CxActive,
+    /// Connections that could not be made.
+    CxConnectFail,
+    /// Connections begun.
+    CxTotal,
+    /// Requests in flight (gauge).
+    RqActive,
+    /// Requests that ended in an error or a 5xx.
+    RqError,
+    /// Requests answered otherwise.
+    RqSuccess,
+    /// Requests timed out.
+    RqTimeout,
+    /// Requests sent.
+    RqTotal,
+}
+
+impl HostCounters {
+    /// Adds one. Only the lane's own thread may.
+    #[inline]
+    pub fn inc(&self, stat: HostStat) {
+        let cell = &self.0[stat as usize];
+        cell.store(cell.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// Takes one from a gauge.
+    #[inline]
+    pub fn dec(&self, stat: HostStat) {
+        let cell = &self.0[stat as usize];
+        cell.store(cell.load(Relaxed).wrapping_sub(1), Relaxed);
+    }
+}
+
+impl HostState {
+    /// A host never used, with these flags.
+    pub fn new(lanes: usize, flags: HealthFlags) -> Arc<HostState> {
+        Arc::new(HostState {
+            flags: AtomicU32::new(flags.0),
+            active: Active::default(),
+            lanes: (0..lanes).map(|_| OnceLock::new()).collect(),
+        })
+    }
+
+    /// The flags now. Load balancing uses those of the last published host set.
+    pub fn flags(&self) -> HealthFlags {
+        HealthFlags(self.flags.load(Relaxed))
+    }
+
+    /// Sets or clears flags; returns whether that changed anything.
+    pub fn set_flags(&self, flags: HealthFlags, on: bool) -> bool {
+        let before =
+            if on { self.flags.fetch_or(flags.0, Relaxed) } else { self.flags.fetch_and(!flags.0, Relaxed) };
+        if on { before & flags.0 != flags.0 } else { before & flags.0 != 0 }
+    }
+
+    /// One lane's counters; `None` for a lane that the store does not have.
+    #[inline]
+    pub fn counters(&self, lane: Lane) -> Option<&HostCounters> {
+        self.lanes.get(lane.index()).map(|cell| &**cell.get_or_init(Box::default))
+    }
+
+    /// A statistic over all lanes.
+    pub fn stat(&self, stat: HostStat) -> u64 {
+        let sum = self
+            .lanes
+            .iter()
+            .filter_map(|cell| cell.get())
+            .fold(0u64, |sum, lane| sum.wrapping_add(lane.0[stat as usize].load(Relaxed)));
+        if (sum as i64) < 0 { 0 } else { sum }
+    }
+
+    /// Requests in flight as [`HostState::request_began`] and [`HostState::request_ended`] were told.
+    #[inline]
+    pub fn active_requests(&self) -> u32 {
+        self.active.0.load(Relaxed)
+    }
+
+    /// Counts a request in flight for policies that compare hosts by it.
+    #[inline]
+    pub fn request_began(&self) {
+        self.active.0.fetch_add(1, Relaxed);
+    }
+
+    /// The end of a request counted by [`HostState::request_began`].
+    #[inline]
+    pub fn request_ended(&self) {
+        self.active.0.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_print_in_order_and_nothing_set_is_healthy() {
+        let state = HostState::new(1, HealthFlags::default());
+        assert_eq!(state.flags().to_string(), "healthy");
+        assert!(state.set_flags(HealthFlags::ACTIVE_HC_TIMEOUT, true));
+        assert!(state.set_flags(HealthFlags::FAILED_ACTIVE_HC, true));
+        assert!(!state.set_flags(HealthFlags::FAILED_ACTIVE_HC, true));
+        assert_eq!(state.flags().to_string(), "/failed_active_hc/active_hc_timeout");
+        assert_eq!(state.flags().health(), Health::Unhealthy);
+        assert!(state.set_flags(HealthFlags::FAILED_ACTIVE_HC, false));
+        assert_eq!(state.flags().health(), Health::Healthy);
+    }
+
+    #[test]
+    fn counters_of_four_workers_add_up() {
+        let state = HostState::new(5, HealthFlags::default());
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let state = &state;
+                scope.spawn(move || {
+                    let lane = Lane::worker(worker);
+                    for _ in 0..10_000 {
+                        if let Some(cells) = state.counters(lane) {
+                            cells.inc(HostStat::RqTotal);
+                            cells.inc(HostStat::RqActive);
+                            cells.dec(HostStat::RqActive);
+                        }
+                        state.request_began();
+                        state.request_ended();
+                    }
+                });
+            }
+        });
+        assert_eq!((state.stat(HostStat::RqTotal), state.stat(HostStat::RqActive)), (40_000, 0));
+        assert_eq!(state.active_requests(), 0);
+    }
+}

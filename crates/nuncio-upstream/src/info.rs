@@ -1,0 +1,95 @@
+//! What is shared about a cluster: its configuration, statistics and breakers.
+
+use crate::breaker::Breakers;
+use crate::config::{ClusterConfig, LbConfig};
+use crate::pool::Reaper;
+use nuncio_core::Worker;
+use nuncio_stats::{Scope, Store, tables::cluster::CLUSTER, tables::http1::HTTP1};
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{Arc, OnceLock, Weak},
+};
+
+/// One cluster as all threads see it. A changed configuration makes a new one; the statistics go on.
+#[derive(Debug)]
+pub struct ClusterInfo {
+    /// Its configuration.
+    pub config: Arc<ClusterConfig>,
+    /// `cluster.<name>.*`.
+    pub stats: Arc<Scope>,
+    /// Its limits and what counts against them.
+    pub breakers: Breakers,
+    /// `cluster.<name>.http1.*`, made with the first connection.
+    codec_stats: OnceLock<Arc<Scope>>,
+    store: Weak<Store>,
+}
+
+impl ClusterInfo {
+    /// A cluster nobody uses yet.
+    pub fn new(config: Arc<ClusterConfig>, store: &Arc<Store>) -> Arc<ClusterInfo> {
+        let name = config.display_name().replace(':', "_");
+        let stats = store.scope(&format!("cluster.{name}."), &CLUSTER);
+        let breakers = Breakers::new(config.circuit_breakers);
+        Arc::new(ClusterInfo { config, stats, breakers, codec_stats: OnceLock::new(), store: Arc::downgrade(store) })
+    }
+
+    /// `name`.
+    pub fn name(&self) -> &Arc<str> {
+        &self.config.name
+    }
+
+    /// The name that stats and `%UPSTREAM_CLUSTER%` show.
+    pub fn display_name(&self) -> &Arc<str> {
+        self.config.display_name()
+    }
+
+    /// Statistics of the HTTP/1 codec, which exist once there is a connection.
+    pub(crate) fn codec_stats(&self) -> Option<&Arc<Scope>> {
+        if let Some(stats) = self.codec_stats.get() {
+            return Some(stats);
+        }
+        let stats = self.store.upgrade()?.scope(&format!("{}http1.", self.stats.prefix()), &HTTP1);
+        Some(self.codec_stats.get_or_init(|| stats))
+    }
+
+    /// Whether the policy compares hosts by their requests in flight.
+    pub(crate) fn compares_load(&self) -> bool {
+        matches!(self.config.lb, LbConfig::LeastRequest { .. })
+    }
+}
+
+/// A cluster on one worker: what its pools and connections need at hand.
+#[derive(Debug)]
+pub struct ClusterCx {
+    /// The cluster.
+    pub info: Arc<ClusterInfo>,
+    /// The worker.
+    pub worker: Rc<Worker>,
+    pub(crate) reaper: Rc<Reaper>,
+    /// Where heads are written before they are queued.
+    pub(crate) scratch: Rc<RefCell<Vec<u8>>>,
+}
+
+macro_rules! counting {
+    ($($(#[$doc:meta])* $name:ident($id:ident: $type:ident $(, $n:ident: $arg:ty)?) = $method:ident),* $(,)?) => {
+        impl ClusterCx {
+            $($(#[$doc])* #[inline] pub fn $name(&self, $id: nuncio_stats::$type $(, $n: $arg)?) {
+                self.info.stats.$method(self.worker.lane, $id $(, $n)?);
+            })*
+        }
+    };
+}
+
+counting! {
+    /// Counts one.
+    inc(id: CounterId) = inc,
+    /// Counts `n`.
+    add(id: CounterId, n: u64) = add,
+    /// Moves a gauge.
+    gauge(id: GaugeId, n: i64) = gauge_add,
+    /// Records a value.
+    record(id: HistogramId, n: u64) = record,
+    /// Counts a response status.
+    code(id: CodesId, status: u16) = code,
+}

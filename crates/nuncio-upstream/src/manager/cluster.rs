@@ -1,0 +1,369 @@
+//! One cluster on the main thread: from endpoints to hosts, from hosts and their health to what workers see.
+
+use super::discovery::{Name, keep_resolved};
+use super::view::ClusterView;
+use super::{Shared, Task};
+use crate::config::{Discovery, Endpoint, EndpointAddress, EndpointHealth, LocalityEndpoints, Locality};
+use crate::health::Checker;
+use crate::host::{HealthFlags, Host, HostState};
+use crate::host_set::HostSet;
+use crate::info::ClusterInfo;
+use nuncio_rt::Address;
+use nuncio_stats::{Lane, tables::cluster as stat};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// One cluster on the main thread.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    /// What is shared with the workers.
+    pub(crate) info: Arc<ClusterInfo>,
+    shared: Weak<Shared>,
+    /// One per endpoint of the configuration: the addresses it has now.
+    targets: RefCell<Vec<Target>>,
+    set: RefCell<Arc<HostSet>>,
+    checker: RefCell<Option<Rc<Checker>>>,
+    phase: Cell<Phase>,
+    /// Hosts whose first check the warming waits for.
+    unchecked: RefCell<HashSet<*const HostState>>,
+    discovery: RefCell<Vec<Task>>,
+    merge: RefCell<Merge>,
+}
+
+#[derive(Debug, Default)]
+struct Target {
+    locality: usize,
+    endpoint: usize,
+    addresses: Vec<Address>,
+}
+
+/// How far a cluster has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Names are being resolved.
+    Discovering,
+    /// Hosts are being checked for the first time.
+    Checking,
+    /// It can serve.
+    Warm,
+}
+
+/// Health and weight changes within the merge window, which reach the workers together.
+#[derive(Debug, Default)]
+struct Merge {
+    last: Option<Instant>,
+    pending: Option<Task>,
+}
+
+impl Cluster {
+    pub(super) fn new(info: Arc<ClusterInfo>, shared: &Rc<Shared>) -> Rc<Cluster> {
+        Rc::new(Cluster {
+            info,
+            shared: Rc::downgrade(shared),
+            targets: RefCell::default(),
+            set: RefCell::default(),
+            checker: RefCell::default(),
+            phase: Cell::new(Phase::Discovering),
+            unchecked: RefCell::default(),
+            discovery: RefCell::default(),
+            merge: RefCell::default(),
+        })
+    }
+
+    /// Its hosts now.
+    pub(crate) fn hosts(&self) -> Arc<HostSet> {
+        self.set.borrow().clone()
+    }
+
+    pub(super) fn view(&self) -> ClusterView {
+        ClusterView { info: self.info.clone(), hosts: self.hosts() }
+    }
+
+    /// Begins to find hosts. Those of a STATIC cluster are there when it returns.
+    pub(super) fn start(self: &Rc<Self>) {
+        let config = self.info.config.clone();
+        if let Some(check) = config.health_checks.first() {
+            let store = self.shared.upgrade().map(|shared| shared.store.clone());
+            *self.checker.borrow_mut() = store.map(|store| Checker::new(self, check.clone(), &store));
+        }
+        let mut names = Vec::new();
+        for (l, locality) in config.assignment.localities.iter().enumerate() {
+            for (e, endpoint) in locality.endpoints.iter().enumerate() {
+                let mut target = Target { locality: l, endpoint: e, addresses: Vec::new() };
+                match (&endpoint.address, &config.discovery) {
+                    (EndpointAddress::Resolved(address), _) => target.addresses.push(address.clone()),
+                    (EndpointAddress::Name { host, port }, Discovery::Static) => {
+                        // The configuration has seen to it that this is an address.
+                        let ip = host.parse::<IpAddr>().ok();
+                        target.addresses.extend(ip.map(|ip| Address::Ip(SocketAddr::new(ip, *port))));
+                    }
+                    (EndpointAddress::Name { host, port }, discovery) => {
+                        let first_only = matches!(discovery, Discovery::LogicalDns(_));
+                        let at = self.targets.borrow().len();
+                        names.push(Name { target: at, host: host.clone(), port: *port, first_only });
+                    }
+                }
+                self.targets.borrow_mut().push(target);
+            }
+        }
+        let fixed: usize = self.targets.borrow().iter().map(|t| t.addresses.len()).sum();
+        self.info.stats.add(Lane::MAIN, stat::DEFAULT_TOTAL_MATCH_COUNT, fixed as u64);
+        self.rebuild();
+        self.discover(names);
+    }
+
+    fn discover(self: &Rc<Self>, names: Vec<Name>) {
+        let (Discovery::StrictDns(dns) | Discovery::LogicalDns(dns)) = &self.info.config.discovery else {
+            return self.discovered();
+        };
+        let Some(shared) = self.shared.upgrade() else { return };
+        if names.is_empty() {
+            return self.discovered();
+        }
+        let resolver = shared.resolvers.resolver(&dns.resolver);
+        let tasks = names.into_iter().map(|name| {
+            Task::spawn(keep_resolved(Rc::downgrade(self), name, dns.clone(), resolver.clone()))
+        });
+        *self.discovery.borrow_mut() = tasks.collect();
+    }
+
+    /// A name has these addresses now.
+    pub(super) fn resolved(self: &Rc<Self>, target: usize, addresses: Vec<Address>) {
+        self.info.stats.add(Lane::MAIN, stat::DEFAULT_TOTAL_MATCH_COUNT, addresses.len() as u64);
+        if let Some(target) = self.targets.borrow_mut().get_mut(target) {
+            target.addresses = addresses;
+        }
+        if !self.rebuild() {
+            self.info.stats.inc(Lane::MAIN, stat::UPDATE_NO_REBUILD);
+        }
+    }
+
+    /// The first answer is in (for any of the names, as Envoy has it): hosts are known.
+    pub(super) fn discovered(self: &Rc<Self>) {
+        if self.phase.get() != Phase::Discovering {
+            return;
+        }
+        self.phase.set(Phase::Checking);
+        if self.checker.borrow().is_some() {
+            let set = self.hosts();
+            let checked = set.hosts().filter(|host| !host.health_check.disable_active);
+            *self.unchecked.borrow_mut() = checked.map(|host| Arc::as_ptr(&host.state)).collect();
+        }
+        self.warm_if_checked();
+    }
+
+    fn warm_if_checked(self: &Rc<Self>) {
+        if self.phase.get() == Phase::Checking && self.unchecked.borrow().is_empty() {
+            self.phase.set(Phase::Warm);
+            if let Some(shared) = self.shared.upgrade() {
+                shared.warmed(self);
+            }
+        }
+    }
+
+    /// A health check of a host is done; `changed` if load balancing has to know.
+    pub(crate) fn checked(self: &Rc<Self>, host: &Arc<Host>, changed: bool) {
+        if changed {
+            let flags = host.state.flags();
+            if flags.has(HealthFlags::PENDING_DYNAMIC_REMOVAL) && flags.has(HealthFlags::FAILED_ACTIVE_HC) {
+                self.rebuild();
+            } else {
+                self.health_changed();
+            }
+        }
+        self.unchecked.borrow_mut().remove(&Arc::as_ptr(&host.state));
+        self.warm_if_checked();
+    }
+
+    /// Makes hosts of the targets' addresses and publishes them if anything is different. Returns whether it was.
+    fn rebuild(self: &Rc<Self>) -> bool {
+        let mut before: HashMap<(Arc<Address>, u32), Vec<Arc<Host>>> = HashMap::new();
+        let old = self.hosts();
+        for host in old.hosts() {
+            before.entry((host.address.clone(), host.priority)).or_default().push(host.clone());
+        }
+        before.values_mut().for_each(|hosts| hosts.reverse());
+        let (mut hosts, mut changed) = (Vec::new(), false);
+        let mut membership = false;
+        let config = &self.info.config;
+        let mut seen = HashSet::new();
+        for target in self.targets.borrow().iter() {
+            let Some(locality) = config.assignment.localities.get(target.locality) else { continue };
+            let Some(endpoint) = locality.endpoints.get(target.endpoint) else { continue };
+            for address in &target.addresses {
+                let address = Arc::new(address.clone());
+                // Several names may lead to one address: it is one host.
+                if config.discovery != Discovery::Static && !seen.insert(address.clone()) {
+                    continue;
+                }
+                let known = before.get_mut(&(address.clone(), locality.priority)).and_then(Vec::pop);
+                if let Some(known) = &known {
+                    known.state.set_flags(HealthFlags::PENDING_DYNAMIC_REMOVAL, false);
+                }
+                let host = self.host(address, locality, endpoint, known.as_ref());
+                changed |= !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &host));
+                membership |= known.is_none();
+                hosts.push(host);
+            }
+        }
+        for host in before.into_values().flatten() {
+            if self.keeps(&host) {
+                hosts.push(host);
+            } else {
+                (changed, membership) = (true, true);
+            }
+        }
+        if changed {
+            self.publish(hosts, membership);
+        }
+        changed
+    }
+
+    /// Whether a host that is no longer resolved stays for as long as its checks pass.
+    fn keeps(&self, host: &Host) -> bool {
+        let keeps = self.checker.borrow().is_some()
+            && !self.info.config.ignore_health_on_host_removal
+            && !host.state.flags().has(HealthFlags::FAILED_ACTIVE_HC);
+        if keeps {
+            host.state.set_flags(HealthFlags::PENDING_DYNAMIC_REMOVAL, true);
+        }
+        keeps
+    }
+
+    fn host(
+        &self,
+        address: Arc<Address>,
+        locality: &LocalityEndpoints,
+        endpoint: &Endpoint,
+        known: Option<&Arc<Host>>,
+    ) -> Arc<Host> {
+        let hostname = match &endpoint.address {
+            _ if !endpoint.hostname.is_empty() => endpoint.hostname.clone(),
+            EndpointAddress::Name { host, .. } if self.info.config.discovery != Discovery::Static => host.as_str().into(),
+            _ => "".into(),
+        };
+        if let Some(known) = known
+            && known.hostname == hostname
+            && known.weight == endpoint.weight
+            && known.locality == locality.locality
+        {
+            return known.clone();
+        }
+        let state = known.map_or_else(|| self.fresh_state(endpoint), |known| known.state.clone());
+        Arc::new(Host {
+            address,
+            hostname,
+            locality: locality.locality.clone(),
+            priority: locality.priority,
+            weight: endpoint.weight.max(1),
+            metadata: endpoint.metadata.clone(),
+            health_check: endpoint.health_check.clone(),
+            state,
+        })
+    }
+
+    fn fresh_state(&self, endpoint: &Endpoint) -> Arc<HostState> {
+        let mut flags = match endpoint.health {
+            EndpointHealth::Unknown | EndpointHealth::Healthy => 0,
+            EndpointHealth::Unhealthy => HealthFlags::FAILED_EDS_HEALTH.0,
+            EndpointHealth::Draining => HealthFlags::FAILED_EDS_HEALTH.0 | HealthFlags::EDS_STATUS_DRAINING.0,
+            EndpointHealth::Degraded => HealthFlags::DEGRADED_EDS_HEALTH.0,
+        };
+        if self.checker.borrow().is_some() && !endpoint.health_check.disable_active {
+            // Not to be used before its first check has passed.
+            flags |= HealthFlags::FAILED_ACTIVE_HC.0;
+            if self.info.config.common_lb.ignore_new_hosts_until_first_hc {
+                flags |= HealthFlags::PENDING_ACTIVE_HC.0;
+            }
+        }
+        let lanes = self.shared.upgrade().map_or(1, |shared| shared.store.lanes());
+        HostState::new(lanes, HealthFlags(flags))
+    }
+
+    /// Sorts the hosts anew and shows them to the workers at once.
+    fn publish(self: &Rc<Self>, hosts: Vec<Arc<Host>>, membership: bool) {
+        if membership {
+            self.info.stats.inc(Lane::MAIN, stat::MEMBERSHIP_CHANGE);
+        }
+        if let Some(checker) = self.checker.borrow().as_ref() {
+            checker.set_hosts(&hosts);
+        }
+        self.sort(hosts);
+        let mut merge = self.merge.borrow_mut();
+        merge.last = Some(Instant::now());
+        if merge.pending.take().is_some() {
+            self.count(nuncio_stats::tables::cluster_manager::UPDATE_MERGE_CANCELLED);
+        }
+        drop(merge);
+        self.tell();
+    }
+
+    /// Health changed, membership did not: workers hear of it at once, or with others at the end of the window.
+    fn health_changed(self: &Rc<Self>) {
+        let hosts = self.hosts().hosts().cloned().collect();
+        self.sort(hosts);
+        let window = self.info.config.common_lb.update_merge_window;
+        let mut merge = self.merge.borrow_mut();
+        let since = merge.last.map(|last| last.elapsed());
+        if since.is_some_and(|since| since < window) && self.phase.get() == Phase::Warm {
+            if merge.pending.is_none() {
+                merge.pending = Some(Task::spawn(Cluster::merge_later(Rc::downgrade(self), window)));
+            }
+            return;
+        }
+        merge.last = Some(Instant::now());
+        merge.pending = None;
+        drop(merge);
+        if self.phase.get() == Phase::Warm {
+            self.count(nuncio_stats::tables::cluster_manager::UPDATE_OUT_OF_MERGE_WINDOW);
+        }
+        self.tell();
+    }
+
+    async fn merge_later(cluster: Weak<Cluster>, window: Duration) {
+        tokio::time::sleep(window).await;
+        if let Some(cluster) = cluster.upgrade() {
+            cluster.count(nuncio_stats::tables::cluster_manager::CLUSTER_UPDATED_VIA_MERGE);
+            cluster.merge.borrow_mut().last = Some(Instant::now());
+            cluster.tell();
+            // Last, for it ends this very task.
+            drop(cluster.merge.borrow_mut().pending.take());
+        }
+    }
+
+    fn count(&self, id: nuncio_stats::CounterId) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.stats.inc(Lane::MAIN, id);
+        }
+    }
+
+    fn sort(&self, hosts: Vec<Arc<Host>>) {
+        let assignment = &self.info.config.assignment;
+        let weights: HashMap<(u32, Arc<Locality>), u32> = (assignment.localities.iter())
+            .filter_map(|l| Some(((l.priority, l.locality.clone()), l.weight?)))
+            .collect();
+        let set =
+            HostSet::new(hosts, &weights, assignment.overprovisioning_factor, assignment.weighted_priority_health);
+        let stats = &self.info.stats;
+        let membership = set.membership();
+        stats.gauge_set(stat::MEMBERSHIP_TOTAL, membership.total);
+        stats.gauge_set(stat::MEMBERSHIP_HEALTHY, membership.healthy);
+        stats.gauge_set(stat::MEMBERSHIP_DEGRADED, membership.degraded);
+        stats.gauge_set(stat::MEMBERSHIP_EXCLUDED, membership.excluded);
+        stats.gauge_set(stat::MAX_HOST_WEIGHT, membership.max_weight);
+        *self.set.borrow_mut() = Arc::new(set);
+    }
+
+    fn tell(self: &Rc<Self>) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.hosts_changed(self);
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The HTTP/1 connections of one worker to one host: idle, being made, and those that requests wait for.
+
+use super::reaper::Stir;
+use crate::breaker::{Permit, Resource, RoutingPriority};
+use crate::conn::Http1Connection;
+use crate::host::{Host, HostStat};
+use crate::info::ClusterCx;
+use crate::reset::{Reset, ResetReason, connect_failure};
+use nuncio_rt::{TcpOptions, Time};
+use nuncio_stats::tables::cluster as stat;
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+/// Connections of one worker to one host.
+#[derive(Debug)]
+pub(crate) struct Http1Pool {
+    pub(crate) cluster: Rc<ClusterCx>,
+    pub(crate) host: Arc<Host>,
+    pub(super) priority: RoutingPriority,
+    id: u64,
+    stir: Arc<Stir>,
+    waker: Waker,
+    #[expect(clippy::vec_box, reason = "connections move between stack, queue and streams: as a pointer, not as 400 bytes")]
+    idle: RefCell<Vec<Box<Http1Connection>>>,
+    waiting: RefCell<VecDeque<Rc<Waiting>>>,
+    /// Connections being made.
+    connecting: Cell<u32>,
+    /// Connections in all: being made, idle, busy.
+    open: Cell<u32>,
+    /// Grows with each drain: connections of an earlier era are not kept.
+    era: Cell<u32>,
+    retired: Cell<bool>,
+    /// When the reaper will look in next.
+    sweep: Cell<Time>,
+}
+
+/// A request in the queue.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    outcome: RefCell<Option<Result<Box<Http1Connection>, Reset>>>,
+    waker: RefCell<Waker>,
+    permit: RefCell<Option<Permit>>,
+}
+
+impl Waiting {
+    /// What the wait came to.
+    pub(super) fn outcome(&self, cx: &Context<'_>) -> Poll<Result<Box<Http1Connection>, Reset>> {
+        match self.outcome.borrow_mut().take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                self.waker.borrow_mut().clone_from(cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn settle(&self, pool: &Http1Pool, outcome: Result<Box<Http1Connection>, Reset>) {
+        *self.outcome.borrow_mut() = Some(outcome);
+        self.leave_queue(pool);
+        self.waker.borrow().wake_by_ref();
+    }
+
+    fn leave_queue(&self, pool: &Http1Pool) {
+        drop(self.permit.borrow_mut().take());
+        pool.cluster.gauge(stat::UPSTREAM_RQ_PENDING_ACTIVE, -1);
+    }
+}
+
+/// Who ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// We did.
+    Local,
+    /// The peer did, or the network.
+    Remote,
+}
+
+impl Http1Pool {
+    pub(super) fn new(cluster: Rc<ClusterCx>, host: Arc<Host>, priority: RoutingPriority) -> Rc<Http1Pool> {
+        cluster.info.breakers.pool_made(priority);
+        Rc::new_cyclic(|pool| {
+            let (id, stir) = cluster.reaper.enter(pool.clone());
+            Http1Pool {
+                cluster,
+                host,
+                priority,
+                id,
+                waker: stir.clone().into(),
+                stir,
+                idle: RefCell::default(),
+                waiting: RefCell::default(),
+                connecting: Cell::new(0),
+                open: Cell::new(0),
+                era: Cell::new(0),
+                retired: Cell::new(false),
+                sweep: Cell::new(Time::NEVER),
+            }
+        })
+    }
+
+    /// The warmest idle connection that is still quiet; the caller's task is registered for what it will read.
+    #[inline]
+    pub(super) fn take_idle(&self, cx: &mut Context<'_>) -> Option<Box<Http1Connection>> {
+        loop {
+            let mut conn = self.idle.borrow_mut().pop()?;
+            if conn.io.poll_read_ready(cx).is_pending() {
+                return Some(conn);
+            }
+            self.close_stirred(conn);
+        }
+    }
+
+    /// Enters the queue, and sees to it that a connection comes.
+    pub(super) fn wait(self: &Rc<Self>, cx: &Context<'_>) -> Result<Rc<Waiting>, Reset> {
+        let Some(permit) = Permit::take(&self.cluster, self.priority, Resource::PendingRequests) else {
+            self.cluster.inc(stat::UPSTREAM_RQ_PENDING_OVERFLOW);
+            return Err(Reset::new(ResetReason::Overflow));
+        };
+        self.cluster.inc(stat::UPSTREAM_RQ_PENDING_TOTAL);
+        self.cluster.gauge(stat::UPSTREAM_RQ_PENDING_ACTIVE, 1);
+        let waiting = Rc::new(Waiting {
+            outcome: RefCell::new(None),
+            waker: RefCell::new(cx.waker().clone()),
+            permit: RefCell::new(Some(permit)),
+        });
+        self.waiting.borrow_mut().push_back(waiting.clone());
+        self.grow();
+        Ok(waiting)
+    }
+
+    /// A request gave up waiting.
+    pub(super) fn cancel(self: &Rc<Self>, waiting: &Rc<Waiting>) {
+        self.cluster.inc(stat::UPSTREAM_RQ_CANCELLED);
+        match waiting.outcome.borrow_mut().take() {
+            Some(Ok(conn)) => self.give_back(conn),
+            Some(Err(_)) => {}
+            None => {
+                self.waiting.borrow_mut().retain(|other| !Rc::ptr_eq(other, waiting));
+                waiting.leave_queue(self);
+            }
+        }
+    }
+
+    /// Begins a connection if more requests wait than connections are being made, within the limits.
+    fn grow(self: &Rc<Self>) {
+        if self.waiting.borrow().len() as u64 <= u64::from(self.connecting.get()) {
+            return;
+        }
+        let permit = match self.host_has_room() {
+            true => Permit::take(&self.cluster, self.priority, Resource::Connections),
+            false => None,
+        };
+        let permit = permit.or_else(|| {
+            self.cluster.inc(stat::UPSTREAM_CX_OVERFLOW);
+            // A pool without any connection gets one, else its requests would wait forever.
+            (self.open.get() == 0).then(|| Permit::force(&self.cluster, self.priority, Resource::Connections))
+        });
+        if let Some(permit) = permit {
+            self.connect(permit);
+        }
+    }
+
+    fn host_has_room(&self) -> bool {
+        let max = self.cluster.info.config.circuit_breakers.per_host_max_connections;
+        max.is_none_or(|max| self.host.state.stat(HostStat::CxActive) < u64::from(max))
+    }
+
+    fn connect(self: &Rc<Self>, permit: Permit) {
+        self.cluster.inc(stat::UPSTREAM_CX_TOTAL);
+        self.cluster.inc(stat::UPSTREAM_CX_HTTP1_TOTAL);
+        self.cluster.gauge(stat::UPSTREAM_CX_ACTIVE, 1);
+        if let Some(cells) = self.host.state.counters(self.cluster.worker.lane) {
+            cells.inc(HostStat::CxTotal);
+            cells.inc(HostStat::CxActive);
+        }
+        self.open.set(self.open.get() + 1);
+        self.connecting.set(self.connecting.get() + 1);
+        let pool = self.clone();
+        nuncio_rt::spawn(async move {
+            let begun = Time::now();
+            let config = &pool.cluster.info.config;
+            let options = TcpOptions { source: config.bind_source, keepalive: config.tcp_keepalive };
+            let made = nuncio_rt::connect(&pool.host.address, &options, config.connect_timeout).await;
+            pool.connecting.set(pool.connecting.get() - 1);
+            match made {
+                Ok(io) => {
+                    let now = Time::now();
+                    let ms = now.since(begun).as_millis() as u64;
+                    pool.cluster.record(stat::UPSTREAM_CX_CONNECT_MS, ms);
+                    let conn = Http1Connection::new(io, &pool.cluster, permit, begun, pool.era.get());
+                    pool.give_back(Box::new(conn));
+                }
+                Err(error) => pool.connect_failed(connect_failure(&error, &pool.host.address), begun, permit),
+            }
+        });
+    }
+
+    fn connect_failed(self: &Rc<Self>, reset: Reset, begun: Time, permit: Permit) {
+        self.cluster.inc(stat::UPSTREAM_CX_CONNECT_FAIL);
+        if let Some(cells) = self.host.state.counters(self.cluster.worker.lane) {
+            cells.inc(HostStat::CxConnectFail);
+        }
+        let closed = match reset.reason {
+            ResetReason::ConnectionTimeout => {
+                self.cluster.inc(stat::UPSTREAM_CX_CONNECT_TIMEOUT);
+                Closed::Local
+            }
+            _ => Closed::Remote,
+        };
+        drop(permit);
+        self.count_close(closed, false, begun);
+        // Everyone who waits learns at once that the host is bad, and may go elsewhere.
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        for request in waiting {
+            self.cluster.inc(stat::UPSTREAM_RQ_PENDING_FAILURE_EJECT);
+            request.settle(self, Err(reset.clone()));
+        }
+    }
+
+    /// A connection is free: the first in the queue gets it, or it becomes idle, or it is not fit to be kept.
+    pub(crate) fn give_back(self: &Rc<Self>, mut conn: Box<Http1Connection>) {
+        if conn.is_spent() || conn.era != self.era.get() {
+            return self.close(conn, Closed::Local, false);
+        }
+        let next = self.waiting.borrow_mut().pop_front();
+        if let Some(next) = next {
+            next.settle(self, Ok(conn));
+            return self.grow();
+        }
+        if self.retired.get() {
+            return self.close(conn, Closed::Local, false);
+        }
+        if !self.watch(&mut conn) {
+            return self.close_stirred(conn);
+        }
+        self.keep(conn);
+    }
+
+    /// Has the reaper woken when the connection stirs; false if it has stirred already.
+    fn watch(&self, conn: &mut Http1Connection) -> bool {
+        let cx = &mut Context::from_waker(&self.waker);
+        if conn.io.poll_read_ready(cx).is_pending() {
+            return true;
+        }
+        // Ready without anything to read: the last read happened to fill its buffer. One read settles it.
+        let mut probe = self.cluster.worker.bufs.get();
+        let quiet = conn.io.poll_read(cx, &mut probe).is_pending();
+        self.cluster.worker.bufs.put(probe);
+        quiet
+    }
+
+    fn keep(&self, mut conn: Box<Http1Connection>) {
+        let now = Time::now();
+        if conn.has_expired(now) {
+            self.cluster.inc(stat::UPSTREAM_CX_MAX_DURATION_REACHED);
+            return self.close(conn, Closed::Local, false);
+        }
+        let idle = self.cluster.info.config.http.idle_timeout;
+        conn.idle_until = idle.map_or(Time::NEVER, |limit| now + limit);
+        let due = conn.idle_until.min(conn.expires);
+        self.idle.borrow_mut().push(conn);
+        // The pool is looked through when the first idle connection would have ended; later ones wait for that.
+        if due < self.sweep.get() && (self.sweep.get() == Time::NEVER || self.sweep.get() > due + SWEEP_SLACK) {
+            self.sweep.set(due);
+            self.cluster.reaper.sweep_at(due, self.id);
+        }
+    }
+
+    /// Closes what has been idle or alive for too long.
+    pub(super) fn sweep(&self, now: Time) {
+        if self.sweep.get() > now {
+            return;
+        }
+        self.sweep.set(Time::NEVER);
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        let mut next = Time::NEVER;
+        let mut kept = Vec::with_capacity(idle.len());
+        for conn in idle {
+            if conn.has_expired(now) {
+                self.cluster.inc(stat::UPSTREAM_CX_MAX_DURATION_REACHED);
+                self.close(conn, Closed::Local, false);
+            } else if conn.idle_until <= now {
+                self.cluster.inc(stat::UPSTREAM_CX_IDLE_TIMEOUT);
+                self.close(conn, Closed::Local, false);
+            } else {
+                next = next.min(conn.idle_until).min(conn.expires);
+                kept.push(conn);
+            }
+        }
+        *self.idle.borrow_mut() = kept;
+        if next != Time::NEVER {
+            self.sweep.set(next);
+            self.cluster.reaper.sweep_at(next, self.id);
+        }
+    }
+
+    /// Closes idle connections whose peer has closed, or has spoken out of turn.
+    pub(super) fn reap(&self) {
+        self.stir.heard();
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        let mut kept = Vec::with_capacity(idle.len());
+        for mut conn in idle {
+            match self.watch(&mut conn) {
+                true => kept.push(conn),
+                false => self.close_stirred(conn),
+            }
+        }
+        *self.idle.borrow_mut() = kept;
+    }
+
+    /// Closes an idle connection that has become readable.
+    fn close_stirred(&self, conn: Box<Http1Connection>) {
+        self.close(conn, Closed::Remote, false);
+    }
+
+    /// Closes a connection and counts that.
+    pub(crate) fn close(&self, conn: Box<Http1Connection>, by: Closed, with_active_request: bool) {
+        self.cluster.record(stat::UPSTREAM_RQ_PER_CX, u64::from(conn.requests));
+        self.count_close(by, with_active_request, conn.created);
+    }
+
+    fn count_close(&self, by: Closed, with_active_request: bool, created: Time) {
+        let cluster = &self.cluster;
+        self.open.set(self.open.get().saturating_sub(1));
+        cluster.inc(stat::UPSTREAM_CX_DESTROY);
+        let (total, active) = match by {
+            Closed::Local => (stat::UPSTREAM_CX_DESTROY_LOCAL, stat::UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ),
+            Closed::Remote => (stat::UPSTREAM_CX_DESTROY_REMOTE, stat::UPSTREAM_CX_DESTROY_REMOTE_WITH_ACTIVE_RQ),
+        };
+        cluster.inc(total);
+        if with_active_request {
+            cluster.inc(stat::UPSTREAM_CX_DESTROY_WITH_ACTIVE_RQ);
+            cluster.inc(active);
+        }
+        cluster.gauge(stat::UPSTREAM_CX_ACTIVE, -1);
+        if let Some(cells) = self.host.state.counters(cluster.worker.lane) {
+            cells.dec(HostStat::CxActive);
+        }
+        cluster.record(stat::UPSTREAM_CX_LENGTH_MS, Time::now().since(created).as_millis() as u64);
+    }
+
+    /// A busy connection was closed: whoever waits needs another.
+    pub(crate) fn close_busy(self: &Rc<Self>, conn: Box<Http1Connection>, by: Closed, with_active_request: bool) {
+        self.close(conn, by, with_active_request);
+        self.grow();
+    }
+
+    /// Closes idle connections; those now busy are not kept.
+    pub(super) fn drain(self: &Rc<Self>) {
+        self.era.set(self.era.get() + 1);
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        idle.into_iter().for_each(|conn| self.close(conn, Closed::Local, false));
+    }
+
+    /// The host is gone: nothing is kept any more. Requests that wait still get their connection.
+    pub(super) fn retire(self: &Rc<Self>) {
+        self.retired.set(true);
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        idle.into_iter().for_each(|conn| self.close(conn, Closed::Local, false));
+    }
+}
+
+/// Idle connections are looked for at most this much later than they are due, to save timers.
+const SWEEP_SLACK: std::time::Duration = std::time::Duration::from_millis(1);
+
+impl Drop for Http1Pool {
+    fn drop(&mut self) {
+        self.cluster.reaper.leave(self.id);
+        self.cluster.info.breakers.pool_gone(self.priority);
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        idle.into_iter().for_each(|conn| self.close(conn, Closed::Local, false));
+    }
+}

@@ -1,0 +1,95 @@
+//! Connection pools: one per worker, host and routing priority.
+//!
+//! * [`Http1Pool`] keeps idle connections in a stack (the warm one is used next), a queue of requests that wait, and
+//!   connects when more wait than are being connected and the breaker permits.
+//! * [`Acquire`] is one request's way to a connection.
+//! * [`Reaper`] closes idle connections whose peer has gone or whose time is up; one task per worker.
+//!
+//! A connection belongs to its pool until it is closed, even while a stream has it: the pool counts it, and decides at
+//! its return whether it is kept. Statistics are counted as Envoy counts them, here and nowhere else.
+
+mod acquire;
+mod http1;
+mod reaper;
+
+pub use acquire::Acquire;
+pub(crate) use http1::{Closed, Http1Pool};
+pub(crate) use reaper::Reaper;
+
+use crate::breaker::RoutingPriority;
+use crate::host::{Host, HostCounters, HostStat};
+use crate::info::ClusterCx;
+use std::{cell::OnceCell, rc::Rc, sync::Arc};
+
+/// A host on one worker: the host, and the worker's connections to it.
+#[derive(Debug)]
+pub struct WorkerHost {
+    /// The host.
+    pub host: Arc<Host>,
+    pub(crate) cluster: Rc<ClusterCx>,
+    pools: Rc<Pools>,
+}
+
+/// The pools of a host, made when first used; they outlive changes of the host's weight or metadata.
+#[derive(Debug, Default)]
+struct Pools {
+    default: OnceCell<Rc<Http1Pool>>,
+    high: OnceCell<Rc<Http1Pool>>,
+}
+
+impl WorkerHost {
+    pub(crate) fn new(host: Arc<Host>, cluster: Rc<ClusterCx>) -> Rc<WorkerHost> {
+        Rc::new(WorkerHost { host, cluster, pools: Rc::default() })
+    }
+
+    /// The same host with other facts, keeping the connections.
+    pub(crate) fn with_host(&self, host: Arc<Host>) -> Rc<WorkerHost> {
+        Rc::new(WorkerHost { host, cluster: self.cluster.clone(), pools: self.pools.clone() })
+    }
+
+    /// Asks for a connection. Poll what is returned.
+    #[inline]
+    pub fn acquire(self: &Rc<Self>, priority: RoutingPriority) -> Acquire {
+        Acquire::new(self.clone(), self.pool(priority).clone())
+    }
+
+    /// The cluster it belongs to.
+    pub fn cluster(&self) -> &Rc<ClusterCx> {
+        &self.cluster
+    }
+
+    /// Counts one in the host's own statistics (`rq_success`, `rq_error`, `rq_timeout` are the router's to count).
+    #[inline]
+    pub fn count(&self, stat: HostStat) {
+        if let Some(cells) = self.counters() {
+            cells.inc(stat);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn counters(&self) -> Option<&HostCounters> {
+        self.host.state.counters(self.cluster.worker.lane)
+    }
+
+    fn pool(&self, priority: RoutingPriority) -> &Rc<Http1Pool> {
+        let slot = match priority {
+            RoutingPriority::Default => &self.pools.default,
+            RoutingPriority::High => &self.pools.high,
+        };
+        slot.get_or_init(|| Http1Pool::new(self.cluster.clone(), self.host.clone(), priority))
+    }
+
+    /// Closes idle connections and lets busy ones end; nothing is kept from now on.
+    pub(crate) fn retire(&self) {
+        self.each_pool(Http1Pool::retire);
+    }
+
+    /// Closes idle connections and has busy ones closed when they are done; new ones may be made.
+    pub(crate) fn drain(&self) {
+        self.each_pool(Http1Pool::drain);
+    }
+
+    fn each_pool(&self, act: impl Fn(&Rc<Http1Pool>)) {
+        [&self.pools.default, &self.pools.high].into_iter().filter_map(OnceCell::get).for_each(act);
+    }
+}

@@ -1,0 +1,233 @@
+//! Clusters on one worker.
+//!
+//! [`WorkerClusters`] is the worker's table of clusters, kept current by messages from the main thread. A route keeps
+//! a [`ClusterSlot`] and asks it at each request, so that a request costs no lookup by name and sees a cluster that
+//! came, changed or went meanwhile. A cluster that no request has asked for costs its slot and nothing else.
+
+use crate::breaker::{Permit, Resource, RoutingPriority};
+use crate::host::Health;
+use crate::host_set::HostSet;
+use crate::info::{ClusterCx, ClusterInfo};
+use crate::lb::{Balancer, PickCx};
+use crate::pool::{Reaper, WorkerHost};
+use nuncio_core::Worker;
+use nuncio_stats::tables::cluster as stat;
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// What the main thread tells the workers.
+#[derive(Debug, Clone)]
+pub enum ClusterUpdate {
+    /// A cluster that is new, or whose configuration changed.
+    Put(Arc<ClusterInfo>, Arc<HostSet>),
+    /// Other hosts, or other health, for a cluster.
+    Hosts(Arc<str>, Arc<HostSet>),
+    /// A cluster is gone.
+    Remove(Arc<str>),
+}
+
+/// All clusters on one worker.
+#[derive(Debug)]
+pub struct WorkerClusters {
+    worker: Rc<Worker>,
+    reaper: Rc<Reaper>,
+    scratch: Rc<RefCell<Vec<u8>>>,
+    slots: RefCell<HashMap<Arc<str>, Rc<ClusterSlot>>>,
+}
+
+/// The place of a cluster, whether there is one of that name or not.
+#[derive(Debug, Default)]
+pub struct ClusterSlot {
+    cluster: RefCell<Option<Rc<WorkerCluster>>>,
+}
+
+impl ClusterSlot {
+    /// The cluster as it is now.
+    #[inline]
+    pub fn get(&self) -> Option<Rc<WorkerCluster>> {
+        self.cluster.borrow().clone()
+    }
+}
+
+impl WorkerClusters {
+    /// The clusters of `worker`, empty at first; starts the task that looks after idle connections. Must be called on
+    /// the worker's executor. Also to be had by `worker.parts.get()`.
+    pub fn start(worker: &Rc<Worker>) -> Rc<WorkerClusters> {
+        let (reaper, task) = Reaper::start(worker.timers.clone());
+        nuncio_rt::spawn(task);
+        let clusters = Rc::new(WorkerClusters {
+            worker: worker.clone(),
+            reaper,
+            scratch: Rc::default(),
+            slots: RefCell::default(),
+        });
+        worker.parts.set(clusters.clone());
+        clusters
+    }
+
+    /// Applies what is in `feed` already, then all that comes, for as long as the main thread sends. Poll it once
+    /// before serving: it first takes in everything that is waiting.
+    pub async fn follow(self: Rc<Self>, mut feed: UnboundedReceiver<ClusterUpdate>) {
+        while let Some(update) = feed.recv().await {
+            self.apply(update);
+        }
+    }
+
+    /// The cluster of this name.
+    pub fn by_name(&self, name: &str) -> Option<Rc<WorkerCluster>> {
+        self.slots.borrow().get(name).and_then(|slot| slot.get())
+    }
+
+    /// The place of this name, to be kept and asked at each request.
+    pub fn slot(&self, name: &str) -> Rc<ClusterSlot> {
+        if let Some(slot) = self.slots.borrow().get(name) {
+            return slot.clone();
+        }
+        let slot = Rc::new(ClusterSlot::default());
+        self.slots.borrow_mut().insert(name.into(), slot.clone());
+        slot
+    }
+
+    /// Takes in one change.
+    pub fn apply(&self, update: ClusterUpdate) {
+        match update {
+            ClusterUpdate::Put(info, hosts) => {
+                let slot = self.slot(info.name());
+                let cx = ClusterCx { info, worker: self.worker.clone(), reaper: self.reaper.clone(), scratch: self.scratch.clone() };
+                let cluster = WorkerCluster { cx: Rc::new(cx), latest: RefCell::new(hosts), members: RefCell::default() };
+                let before = slot.cluster.replace(Some(Rc::new(cluster)));
+                before.inspect(|cluster| cluster.retire());
+            }
+            ClusterUpdate::Hosts(name, hosts) => {
+                if let Some(cluster) = self.by_name(&name) {
+                    cluster.set_hosts(hosts);
+                }
+            }
+            ClusterUpdate::Remove(name) => {
+                let slot = self.slots.borrow().get(&name).cloned();
+                let before = slot.and_then(|slot| slot.cluster.take());
+                before.inspect(|cluster| cluster.retire());
+                // Slots that no route keeps go with the cluster.
+                self.slots.borrow_mut().retain(|_, slot| Rc::strong_count(slot) > 1 || slot.cluster.borrow().is_some());
+            }
+        }
+    }
+}
+
+/// One cluster on one worker.
+#[derive(Debug)]
+pub struct WorkerCluster {
+    cx: Rc<ClusterCx>,
+    latest: RefCell<Arc<HostSet>>,
+    /// Made by the first pick.
+    members: RefCell<Option<Members>>,
+}
+
+/// The balancer, and the worker's side of the hosts it chooses from.
+#[derive(Debug)]
+struct Members {
+    balancer: Balancer,
+    /// As in the host set; a place is filled when the host is first picked.
+    hosts: Vec<Vec<Option<Rc<WorkerHost>>>>,
+}
+
+impl WorkerCluster {
+    /// The cluster.
+    #[inline]
+    pub fn info(&self) -> &Arc<ClusterInfo> {
+        &self.cx.info
+    }
+
+    /// The cluster with the worker: what counts statistics and takes permits.
+    #[inline]
+    pub fn cx(&self) -> &Rc<ClusterCx> {
+        &self.cx
+    }
+
+    /// The hosts as of now.
+    pub fn hosts(&self) -> Arc<HostSet> {
+        self.latest.borrow().clone()
+    }
+
+    /// Chooses a host. `None`: there is none to use (`upstream_cx_none_healthy` has been counted).
+    pub fn pick(&self, cx: &PickCx<'_>) -> Option<Rc<WorkerHost>> {
+        let mut members = self.members.borrow_mut();
+        let members = members.get_or_insert_with(|| self.inflate(None));
+        let outcome = members.balancer.pick(&self.cx.worker.rng, cx);
+        if outcome.panics > 0 {
+            self.cx.add(stat::LB_HEALTHY_PANIC, u64::from(outcome.panics));
+        }
+        let Some(choice) = outcome.choice else {
+            self.cx.inc(stat::UPSTREAM_CX_NONE_HEALTHY);
+            return None;
+        };
+        let place = members.hosts.get_mut(choice.priority)?.get_mut(choice.index)?;
+        if let Some(host) = place {
+            return Some(host.clone());
+        }
+        let host = WorkerHost::new(members.balancer.host(choice)?.clone(), self.cx.clone());
+        *place = Some(host.clone());
+        Some(host)
+    }
+
+    /// Asks the breaker for one more. `None`: it is open. Connections, pending requests and requests are the pool's to
+    /// ask for; retries are the router's.
+    pub fn breaker(&self, priority: RoutingPriority, resource: Resource) -> Option<Permit> {
+        Permit::take(&self.cx, priority, resource)
+    }
+
+    fn inflate(&self, before: Option<Members>) -> Members {
+        let set = self.latest.borrow().clone();
+        let config = &self.cx.info.config;
+        let hosts = set.priorities.iter().map(|tier| vec![None; tier.hosts.len()]).collect();
+        let balancer = Balancer::new(set, config.lb, &config.common_lb, before.map(|members| members.balancer));
+        Members { balancer, hosts }
+    }
+
+    /// Takes in another host set: hosts that stay keep their connections, those that went close theirs.
+    fn set_hosts(&self, set: Arc<HostSet>) {
+        *self.latest.borrow_mut() = set.clone();
+        let mut members = self.members.borrow_mut();
+        let Some(mut before) = members.take() else { return };
+        let mut known: HashMap<*const _, Rc<WorkerHost>> = HashMap::new();
+        for host in before.hosts.iter_mut().flatten().filter_map(Option::take) {
+            known.insert(Arc::as_ptr(&host.host.state), host);
+        }
+        let changed = known.len();
+        let mut now = self.inflate(Some(before));
+        for (tier, places) in set.priorities.iter().zip(&mut now.hosts) {
+            for (host, place) in tier.hosts.iter().zip(places) {
+                if known.is_empty() {
+                    break;
+                }
+                *place = known.remove(&Arc::as_ptr(&host.state)).map(|old| match Arc::ptr_eq(&old.host, host) {
+                    true => old,
+                    false => old.with_host(host.clone()),
+                });
+            }
+        }
+        let config = &self.cx.info.config;
+        let gone = known.len();
+        known.into_values().for_each(|host| host.retire());
+        for host in now.hosts.iter().flatten().flatten() {
+            let failed = config.close_connections_on_host_health_failure
+                && host.host.state.flags().health() == Health::Unhealthy;
+            if failed || (config.common_lb.close_connections_on_host_set_change && gone > 0 && changed > 0) {
+                host.drain();
+            }
+        }
+        *members = Some(now);
+    }
+
+    /// The cluster is gone or replaced: its connections close as they become idle.
+    fn retire(&self) {
+        if let Some(members) = self.members.borrow_mut().take() {
+            members.hosts.iter().flatten().flatten().for_each(|host| host.retire());
+        }
+    }
+}
