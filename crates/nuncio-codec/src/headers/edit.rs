@@ -204,33 +204,35 @@ impl HeaderMap {
         });
     }
 
-    /// Makes one entry of all entries of a name, values joined with `,`.
+    /// Makes one entry of all entries of a name, values joined with `,`; empty ones add nothing.
     pub(crate) fn join_entries(&mut self, known: Known) {
-        let Some(first) = self.slot(known) else {
-            return;
-        };
-        if self.entries[first].flags & MORE == 0 {
-            return;
-        }
-        if let Some(joined) = self.get_joined(known).map(|value| value.into_owned()) {
+        if self
+            .slot(known)
+            .is_some_and(|first| self.entries[first].flags & MORE != 0)
+        {
+            let values: Vec<&[u8]> = self
+                .get_all(known)
+                .filter(|value| !value.is_empty())
+                .collect();
+            let joined = values.join(&b","[..]);
             self.insert(known, joined);
         }
     }
 
     /// Joins `host` entries that stand beside `:authority` to it.
     pub(crate) fn join_host(&mut self) {
-        let mut others = Vec::new();
-        for entry in self
+        let hosts = self
             .entries
             .iter()
-            .filter(|entry| entry.known == Known::Host && entry.is_live())
-        {
-            others.push(b',');
-            others.extend_from_slice(self.value_of(entry));
-        }
-        if !others.is_empty() {
-            self.remove_where(|name, _| name == b"host");
-            self.append_joined(Known::Authority, "", others);
+            .filter(|entry| entry.known == Known::Host && entry.is_live());
+        let values = self
+            .authority()
+            .into_iter()
+            .chain(hosts.map(|entry| self.value_of(entry)));
+        let values: Vec<&[u8]> = values.filter(|value| !value.is_empty()).collect();
+        let joined = values.join(&b","[..]);
+        if self.remove_where(|name, _| name == b"host") > 0 {
+            self.insert(Known::Authority, joined);
         }
     }
 

@@ -1,13 +1,14 @@
 //! The `connection` header: what it closes, keeps, upgrades and removes (rfc9110#7.6.1).
 
 use super::Version;
+use super::rules::Strictness;
 use super::violation::Violation;
 use crate::headers::{HeaderMap, Known, classify};
 
-/// Most header names that one `connection` header may nominate (Envoy's `MAX_NOMINATED_HEADERS`).
-const MAX_NOMINATED: usize = 10;
-/// Longest nominated name that is looked at, in bytes.
-const MAX_TOKEN_LEN: usize = 256;
+/// A `connection` header with so many members is refused, as by Envoy.
+const TOO_MANY_TOKENS: usize = 10;
+/// Longest `te` that may be nominated, in bytes.
+const MAX_NOMINATED_TE_LEN: usize = 256;
 
 /// The members of a comma-separated list, trimmed; empty ones left out.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -64,14 +65,23 @@ pub(super) fn remove_nominated(map: &mut HeaderMap) -> Result<(), Violation> {
         Some(b"keep-alive" | b"close" | b"Keep-Alive" | b"upgrade" | b"Upgrade") => return Ok(()),
         Some(value) => value.to_vec(),
     };
-    let mut nominated = 0;
+    if list(&value).nth(TOO_MANY_TOKENS - 1).is_some() {
+        return Err(Violation::Connection);
+    }
     for token in list(&value) {
         let name = token.to_ascii_lowercase();
-        if name.len() > MAX_TOKEN_LEN || name[0] == b':' {
+        if name[0] == b':' {
             return Err(Violation::Connection);
         }
         match classify(&name) {
             Known::XForwardedFor | Known::XForwardedHost | Known::XForwardedProto => {
+                return Err(Violation::Connection);
+            }
+            Known::Te
+                if map
+                    .get(Known::Te)
+                    .is_some_and(|te| te.len() > MAX_NOMINATED_TE_LEN) =>
+            {
                 return Err(Violation::Connection);
             }
             Known::Te
@@ -82,25 +92,30 @@ pub(super) fn remove_nominated(map: &mut HeaderMap) -> Result<(), Violation> {
             _ if name == b"close" => continue,
             _ => {}
         }
-        nominated += 1;
-        if nominated > MAX_NOMINATED {
-            return Err(Violation::Connection);
-        }
         if map.remove(&name[..]) {
-            let gone = name.clone();
-            keep_tokens(map, |token| !token.eq_ignore_ascii_case(&gone));
+            keep_tokens(map, |token| !token.eq_ignore_ascii_case(&name));
         }
     }
     Ok(())
 }
 
-/// Reduces `te` to what may be passed on: `trailers`, if it is asked for (rfc9110#10.1.4).
-pub fn sanitize_te(map: &mut HeaderMap) {
+/// Reduces `te` to what may be passed on: `trailers`, if it is asked for (rfc9110#10.1.4). Envoy knows the
+/// token in lower case only, unless `connection` names the header too.
+pub fn sanitize_te(map: &mut HeaderMap, strictness: Strictness) {
     match map.get(Known::Te) {
         None | Some(b"" | b"trailers") => {}
-        Some(value) if has_token(value, "trailers") => map.insert(Known::Te, "trailers"),
-        Some(_) => {
-            map.remove(Known::Te);
+        Some(value) => {
+            let nominated = map
+                .get(Known::Connection)
+                .is_some_and(|tokens| has_token(tokens, "te"));
+            let any_case = nominated || !strictness.is_parity();
+            let is_trailers =
+                |t: &[u8]| t == b"trailers" || (any_case && t.eq_ignore_ascii_case(b"trailers"));
+            if list(value).any(is_trailers) {
+                map.insert(Known::Te, "trailers");
+            } else {
+                map.remove(Known::Te);
+            }
         }
     }
 }

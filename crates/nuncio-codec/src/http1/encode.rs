@@ -127,7 +127,7 @@ pub fn encode_request_head(
         out.extend_from_slice(authority);
         out.extend_from_slice(b"\r\n");
     }
-    put_fields(map, how.case, out);
+    put_fields(map, Known::TransferEncoding, how.case, out);
     let encoding = if method.is_connect() || is_upgrade(map) {
         Encoding::Raw
     } else if map.contains(Known::ContentLength) {
@@ -157,7 +157,7 @@ pub fn encode_response_head(
 ) -> Result<Encoding, Unencodable> {
     let status = map.status().ok_or(Unencodable(Known::Status))?;
     put_status_line(status, how.version, out);
-    put_fields(map, how.case, out);
+    put_fields(map, Known::TransferEncoding, how.case, out);
     let never_has_body = status < 200 || status == 204;
     let encoding = if status == 101 || (how.to_connect && status < 300) {
         Encoding::Raw
@@ -218,7 +218,7 @@ pub fn chunk_end(out: &mut Vec<u8>) {
 /// Appends the end of a chunked body with trailers.
 pub fn encode_trailers(trailers: &HeaderMap, case: NameCase, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
-    put_fields(trailers, case, out);
+    put_fields(trailers, Known::Other, case, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -259,12 +259,12 @@ fn put_target(target: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// All header lines but pseudo-headers and `transfer-encoding`.
-fn put_fields(map: &HeaderMap, case: NameCase, out: &mut Vec<u8>) {
+/// All header lines but pseudo-headers and those of one name.
+fn put_fields(map: &HeaderMap, skip: Known, case: NameCase, out: &mut Vec<u8>) {
     let bytes = map.bytes();
     let mut run = 0..0;
     for entry in map.entries() {
-        if !entry.is_live() || entry.known == Known::TransferEncoding {
+        if !entry.is_live() || (entry.known == skip && skip != Known::Other) {
             continue;
         }
         if case == NameCase::Lower && entry.is_line() {

@@ -46,7 +46,10 @@ struct Value {
     next: usize,
     /// The bytes behind the name are exactly `: value\r\n`.
     plain: bool,
+    /// A line end or a CR stands inside the value, or only white space behind a fold.
     folded: bool,
+    /// A line end or a CR stands between two bytes of the value.
+    torn: bool,
 }
 
 /// Reads lines from `at` to the empty line; `None` if the bytes end before it.
@@ -150,6 +153,7 @@ fn find_value(
         next,
         plain,
         folded: false,
+        torn: false,
     }))
 }
 
@@ -178,22 +182,25 @@ fn untangle(
     if value.iter().any(|&b| is_forbidden(b)) {
         return Err(Violation::Characters);
     }
+    let bare_cr =
+        (0..value.len()).any(|at| value[at] == b'\r' && value.get(at + 1) != Some(&b'\n'));
+    if bare_cr && !strictness.is_parity() {
+        return Err(Violation::BareCr);
+    }
+    let is_end = |b: u8| b == b'\r' || b == b'\n';
+    let torn = value.trim_ascii().iter().any(|&b| is_end(b));
     let mut len = value.len();
     if strictness.is_parity() {
         len = 0;
         for index in 0..value.len() {
-            if !matches!(value[index], b'\r' | b'\n') {
+            if !is_end(value[index]) {
                 value[len] = value[index];
                 len += 1;
             }
         }
     } else {
-        for index in 0..value.len() {
-            match value[index] {
-                b'\r' if value.get(index + 1) != Some(&b'\n') => return Err(Violation::BareCr),
-                b'\r' | b'\n' => value[index] = b' ',
-                _ => {}
-            }
+        for byte in value.iter_mut().filter(|b| is_end(**b)) {
+            *byte = b' ';
         }
     }
     let kept = &value[..len];
@@ -211,6 +218,7 @@ fn untangle(
         next,
         plain: false,
         folded,
+        torn,
     }))
 }
 
@@ -241,15 +249,35 @@ fn record(
             Known::TransferEncoding => seen.transfer_encodings += 1,
             _ => {}
         }
-        if value.folded
-            && !rules.strictness.is_parity()
+        if (value.folded || value.torn)
             && matches!(known, Known::ContentLength | Known::TransferEncoding)
         {
-            return Err(Violation::Folded);
+            frames_in_one_line(known, value, rules.strictness, seen)?;
         }
         seen.joinable |= known != Known::Other && map.contains(known);
     }
     map.push_loaded(known, name, (value.at, value.len), value.plain);
+    Ok(())
+}
+
+/// A header that frames the message must not need untangling; Envoy bears blank folds.
+#[cold]
+fn frames_in_one_line(
+    known: Known,
+    value: &Value,
+    strictness: Strictness,
+    seen: &mut Seen,
+) -> Result<(), Violation> {
+    if !strictness.is_parity() {
+        return Err(Violation::Folded);
+    }
+    if value.torn {
+        // A second line of the name is as invalid as a torn one, and its complaint comes in Envoy's order.
+        match known {
+            Known::ContentLength => seen.content_lengths += 1,
+            _ => seen.transfer_encodings += 1,
+        }
+    }
     Ok(())
 }
 

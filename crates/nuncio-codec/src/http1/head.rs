@@ -130,99 +130,101 @@ pub(super) fn join_values(map: &mut HeaderMap, part: Part) {
 }
 
 fn is_joined(known: Known, part: Part) -> bool {
-    use Known::*;
-    let both = matches!(
-        known,
-        Connection
-            | ContentLength
-            | ContentType
-            | KeepAlive
-            | ProxyConnection
-            | TransferEncoding
-            | Upgrade
-            | Via
-            | CacheControl
-            | ContentEncoding
-            | XRequestId
-            | XEnvoyAttemptCount
-            | XEnvoyDecoratorOperation
-            | AcceptEncoding
-    );
-    both || match part {
-        Part::Request => matches!(
-            known,
-            Accept
-                | Authorization
-                | Expect
-                | GrpcTimeout
-                | IfMatch
-                | IfModifiedSince
-                | IfNoneMatch
-                | IfRange
-                | IfUnmodifiedSince
-                | Origin
-                | Pragma
-                | Referer
-                | Te
-                | UserAgent
-                | AccessControlRequestHeaders
-                | AccessControlRequestMethod
-                | AccessControlRequestPrivateNetwork
-                | XClientTraceId
-                | XForwardedClientCert
-                | XForwardedFor
-                | XForwardedHost
-                | XForwardedPort
-                | XForwardedProto
-                | XEnvoyDownstreamServiceCluster
-                | XEnvoyDownstreamServiceNode
-                | XEnvoyExpectedRqTimeoutMs
-                | XEnvoyExternalAddress
-                | XEnvoyForceTrace
-                | XEnvoyHedgeOnPerTryTimeout
-                | XEnvoyInternal
-                | XEnvoyIpTags
-                | XEnvoyIsTimeoutRetry
-                | XEnvoyMaxRetries
-                | XEnvoyOriginalHost
-                | XEnvoyOriginalPath
-                | XEnvoyRetriableHeaderNames
-                | XEnvoyRetriableStatusCodes
-                | XEnvoyRetryGrpcOn
-                | XEnvoyRetryOn
-                | XEnvoyUpstreamAltStatName
-                | XEnvoyUpstreamRqPerTryTimeoutMs
-                | XEnvoyUpstreamRqTimeoutAltResponse
-                | XEnvoyUpstreamRqTimeoutMs
-        ),
-        Part::Response => matches!(
-            known,
-            Date | Etag
-                | Server
-                | Location
-                | Age
-                | Expires
-                | LastModified
-                | Vary
-                | GrpcStatus
-                | GrpcMessage
-                | AccessControlAllowCredentials
-                | AccessControlAllowHeaders
-                | AccessControlAllowMethods
-                | AccessControlAllowOrigin
-                | AccessControlAllowPrivateNetwork
-                | AccessControlExposeHeaders
-                | AccessControlMaxAge
-                | ProxyStatus
-                | XEnvoyDegraded
-                | XEnvoyImmediateHealthCheckFail
-                | XEnvoyRateLimited
-                | XEnvoyUpstreamCanary
-                | XEnvoyUpstreamHealthCheckedCluster
-                | XEnvoyUpstreamServiceTime
-                | XEnvoyOverloaded
-                | XEnvoyLocalOverloaded
-        ),
-        Part::Trailers => false,
-    }
+    let table = match part {
+        Part::Request => JOINED_IN_REQUESTS,
+        Part::Response => JOINED_IN_RESPONSES,
+        Part::Trailers => &[],
+    };
+    JOINED.contains(&known) || table.contains(&known)
 }
+
+const JOINED: &[Known] = &[
+    Known::CacheControl,
+    Known::Connection,
+    Known::ContentEncoding,
+    Known::ContentLength,
+    Known::ContentType,
+    Known::KeepAlive,
+    Known::ProxyConnection,
+    Known::TransferEncoding,
+    Known::Upgrade,
+    Known::Via,
+    Known::XEnvoyAttemptCount,
+    Known::XEnvoyDecoratorOperation,
+    Known::XRequestId,
+];
+
+const JOINED_IN_REQUESTS: &[Known] = &[
+    Known::Accept,
+    Known::AcceptEncoding,
+    Known::AccessControlRequestHeaders,
+    Known::AccessControlRequestMethod,
+    Known::AccessControlRequestPrivateNetwork,
+    Known::Authorization,
+    Known::Expect,
+    Known::GrpcAcceptEncoding,
+    Known::GrpcTimeout,
+    Known::IfMatch,
+    Known::IfModifiedSince,
+    Known::IfNoneMatch,
+    Known::IfRange,
+    Known::IfUnmodifiedSince,
+    Known::Origin,
+    Known::Pragma,
+    Known::Referer,
+    Known::Te,
+    Known::UserAgent,
+    Known::XClientTraceId,
+    Known::XEnvoyDownstreamServiceCluster,
+    Known::XEnvoyDownstreamServiceNode,
+    Known::XEnvoyExpectedRqTimeoutMs,
+    Known::XEnvoyExternalAddress,
+    Known::XEnvoyForceTrace,
+    Known::XEnvoyHedgeOnPerTryTimeout,
+    Known::XEnvoyInternal,
+    Known::XEnvoyIpTags,
+    Known::XEnvoyIsTimeoutRetry,
+    Known::XEnvoyMaxRetries,
+    Known::XEnvoyOriginalHost,
+    Known::XEnvoyOriginalPath,
+    Known::XEnvoyRetriableHeaderNames,
+    Known::XEnvoyRetriableStatusCodes,
+    Known::XEnvoyRetryGrpcOn,
+    Known::XEnvoyRetryOn,
+    Known::XEnvoyUpstreamAltStatName,
+    Known::XEnvoyUpstreamRqPerTryTimeoutMs,
+    Known::XEnvoyUpstreamRqTimeoutAltResponse,
+    Known::XEnvoyUpstreamRqTimeoutMs,
+    Known::XForwardedClientCert,
+    Known::XForwardedFor,
+    Known::XForwardedHost,
+    Known::XForwardedPort,
+    Known::XForwardedProto,
+];
+
+const JOINED_IN_RESPONSES: &[Known] = &[
+    Known::AccessControlAllowCredentials,
+    Known::AccessControlAllowHeaders,
+    Known::AccessControlAllowMethods,
+    Known::AccessControlAllowOrigin,
+    Known::AccessControlAllowPrivateNetwork,
+    Known::AccessControlExposeHeaders,
+    Known::AccessControlMaxAge,
+    Known::Age,
+    Known::Date,
+    Known::Etag,
+    Known::Expires,
+    Known::GrpcMessage,
+    Known::GrpcStatus,
+    Known::LastModified,
+    Known::Location,
+    Known::ProxyStatus,
+    Known::Server,
+    Known::Vary,
+    Known::XEnvoyDegraded,
+    Known::XEnvoyImmediateHealthCheckFail,
+    Known::XEnvoyRateLimited,
+    Known::XEnvoyUpstreamCanary,
+    Known::XEnvoyUpstreamHealthCheckedCluster,
+    Known::XEnvoyUpstreamServiceTime,
+];

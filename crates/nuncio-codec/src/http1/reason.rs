@@ -48,6 +48,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         422 => "Unprocessable Entity",
         423 => "Locked",
         424 => "Failed Dependency",
+        425 => "Too Early",
         426 => "Upgrade Required",
         428 => "Precondition Required",
         429 => "Too Many Requests",
@@ -62,6 +63,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         507 => "Insufficient Storage",
         508 => "Loop Detected",
         510 => "Not Extended",
+        599 => "Last Unassigned Server Error Code",
         511 => "Network Authentication Required",
         _ => "Unknown",
     }

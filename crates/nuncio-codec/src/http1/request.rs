@@ -171,9 +171,14 @@ fn finish_head(
             connection::drop_h2c_offer(map);
             upgrade = false;
         }
-        connection::remove_nominated(map)?;
     }
-    connection::sanitize_te(map);
+    // Envoy forwards an upgrade's headers as they are.
+    if !upgrade || !rules.strictness.is_parity() {
+        if connection {
+            connection::remove_nominated(map)?;
+        }
+        connection::sanitize_te(map, rules.strictness);
+    }
     if !map.authority().is_none_or(is_valid_authority) {
         return Err(Violation::Authority);
     }

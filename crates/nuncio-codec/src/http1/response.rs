@@ -5,7 +5,7 @@ use super::connection;
 use super::fields::{FieldRules, Part, Seen};
 use super::framing::{Announced, announced};
 use super::head::{Progress, join_values, read_head};
-use super::request::skip_blank_lines;
+
 use super::rules::ResponseRules;
 use super::status_line::{StatusLine, parse_status_line};
 use super::violation::Violation;
@@ -98,9 +98,9 @@ impl ResponseDecoder {
         map: &mut HeaderMap,
     ) -> Result<Option<ResponseHead>, Violation> {
         let rules = self.rules;
-        let Some(blank) = skip_blank_lines(input, rules.max_head_bytes)? else {
+        if input.is_empty() {
             return Ok(None);
-        };
+        }
         let field_rules = FieldRules {
             part: Part::Response,
             max_headers: rules.max_headers,
@@ -110,7 +110,7 @@ impl ResponseDecoder {
         let limits = (rules.max_head_bytes, rules.keep_spelling);
         let found = read_head(
             &mut self.progress,
-            &input[blank..],
+            input,
             map,
             limits,
             &field_rules,
@@ -119,7 +119,7 @@ impl ResponseDecoder {
         let Some((line, seen)) = found else {
             return Ok(None);
         };
-        let head = self.finish_head(line, &seen, blank + seen.end, map)?;
+        let head = self.finish_head(line, &seen, seen.end, map)?;
         self.body.begin(if head.is_interim() {
             Framing::None
         } else {
@@ -162,7 +162,7 @@ impl ResponseDecoder {
         }
         let StatusLine { version, status } = line;
         let framing = self.choose_framing(status, seen, map)?;
-        let open_ended = matches!(framing, Framing::UntilClose | Framing::Tunnel);
+        let open_ended = status == 101 || matches!(framing, Framing::UntilClose | Framing::Tunnel);
         Ok(ResponseHead {
             consumed,
             status,
@@ -211,7 +211,7 @@ impl ResponseDecoder {
             return Err(Violation::TransferEncodingNotAllowed);
         }
         match announced(map, seen, false)? {
-            Announced::Length(0) if status == 204 || self.rules.strictness.is_parity() => {
+            Announced::Length(0) => {
                 map.remove(Known::ContentLength);
             }
             Announced::Nothing => {}
@@ -220,9 +220,11 @@ impl ResponseDecoder {
         if status != 101 {
             return Ok(Framing::None);
         }
-        if !self.context.to_upgrade && !self.rules.strictness.is_parity() {
-            return Err(Violation::UnaskedUpgrade);
+        // Envoy passes an unasked 101 on and ends the response there.
+        match self.context.to_upgrade && connection::is_upgrade(map) {
+            true => Ok(Framing::Tunnel),
+            false if self.rules.strictness.is_parity() => Ok(Framing::None),
+            false => Err(Violation::UnaskedUpgrade),
         }
-        Ok(Framing::Tunnel)
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn parse_status_line(
     map: &mut HeaderMap,
     strictness: Strictness,
 ) -> Result<Option<Lead<StatusLine>>, Violation> {
-    if bytes[0] != b'H' {
+    if bytes.first().is_some_and(|&b| b != b'H') {
         return Err(Violation::StartLine);
     }
     let Some(line_end) = bytes.iter().position(|&b| b == b'\n') else {
@@ -65,6 +65,9 @@ fn parse_status(digits: &[u8], strictness: Strictness) -> Result<u16, Violation>
     let status = digits
         .iter()
         .fold(0u16, |n, &b| n * 10 + u16::from(b - b'0'));
+    if status < 100 {
+        return Err(Violation::Status);
+    }
     if !strictness.is_parity() && (digits.len() != 3 || !(100..=599).contains(&status)) {
         return Err(Violation::Status);
     }

@@ -65,9 +65,9 @@ fn parse_other_form(
     }
     let colon = text
         .iter()
-        .position(|b| !b.is_ascii_alphabetic())
+        .position(|b| !is_scheme_byte(*b))
         .unwrap_or(text.len());
-    if colon == 0 || !text[colon..].starts_with(b"://") {
+    if !text[0].is_ascii_alphabetic() || !text[colon..].starts_with(b"://") {
         return Err(Violation::Target);
     }
     let rest_at = colon + 3;
@@ -152,6 +152,11 @@ fn is_port(digits: &[u8]) -> bool {
         .iter()
         .fold(0u32, |n, &b| n * 10 + u32::from(b - b'0'))
         <= 65_535
+}
+
+/// Bytes of a scheme behind its first letter (rfc3986#3.1).
+fn is_scheme_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)
 }
 
 /// Bytes that may stand in the authority of an absolute form before it is looked at closely.
