@@ -10,15 +10,21 @@ mod cells;
 mod codes;
 mod histogram;
 mod lane;
+pub mod output;
+mod output_rules;
 mod scope;
+mod snapshot;
 mod store;
 mod table;
 pub mod tables;
+pub mod tags;
 
 pub use codes::CodeCounts;
 pub use histogram::{Bin, Histogram, QUANTILES};
 pub use lane::Lane;
+pub use output_rules::{DEFAULT_BUCKETS, NameMatch, OutputRules};
 pub use scope::{HistogramView, Scope};
+pub use snapshot::{Metric, Select, Snapshot, Value};
 pub use store::Store;
 pub use table::{
     CodesId, CounterId, Def, GaugeId, GaugeMode, GroupId, HistogramId, Kind, Shown, Table, TextId,

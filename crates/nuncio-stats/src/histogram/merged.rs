@@ -55,12 +55,11 @@ impl Histogram {
         self.bins.iter().map(|entry| entry.1).sum()
     }
 
-    /// The approximate sum of all values: every value counts as the middle of its bin.
+    /// The approximate sum of all values: every value counts as the harmonic mean of its bin's borders.
     pub fn sum(&self) -> f64 {
         self.bins
             .iter()
-            .map(|(bin, n)| (bin.left() + bin.width() / 2.0) * *n as f64)
-            .sum()
+            .fold(0.0, |sum, (bin, n)| sum + bin.middle() * *n as f64)
     }
 
     /// The values at `quantiles` (rising, 0 to 1); NaN for an empty histogram.
@@ -82,13 +81,20 @@ impl Histogram {
         })
     }
 
-    /// How many values lie in bins that end at or below `border`.
-    pub fn count_below(&self, border: f64) -> u64 {
-        self.bins
-            .iter()
-            .take_while(|(bin, _)| bin.left() + bin.width() <= border)
-            .map(|entry| entry.1)
-            .sum()
+    /// How many values lie in bins that begin at or below each of `borders` (rising): a bin that
+    /// straddles a border counts whole.
+    pub fn counts_up_to<'a>(
+        &'a self,
+        borders: impl IntoIterator<Item = f64> + 'a,
+    ) -> impl Iterator<Item = u64> + 'a {
+        let mut bins = self.bins.iter().peekable();
+        let mut count = 0;
+        borders.into_iter().map(move |border| {
+            while let Some((_, n)) = bins.next_if(|(bin, _)| bin.left() <= border) {
+                count += n;
+            }
+            count
+        })
     }
 }
 
