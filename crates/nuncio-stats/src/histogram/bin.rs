@@ -58,11 +58,11 @@ impl Bin {
 
     /// What a value of this bin counts as in a sum: the harmonic mean of the bin's borders.
     pub fn middle(self) -> f64 {
-        let (left, right) = (self.left(), self.left() + self.width());
+        let (left, width) = (self.left(), self.width());
         if self.digits == 0 {
             0.0
         } else {
-            2.0 * left * right / (left + right)
+            left + width * (left / (left + (left + width)))
         }
     }
 }
