@@ -43,8 +43,8 @@ impl Rng {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// Writes a version 4 UUID in its 36-byte text form.
-    pub fn uuid(&self, out: &mut Vec<u8>) {
+    /// A version 4 UUID in its 36-byte text form.
+    pub fn uuid_text(&self) -> [u8; 36] {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut raw = [0u8; 16];
         raw[..8].copy_from_slice(&self.next_u64().to_be_bytes());
@@ -61,7 +61,7 @@ impl Rng {
             text[at + 1] = HEX[usize::from(byte & 15)];
             at += 2;
         }
-        out.extend_from_slice(&text);
+        text
     }
 }
 
@@ -81,8 +81,7 @@ mod tests {
 
     #[test]
     fn uuid_has_version_and_variant() {
-        let mut out = Vec::new();
-        Rng::seeded(3, 4).uuid(&mut out);
+        let out = Rng::seeded(3, 4).uuid_text();
         assert_eq!((out.len(), out[14], out[8], out[23]), (36, b'4', b'-', b'-'));
         assert!(b"89ab".contains(&out[19]));
     }

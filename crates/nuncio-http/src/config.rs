@@ -1,0 +1,228 @@
+//! The HTTP connection manager's configuration, compiled: plain types, no protos.
+//!
+//! Source: `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
+
+use crate::stream::Installed;
+use nuncio_codec::path::EscapedSlashes;
+use nuncio_core::AccessLogger;
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+/// What the connection manager does with the `server` response header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ServerHeader {
+    /// Ours replaces the upstream's.
+    #[default]
+    Overwrite,
+    /// Ours only if the upstream sent none.
+    AppendIfAbsent,
+    /// The upstream's, if any.
+    PassThrough,
+}
+
+/// `strip_port_mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StripPort {
+    /// Keep the port.
+    #[default]
+    No,
+    /// Strip it when it is the listener's.
+    Matching,
+    /// Strip any.
+    Any,
+}
+
+/// `codec_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CodecType {
+    /// Detect by ALPN and the first bytes.
+    #[default]
+    Auto,
+    /// HTTP/1 only.
+    Http1,
+    /// HTTP/2 only.
+    Http2,
+}
+
+/// Timeouts of connections and streams; `None` is never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Connection without a request (`common_http_protocol_options.idle_timeout`, 1 h).
+    pub idle: Option<Duration>,
+    /// Life of a connection (`max_connection_duration`, off).
+    pub max_connection: Option<Duration>,
+    /// Stream without progress (`stream_idle_timeout`, 5 min).
+    pub stream_idle: Option<Duration>,
+    /// From the first byte to the whole request (`request_timeout`, off).
+    pub request: Option<Duration>,
+    /// From the first byte to the whole head (`request_headers_timeout`, off).
+    pub request_headers: Option<Duration>,
+    /// Life of a stream (`common_http_protocol_options.max_stream_duration`, off).
+    pub max_stream: Option<Duration>,
+    /// Between our FIN and the close (`delayed_close_timeout`, 1 s).
+    pub delayed_close: Option<Duration>,
+    /// Between the drain's announcement and the close (`drain_timeout`, 5 s).
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            idle: Some(Duration::from_secs(3600)),
+            max_connection: None,
+            stream_idle: Some(Duration::from_secs(300)),
+            request: None,
+            request_headers: None,
+            max_stream: None,
+            delayed_close: Some(Duration::from_secs(1)),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// An address range (`core.v3.CidrRange`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Cidr {
+    /// `address/prefix`; the prefix is cut to the address's length in bits.
+    pub fn new(address: IpAddr, prefix: u8) -> Cidr {
+        Cidr { address, prefix: prefix.min(if address.is_ipv4() { 32 } else { 128 }) }
+    }
+
+    /// True if `ip` is in the range.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.address, ip.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let shift = 32 - u32::from(self.prefix);
+                (u64::from(net.to_bits()) >> shift) == (u64::from(ip.to_bits()) >> shift)
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let shift = 128 - u32::from(self.prefix);
+                shift == 128 || (net.to_bits() >> shift) == (ip.to_bits() >> shift)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How the client's address is found and passed on.
+#[derive(Debug, Clone, Default)]
+pub struct ClientAddress {
+    /// `use_remote_address`.
+    pub use_remote_address: bool,
+    /// `xff_num_trusted_hops`.
+    pub trusted_hops: u32,
+    /// `skip_xff_append`.
+    pub skip_xff_append: bool,
+    /// `append_x_forwarded_port`.
+    pub append_port: bool,
+    /// `represent_ipv4_remote_address_as_ipv4_mapped_ipv6`.
+    pub ipv4_mapped: bool,
+    /// `internal_address_config.cidr_ranges`; nothing is internal without it.
+    pub internal: Vec<Cidr>,
+    /// `internal_address_config.unix_sockets`.
+    pub internal_unix: bool,
+}
+
+/// How a request's path and host are cleaned up before anything looks at them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cleaning {
+    /// `normalize_path`.
+    pub normalize_path: bool,
+    /// `merge_slashes`.
+    pub merge_slashes: bool,
+    /// `path_with_escaped_slashes_action`.
+    pub escaped_slashes: EscapedSlashes,
+    /// `strip_matching_host_port`, `strip_any_host_port`.
+    pub strip_port: StripPort,
+    /// `strip_trailing_host_dot`.
+    pub strip_trailing_dot: bool,
+}
+
+/// One HTTP connection manager.
+#[derive(Debug, Clone)]
+pub struct HcmConfig {
+    /// `stat_prefix`, without the `http.` before and the dot behind.
+    pub stat_prefix: Arc<str>,
+    /// `codec_type`.
+    pub codec: CodecType,
+    /// Where routes come from.
+    pub routes: RouteSource,
+    /// The filter chain without its router.
+    pub filters: Vec<Installed>,
+    /// False when the chain has no router: every request is answered 404 then.
+    pub has_router: bool,
+    /// The router filter's own options.
+    pub router: RouterOptions,
+    /// `access_log`.
+    pub access_logs: Vec<Arc<dyn AccessLogger>>,
+    /// Client address handling.
+    pub client_address: ClientAddress,
+    /// Path and host clean-up.
+    pub cleaning: Cleaning,
+    /// Timeouts.
+    pub timeouts: Timeouts,
+    /// `server_name`.
+    pub server_name: Arc<str>,
+    /// `server_header_transformation`.
+    pub server_header: ServerHeader,
+    /// `via`; empty for none.
+    pub via: Arc<str>,
+    /// `scheme_header_transformation.scheme_to_overwrite`.
+    pub scheme_overwrite: Option<Arc<str>>,
+    /// `generate_request_id`.
+    pub generate_request_id: bool,
+    /// `preserve_external_request_id`.
+    pub preserve_external_request_id: bool,
+    /// `always_set_request_id_in_response`.
+    pub request_id_in_response: bool,
+    /// `proxy_100_continue`.
+    pub proxy_100_continue: bool,
+    /// `add_user_agent`: the cluster name to send, from `--service-cluster` or `node.cluster`.
+    pub add_user_agent: Option<Arc<str>>,
+    /// `common_http_protocol_options.max_requests_per_connection`; 0 is no limit.
+    pub max_requests_per_connection: u32,
+    /// `stream_error_on_invalid_http_message` / `override_stream_error_on_invalid_http_message`.
+    pub keep_open_on_error: bool,
+    /// HTTP/1 codec options.
+    pub http1: nuncio_codec::http1::RequestOptions,
+    /// Listener's `per_connection_buffer_limit_bytes`.
+    pub buffer_limit: usize,
+}
+
+/// The router filter's options (`envoy.extensions.filters.http.router.v3.Router`).
+#[derive(Debug, Clone, Default)]
+pub struct RouterOptions {
+    /// `suppress_envoy_headers`.
+    pub suppress_envoy_headers: bool,
+    /// `respect_expected_rq_timeout`.
+    pub respect_expected_rq_timeout: bool,
+    /// `strict_check_headers`.
+    pub strict_check_headers: Vec<Arc<str>>,
+    /// False when `dynamic_stats` is off.
+    pub dynamic_stats: bool,
+}
+
+/// Where a connection manager's routes come from.
+#[derive(Debug, Clone)]
+pub enum RouteSource {
+    /// `route_config`.
+    Fixed(Arc<crate::routes::RouteTable>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_contain_their_addresses_only() {
+        let ten = Cidr::new([10, 0, 0, 0].into(), 8);
+        assert!(ten.contains([10, 255, 0, 1].into()) && !ten.contains([11, 0, 0, 1].into()));
+        assert!(Cidr::new([0, 0, 0, 0].into(), 0).contains([1, 2, 3, 4].into()));
+        assert!(Cidr::new("::".parse().expect("an address"), 0).contains("fe80::1".parse().expect("an address")));
+        assert!(ten.contains("::ffff:10.1.2.3".parse().expect("an address")));
+    }
+}

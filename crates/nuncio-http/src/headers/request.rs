@@ -1,0 +1,193 @@
+//! What the connection manager does to a request's headers before anything else sees them: who the client is, what
+//! it may say (`x-envoy-*`), hop-by-hop headers, request id. Order and rules as Envoy's `mutateRequestHeaders`.
+
+use crate::config::{ClientAddress, HcmConfig};
+use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_core::StreamCx;
+use nuncio_rt::Address;
+use std::{
+    fmt::Write,
+    net::{IpAddr, SocketAddr},
+};
+
+/// Headers that steer the router: obeyed from inside, removed when they come from outside.
+const INTERNAL_ONLY: [Known; 13] = [
+    Known::XEnvoyRetriableStatusCodes,
+    Known::XEnvoyRetriableHeaderNames,
+    Known::XEnvoyRetryOn,
+    Known::XEnvoyRetryGrpcOn,
+    Known::XEnvoyMaxRetries,
+    Known::XEnvoyUpstreamAltStatName,
+    Known::XEnvoyUpstreamRqTimeoutMs,
+    Known::XEnvoyUpstreamRqPerTryTimeoutMs,
+    Known::XEnvoyUpstreamRqTimeoutAltResponse,
+    Known::XEnvoyExpectedRqTimeoutMs,
+    Known::XEnvoyForceTrace,
+    Known::XEnvoyIpTags,
+    Known::XEnvoyHedgeOnPerTryTimeout,
+];
+
+/// Prepares a request's headers. `upgrade` keeps `connection` and `upgrade`.
+pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, upgrade: bool) {
+    remove_hop_by_hop(&mut cx.request, upgrade);
+    let client = identify(cx, &config.client_address);
+    set_scheme(cx, config);
+    let edge = config.client_address.use_remote_address && !client.internal;
+    cx.info.internal = client.internal;
+    if client.internal {
+        cx.request.insert(Known::XEnvoyInternal, "true");
+    } else {
+        clean_external(&mut cx.request, edge);
+    }
+    if edge && let Some(Address::Ip(from)) = &cx.info.remote {
+        let ip = from.ip();
+        cx.request.set_with(Known::XEnvoyExternalAddress, |v| drop(write!(v, "{ip}")));
+    }
+    if let Some(agent) = &config.add_user_agent {
+        cx.request.insert(Known::XEnvoyDownstreamServiceCluster, agent.as_bytes());
+        cx.request.add_if_absent(Known::UserAgent, agent.as_bytes());
+    }
+    if config.generate_request_id {
+        let renew = edge && !config.preserve_external_request_id;
+        if renew || !cx.request.contains(Known::XRequestId) {
+            let worker = cx.worker.clone();
+            cx.request.set_with(Known::XRequestId, |v| v.put(&worker.rng.uuid_text()));
+        }
+    }
+    if !cx.conn.tls {
+        cx.request.remove(Known::XForwardedClientCert);
+    }
+    if !config.via.is_empty() {
+        cx.request.append_joined(Known::Via, ", ", config.via.as_bytes());
+    }
+}
+
+/// Headers that concern this hop only (rfc9110#7.6.1). `te: trailers` stays.
+fn remove_hop_by_hop(head: &mut HeaderMap, upgrade: bool) {
+    head.remove(Known::XEnvoyInternal);
+    head.remove(Known::KeepAlive);
+    head.remove(Known::ProxyConnection);
+    head.remove(Known::TransferEncoding);
+    if upgrade {
+        return;
+    }
+    head.remove(Known::Connection);
+    head.remove(Known::Upgrade);
+    if let Some(te) = head.get(Known::Te) {
+        let trailers = te.split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+        if trailers {
+            head.insert(Known::Te, "trailers");
+        } else {
+            head.remove(Known::Te);
+        }
+    }
+}
+
+struct Client {
+    internal: bool,
+}
+
+/// Finds the client's address, extends `x-forwarded-for`, decides whether the request is an internal one.
+fn identify(cx: &mut StreamCx, rules: &ClientAddress) -> Client {
+    let tls = cx.conn.tls;
+    let direct = cx.conn.remote_ip();
+    let single;
+    let mut found = direct.map(|a| a.ip());
+    if rules.use_remote_address {
+        single = !cx.request.contains(Known::XForwardedFor);
+        if rules.trusted_hops > 0
+            && let Some((ip, _)) = last_of_forwarded_for(&cx.request, rules.trusted_hops - 1)
+        {
+            found = Some(ip);
+        }
+        if !rules.skip_xff_append {
+            append_forwarded_for(cx, rules);
+        }
+        if rules.trusted_hops == 0 || !cx.request.contains(Known::XForwardedProto) {
+            cx.request.insert(Known::XForwardedProto, if tls { "https" } else { "http" });
+        }
+        if rules.append_port
+            && (rules.trusted_hops == 0 || !cx.request.contains(Known::XForwardedPort))
+            && let Address::Ip(local) = &cx.conn.local
+        {
+            let port = u64::from(local.port());
+            cx.request.set_with(Known::XForwardedPort, |v| v.decimal(port));
+        }
+    } else {
+        match last_of_forwarded_for(&cx.request, rules.trusted_hops) {
+            Some((ip, alone)) => (found, single) = (Some(ip), alone),
+            None => single = !cx.request.contains(Known::XForwardedFor),
+        }
+        if !cx.request.contains(Known::XForwardedProto) {
+            cx.request.insert(Known::XForwardedProto, if tls { "https" } else { "http" });
+        }
+    }
+    let internal = single
+        && match (found, &cx.conn.remote) {
+            (Some(ip), _) => rules.internal.iter().any(|range| range.contains(ip)),
+            (None, Address::Pipe(_)) => rules.internal_unix,
+            (None, Address::Ip(_)) => false,
+        };
+    cx.info.remote = found.map(|ip| {
+        let port = direct.filter(|d| d.ip() == ip).map_or(0, |d| d.port());
+        Address::Ip(SocketAddr::new(ip, port))
+    });
+    Client { internal }
+}
+
+/// The address `skip` places from the end of `x-forwarded-for`, and whether it is the only one.
+fn last_of_forwarded_for(head: &HeaderMap, skip: u32) -> Option<(IpAddr, bool)> {
+    let list = head.get_joined(Known::XForwardedFor)?;
+    let mut places = list.rsplit(|b| *b == b',');
+    let place = places.nth(skip as usize)?;
+    let alone = skip == 0 && places.next().is_none();
+    let ip: IpAddr = std::str::from_utf8(place.trim_ascii()).ok()?.parse().ok()?;
+    Some((ip, alone))
+}
+
+/// Our peer's address behind those already in `x-forwarded-for`. A loopback peer is our own host: the address
+/// other hosts know it by is given instead.
+fn append_forwarded_for(cx: &mut StreamCx, rules: &ClientAddress) {
+    let Address::Ip(direct) = &cx.conn.remote else { return };
+    let ip = match direct.ip().to_canonical() {
+        ip if ip.is_loopback() => super::local_address::of_this_host(),
+        ip => ip,
+    };
+    let mut text = [0u8; 64];
+    let mut rest = &mut text[..];
+    let written = match ip {
+        IpAddr::V4(v4) if rules.ipv4_mapped => std::io::Write::write_fmt(&mut rest, format_args!("{}", v4.to_ipv6_mapped())),
+        ip => std::io::Write::write_fmt(&mut rest, format_args!("{ip}")),
+    };
+    let left = rest.len();
+    if written.is_ok() {
+        cx.request.append_joined(Known::XForwardedFor, ",", &text[..text.len() - left]);
+    }
+}
+
+/// `:scheme` as a trusted hop told it, else by the transport.
+fn set_scheme(cx: &mut StreamCx, config: &HcmConfig) {
+    if let Some(scheme) = &config.scheme_overwrite {
+        cx.request.insert(Known::Scheme, scheme.as_bytes());
+    } else if !cx.request.contains(Known::Scheme) {
+        let scheme = match cx.request.get(Known::XForwardedProto) {
+            Some(b"https") => "https",
+            Some(b"http") => "http",
+            _ if cx.conn.tls => "https",
+            _ => "http",
+        };
+        cx.request.insert(Known::Scheme, scheme);
+    }
+}
+
+fn clean_external(head: &mut HeaderMap, edge: bool) {
+    if edge {
+        head.remove(Known::XEnvoyDecoratorOperation);
+        head.remove(Known::XEnvoyDownstreamServiceCluster);
+        head.remove(Known::XEnvoyDownstreamServiceNode);
+    }
+    for name in INTERNAL_ONLY {
+        head.remove(name);
+    }
+    head.remove(b"x-envoy-original-url".as_slice());
+}

@@ -1,0 +1,322 @@
+//! The filter engine: moves the pieces of one exchange through its filter chain.
+//!
+//! A filter never calls the engine. It looks at a piece and returns a `Step`; everything that pauses, holds,
+//! answers or ends a stream happens here. What leaves the lanes goes to [`Ends`]: the router at the end of the
+//! request lane, the client at the end of the response lane.
+//!
+//! Promises: pieces keep their order within a direction; a held piece is released before those behind it; a
+//! local reply passes every response filter, also those behind the filter that made it (as Envoy); after a reply
+//! nothing more of the request reaches a filter.
+
+use super::chain::Chain;
+use nuncio_core::{Apply, Hold, LocalReply, Pending, ResponseFlags, Step, StreamCx};
+use nuncio_rt::Buf;
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+/// A direction of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dir {
+    /// From the client to the upstream.
+    Request,
+    /// From the upstream to the client.
+    Response,
+}
+
+/// A part of a message. Heads and trailers themselves are in the [`StreamCx`].
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// The head; `end` when nothing follows.
+    Head { end: bool },
+    /// Body bytes.
+    Data { bytes: Buf, end: bool },
+    /// Trailers, which end the message.
+    Trailers,
+}
+
+impl Piece {
+    fn kind(&self, dir: Dir) -> usize {
+        let part = match self {
+            Piece::Head { .. } => 0,
+            Piece::Data { .. } => 1,
+            Piece::Trailers => 2,
+        };
+        part + if dir == Dir::Response { 3 } else { 0 }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Piece::Data { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// Where the lanes lead.
+pub(crate) trait Ends {
+    /// A piece has passed all request filters.
+    fn to_upstream(&mut self, cx: &mut StreamCx, piece: Piece);
+    /// A piece has passed all response filters.
+    fn to_client(&mut self, cx: &mut StreamCx, piece: Piece);
+}
+
+/// A filter that keeps pieces back: those it has seen, and those that queued up behind them.
+#[derive(Debug)]
+struct Held {
+    position: u8,
+    seen: Vec<Piece>,
+    queued: VecDeque<Piece>,
+    waiting: bool,
+    mode: Hold,
+}
+
+/// What a filter asked for that ends or turns the stream; the exchange carries it out.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Answer the client.
+    Reply(Box<LocalReply>),
+    /// End without an answer.
+    Reset,
+}
+
+struct Parked {
+    dir: Dir,
+    position: u8,
+    answer: Pending,
+}
+
+/// The lanes of one exchange.
+#[derive(Default)]
+pub(crate) struct Engine {
+    chain: Arc<Chain>,
+    held: [Vec<Held>; 2],
+    parked: Vec<Parked>,
+    work: Vec<(Dir, u8, Piece)>,
+    request_closed: bool,
+    /// Bytes a filter may keep of one direction before its hold overflows.
+    buffer_limit: usize,
+    verdict: Option<Verdict>,
+}
+
+impl Engine {
+    /// Starts a new exchange over `chain`.
+    pub(crate) fn begin(&mut self, chain: &Arc<Chain>, buffer_limit: usize) {
+        if !Arc::ptr_eq(&self.chain, chain) {
+            self.chain = chain.clone();
+        }
+        self.held.iter_mut().for_each(Vec::clear);
+        self.parked.clear();
+        self.work.clear();
+        self.request_closed = false;
+        self.buffer_limit = buffer_limit;
+        self.verdict = None;
+    }
+
+    /// A piece arrived: from the client's codec or from the upstream's.
+    #[inline]
+    pub(crate) fn arrive(&mut self, cx: &mut StreamCx, ends: &mut impl Ends, dir: Dir, piece: Piece) {
+        if dir == Dir::Request && self.request_closed {
+            return;
+        }
+        self.advance(cx, ends, dir, 0, piece);
+        self.run(cx, ends);
+    }
+
+    /// What a filter wants done with the whole stream.
+    #[inline]
+    pub(crate) fn take_verdict(&mut self) -> Option<Verdict> {
+        self.verdict.take()
+    }
+
+    /// Nothing more of the request shall reach a filter or the upstream: the client is being answered.
+    pub(crate) fn close_request(&mut self) {
+        self.request_closed = true;
+        self.held[0].clear();
+        self.parked.retain(|p| p.dir == Dir::Response);
+        self.work.retain(|(dir, ..)| *dir == Dir::Response);
+    }
+
+    /// Bytes kept back by filters of a direction.
+    pub(crate) fn held_bytes(&self, dir: Dir) -> usize {
+        self.held[dir as usize].iter().flat_map(|h| h.seen.iter().chain(&h.queued)).map(Piece::len).sum()
+    }
+
+    /// True while a filter of a direction holds back so much that its peer should pause.
+    #[inline]
+    pub(crate) fn is_full(&self, dir: Dir) -> bool {
+        let held = &self.held[dir as usize];
+        !held.is_empty()
+            && held.iter().all(|h| h.waiting || h.mode == Hold::Watermark)
+            && self.held_bytes(dir) >= self.buffer_limit
+    }
+
+    /// Looks after answers that filters wait for; true when one came in.
+    pub(crate) fn poll_answers(&mut self, task: &mut Context<'_>, cx: &mut StreamCx, ends: &mut impl Ends) -> bool {
+        let mut progress = false;
+        let mut index = 0;
+        while index < self.parked.len() {
+            match self.parked[index].answer.as_mut().poll(task) {
+                Poll::Pending => index += 1,
+                Poll::Ready(apply) => {
+                    let Parked { dir, position, .. } = self.parked.swap_remove(index);
+                    self.answer(cx, ends, dir, position, apply);
+                    progress = true;
+                }
+            }
+        }
+        progress
+    }
+
+    /// Tells every filter that the exchange is over.
+    pub(crate) fn done(&mut self, cx: &mut StreamCx) {
+        for installed in self.chain.filters() {
+            installed.filter.done(cx);
+        }
+    }
+
+    fn answer(&mut self, cx: &mut StreamCx, ends: &mut impl Ends, dir: Dir, position: u8, apply: Apply) {
+        if dir == Dir::Request && self.request_closed {
+            return;
+        }
+        let step = apply(cx);
+        let lane = &mut self.held[dir as usize];
+        let Some(at) = lane.iter().position(|h| h.position == position) else { return };
+        lane[at].waiting = false;
+        match step {
+            Step::Continue => self.release(dir, at, None),
+            Step::Hold(mode) => lane[at].mode = mode,
+            Step::Wait(answer) => {
+                lane[at].waiting = true;
+                self.parked.push(Parked { dir, position, answer });
+            }
+            Step::Reply(reply) => self.verdict = Some(Verdict::Reply(reply)),
+            Step::Reset => self.verdict = Some(Verdict::Reset),
+        }
+        self.run(cx, ends);
+    }
+
+    fn run(&mut self, cx: &mut StreamCx, ends: &mut impl Ends) {
+        while let Some((dir, from, piece)) = self.work.pop() {
+            if self.verdict.is_some() {
+                self.work.clear();
+                return;
+            }
+            self.advance(cx, ends, dir, from, piece);
+        }
+    }
+
+    /// Moves one piece from `from` as far as it will go.
+    fn advance(&mut self, cx: &mut StreamCx, ends: &mut impl Ends, dir: Dir, from: u8, mut piece: Piece) {
+        let kind = piece.kind(dir);
+        let mut position = from;
+        loop {
+            // Whoever keeps pieces back between here and the next interested filter gets this one, too.
+            let next = self.chain.next_wanting(kind, position);
+            let keeper = self.held[dir as usize]
+                .iter()
+                .position(|h| h.position >= position && next.is_none_or(|n| h.position < n || h.waiting && h.position == n));
+            if let Some(at) = keeper {
+                let held = &mut self.held[dir as usize][at];
+                if held.waiting {
+                    held.queued.push_back(piece);
+                } else {
+                    held.seen.push(piece);
+                }
+                return;
+            }
+            let Some(at) = next else {
+                match dir {
+                    Dir::Request => ends.to_upstream(cx, piece),
+                    Dir::Response => ends.to_client(cx, piece),
+                }
+                return;
+            };
+            let chain = self.chain.clone();
+            let Some(filter) = chain.at(dir == Dir::Response, at) else { return };
+            let step = match (dir, &mut piece) {
+                (Dir::Request, Piece::Head { end }) => filter.request_headers(cx, *end),
+                (Dir::Request, Piece::Data { bytes, end }) => filter.request_data(cx, bytes, *end),
+                (Dir::Request, Piece::Trailers) => filter.request_trailers(cx),
+                (Dir::Response, Piece::Head { end }) => filter.response_headers(cx, *end),
+                (Dir::Response, Piece::Data { bytes, end }) => filter.response_data(cx, bytes, *end),
+                (Dir::Response, Piece::Trailers) => filter.response_trailers(cx),
+            };
+            match step {
+                Step::Continue => {
+                    if let Some(held) = self.held[dir as usize].iter().position(|h| h.position == at) {
+                        self.release(dir, held, Some(piece));
+                        return;
+                    }
+                    position = at + 1;
+                }
+                Step::Hold(mode) => return self.hold(cx, dir, at, piece, mode),
+                Step::Wait(answer) => {
+                    self.keep(dir, at, piece, Hold::Watermark).waiting = true;
+                    self.parked.push(Parked { dir, position: at, answer });
+                    return;
+                }
+                Step::Reply(reply) => {
+                    self.verdict = Some(Verdict::Reply(reply));
+                    return;
+                }
+                Step::Reset => {
+                    self.verdict = Some(Verdict::Reset);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, dir: Dir, position: u8, piece: Piece, mode: Hold) -> &mut Held {
+        let lane = &mut self.held[dir as usize];
+        let at = lane.iter().position(|h| h.position == position).unwrap_or_else(|| {
+            let at = lane.iter().position(|h| h.position > position).unwrap_or(lane.len());
+            lane.insert(at, Held { position, seen: Vec::new(), queued: VecDeque::new(), waiting: false, mode });
+            at
+        });
+        let held = &mut lane[at];
+        held.mode = mode;
+        held.seen.push(piece);
+        held
+    }
+
+    fn hold(&mut self, cx: &mut StreamCx, dir: Dir, at: u8, piece: Piece, mode: Hold) {
+        if let (Hold::Discard, Piece::Data { .. }) = (mode, &piece) {
+            if let Piece::Data { bytes, .. } = piece {
+                cx.worker.bufs.put(bytes);
+            }
+            return;
+        }
+        self.keep(dir, at, piece, mode);
+        if mode == Hold::Buffer && self.held_bytes(dir) > self.buffer_limit {
+            self.verdict = Some(Verdict::Reply(Box::new(match dir {
+                Dir::Request => payload_too_large(),
+                Dir::Response => response_too_large(),
+            })));
+        }
+    }
+
+    /// A holder lets go: what it saw goes to the next filter, what queued up behind is shown to it.
+    fn release(&mut self, dir: Dir, at: usize, last: Option<Piece>) {
+        let Held { position, seen, queued, .. } = self.held[dir as usize].remove(at);
+        for piece in queued.into_iter().rev() {
+            self.work.push((dir, position, piece));
+        }
+        for piece in seen.into_iter().chain(last).rev() {
+            self.work.push((dir, position + 1, piece));
+        }
+    }
+}
+
+/// The answer to a request body that outgrew what a filter may hold.
+pub(crate) fn payload_too_large() -> LocalReply {
+    LocalReply::new(413, "request_payload_too_large").body("Payload Too Large")
+}
+
+/// The answer to a response body that outgrew what a filter may hold.
+pub(crate) fn response_too_large() -> LocalReply {
+    LocalReply::new(500, "response_payload_too_large").body("Internal Server Error").flags(ResponseFlags::NONE)
+}
