@@ -188,7 +188,9 @@ pub struct HcmConfig {
     /// `stream_error_on_invalid_http_message` / `override_stream_error_on_invalid_http_message`.
     pub keep_open_on_error: bool,
     /// HTTP/1 codec options.
-    pub http1: nuncio_codec::http1::RequestOptions,
+    pub http1: nuncio_codec::http1::RequestRules,
+    /// `http_protocol_options.default_host_for_http_10`.
+    pub default_host_for_http_10: Option<Arc<str>>,
     /// Listener's `per_connection_buffer_limit_bytes`.
     pub buffer_limit: usize,
 }

@@ -13,7 +13,7 @@ use nuncio_core::{Apply, Hold, LocalReply, Pending, ResponseFlags, Step, StreamC
 use nuncio_rt::Buf;
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -91,7 +91,7 @@ struct Parked {
 /// The lanes of one exchange.
 #[derive(Default)]
 pub(crate) struct Engine {
-    chain: Arc<Chain>,
+    chain: Rc<Chain>,
     held: [Vec<Held>; 2],
     parked: Vec<Parked>,
     work: Vec<(Dir, u8, Piece)>,
@@ -103,8 +103,8 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Starts a new exchange over `chain`.
-    pub(crate) fn begin(&mut self, chain: &Arc<Chain>, buffer_limit: usize) {
-        if !Arc::ptr_eq(&self.chain, chain) {
+    pub(crate) fn begin(&mut self, chain: &Rc<Chain>, buffer_limit: usize) {
+        if !Rc::ptr_eq(&self.chain, chain) {
             self.chain = chain.clone();
         }
         self.held.iter_mut().for_each(Vec::clear);
@@ -123,6 +123,18 @@ impl Engine {
         }
         self.advance(cx, ends, dir, 0, piece);
         self.run(cx, ends);
+    }
+
+    /// True while a filter waits for an answer.
+    #[inline]
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// True when a filter wants something done with the whole stream.
+    #[inline]
+    pub(crate) fn has_verdict(&self) -> bool {
+        self.verdict.is_some()
     }
 
     /// What a filter wants done with the whole stream.

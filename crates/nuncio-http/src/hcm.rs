@@ -1,0 +1,162 @@
+//! The HTTP connection manager: the terminal network filter that speaks HTTP.
+//!
+//! [`Hcm`] is built once per configuration and shared; [`HcmWorker`] is its half on one worker, with the worker's
+//! routes, clusters and recycled exchanges. Connections themselves are in `server`.
+
+use crate::config::{HcmConfig, RouteSource};
+use crate::server;
+use crate::stream::{Chain, Exchange, Routes};
+use nuncio_codec::date::DateCache;
+use nuncio_core::{ConnInfo, Connection, LocalFuture, StreamCx, Terminal, TerminalWorker, Worker};
+use nuncio_rt::Time;
+use nuncio_stats::{
+    Scope, Store,
+    tables::{
+        http1::{self, HTTP1},
+        http_connection_manager::{self as stat, HTTP},
+        listener_http::{self, LISTENER_HTTP},
+        router::ROUTER,
+    },
+};
+use nuncio_upstream::WorkerClusters;
+use std::{cell::RefCell, fmt, rc::Rc, sync::Arc};
+
+/// Exchanges kept for reuse by one connection manager on one worker.
+const POOLED_EXCHANGES: usize = 256;
+
+/// An HTTP connection manager.
+#[derive(Debug)]
+pub struct Hcm {
+    config: Arc<HcmConfig>,
+    stats: HcmStats,
+}
+
+/// The statistics a connection manager moves.
+#[derive(Debug, Clone)]
+pub(crate) struct HcmStats {
+    /// `http.<prefix>.`
+    pub(crate) http: Arc<Scope>,
+    /// The router's part of `http.<prefix>.`.
+    pub(crate) router: Arc<Scope>,
+    /// `listener.<address>.http.<prefix>.`
+    pub(crate) listener: Arc<Scope>,
+    /// `http1.`
+    pub(crate) http1: Arc<Scope>,
+}
+
+impl Hcm {
+    /// A connection manager on a listener whose stats begin with `listener_prefix`, for example
+    /// `listener.0.0.0.0_10000.`.
+    pub fn new(config: HcmConfig, store: &Arc<Store>, listener_prefix: &str) -> Hcm {
+        let prefix = format!("http.{}.", config.stat_prefix);
+        let stats = HcmStats {
+            http: store.scope(&prefix, &HTTP),
+            router: store.scope(&prefix, &ROUTER),
+            listener: store.scope(&format!("{listener_prefix}{prefix}"), &LISTENER_HTTP),
+            http1: store.scope("http1.", &HTTP1),
+        };
+        Hcm { config: Arc::new(config), stats }
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &HcmConfig {
+        &self.config
+    }
+}
+
+impl Terminal for Hcm {
+    fn on_worker(self: Arc<Self>, worker: &Rc<Worker>) -> Rc<dyn TerminalWorker> {
+        let RouteSource::Fixed(table) = &self.config.routes;
+        let clusters = worker.parts.get::<WorkerClusters>().unwrap_or_else(|| WorkerClusters::start(worker));
+        Rc::new(HcmWorker {
+            chain: Rc::new(Chain::new(self.config.filters.clone())),
+            routes: Routes::new(table.clone(), clusters, self.stats.router.clone()),
+            date: RefCell::default(),
+            exchanges: RefCell::default(),
+            config: self.config.clone(),
+            stats: self.stats.http.clone(),
+            listener_stats: self.stats.listener.clone(),
+            http1_stats: self.stats.http1.clone(),
+            worker: worker.clone(),
+        })
+    }
+}
+
+/// A connection manager on one worker.
+pub(crate) struct HcmWorker {
+    pub(crate) config: Arc<HcmConfig>,
+    pub(crate) chain: Rc<Chain>,
+    pub(crate) routes: Rc<Routes>,
+    pub(crate) stats: Arc<Scope>,
+    pub(crate) http1_stats: Arc<Scope>,
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) date: RefCell<DateCache>,
+    listener_stats: Arc<Scope>,
+    exchanges: RefCell<Vec<Box<Exchange>>>,
+}
+
+impl fmt::Debug for HcmWorker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HcmWorker").field("stat_prefix", &self.config.stat_prefix).finish_non_exhaustive()
+    }
+}
+
+impl TerminalWorker for HcmWorker {
+    fn serve(self: Rc<Self>, connection: Connection) -> LocalFuture<()> {
+        Box::pin(server::serve(self, connection))
+    }
+}
+
+impl HcmWorker {
+    /// An exchange on a connection, reused where possible.
+    pub(crate) fn take_exchange(&self, conn: &Rc<ConnInfo>) -> Box<Exchange> {
+        match self.exchanges.borrow_mut().pop() {
+            Some(mut exchange) => {
+                exchange.cx.conn = conn.clone();
+                exchange
+            }
+            None => Box::new(Exchange::new(StreamCx::new(self.worker.clone(), conn.clone()))),
+        }
+    }
+
+    /// Gives a finished exchange back.
+    pub(crate) fn put_exchange(&self, exchange: Box<Exchange>) {
+        let mut pool = self.exchanges.borrow_mut();
+        if pool.len() < POOLED_EXCHANGES {
+            pool.push(exchange);
+        }
+    }
+
+    /// The first request on a codec makes the codec's own statistics visible.
+    pub(crate) fn open_http1_stats(&self) {
+        self.http1_stats.open(self.worker.lane, http1::OPEN);
+    }
+
+    /// A request's head has begun to arrive.
+    pub(crate) fn count_request(&self) {
+        let lane = self.worker.lane;
+        self.stats.inc(lane, stat::DOWNSTREAM_RQ_TOTAL);
+        self.stats.inc(lane, stat::DOWNSTREAM_RQ_HTTP1_TOTAL);
+        self.stats.gauge_add(lane, stat::DOWNSTREAM_RQ_ACTIVE, 1);
+    }
+
+    /// An exchange is over.
+    pub(crate) fn count_response(&self, cx: &StreamCx, now: Time) {
+        let lane = self.worker.lane;
+        self.stats.gauge_add(lane, stat::DOWNSTREAM_RQ_ACTIVE, -1);
+        let ms = u64::try_from(now.since(cx.info.start).as_millis()).unwrap_or(u64::MAX);
+        self.stats.record(lane, stat::DOWNSTREAM_RQ_TIME, ms);
+        let (here, there) = match cx.info.status {
+            0 => return,
+            100..=199 => (stat::DOWNSTREAM_RQ_1XX, listener_http::DOWNSTREAM_RQ_1XX),
+            200..=299 => (stat::DOWNSTREAM_RQ_2XX, listener_http::DOWNSTREAM_RQ_2XX),
+            300..=399 => (stat::DOWNSTREAM_RQ_3XX, listener_http::DOWNSTREAM_RQ_3XX),
+            400..=499 => (stat::DOWNSTREAM_RQ_4XX, listener_http::DOWNSTREAM_RQ_4XX),
+            _ => (stat::DOWNSTREAM_RQ_5XX, listener_http::DOWNSTREAM_RQ_5XX),
+        };
+        self.stats.inc(lane, stat::DOWNSTREAM_RQ_COMPLETED);
+        self.listener_stats.inc(lane, listener_http::DOWNSTREAM_RQ_COMPLETED);
+        self.stats.inc(lane, here);
+        self.listener_stats.inc(lane, there);
+    }
+}

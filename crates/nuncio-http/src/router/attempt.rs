@@ -1,0 +1,274 @@
+//! One attempt at a request: the wait for a connection, then the exchange on it.
+
+use super::replay::Replay;
+use nuncio_core::{Protocol, StreamCx};
+use nuncio_rt::{Buf, Time};
+use nuncio_upstream::{Acquire, PoolFailure, Reset, RoutingPriority, UpPiece, UpstreamConn, WorkerHost};
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// How far an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Phase {
+    /// None is being made.
+    #[default]
+    Idle,
+    /// The next one is made at this time.
+    BackingOff(Time),
+    /// Waiting for a connection.
+    Connecting,
+    /// Exchanging on a connection.
+    Live,
+}
+
+/// What came from the upstream.
+#[derive(Debug)]
+pub(crate) enum Read {
+    /// 1xx; its head is in `cx.response`.
+    Informational,
+    /// The head, in `cx.response`.
+    Head { end: bool },
+    /// Body.
+    Data { bytes: Buf, end: bool },
+    /// Trailers, in `cx.response_trailers`.
+    Trailers,
+}
+
+/// Which timeout of an attempt has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// `per_try_timeout`
+    PerTry,
+    /// `per_try_idle_timeout`
+    PerTryIdle,
+}
+
+/// The current attempt.
+#[derive(Debug, Default)]
+pub(crate) struct Attempt {
+    phase: Phase,
+    host: Option<Rc<WorkerHost>>,
+    acquire: Option<Acquire>,
+    conn: Option<UpstreamConn>,
+    /// Request data that came before the connection.
+    queue: VecDeque<(Buf, bool)>,
+    queued: usize,
+    trailers_queued: bool,
+    /// The head is all there is.
+    head_ends: bool,
+    per_try: Option<Time>,
+    per_try_armed: bool,
+    idle: Option<Duration>,
+    idle_at: Option<Time>,
+}
+
+impl Attempt {
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(crate) fn host(&self) -> Option<&Rc<WorkerHost>> {
+        self.host.as_ref()
+    }
+
+    /// The request is its head only.
+    pub(crate) fn end_with_head(&mut self, end: bool) {
+        self.head_ends = end;
+    }
+
+    /// Gives up whatever is under way; a connection in use is closed.
+    pub(crate) fn clear(&mut self) {
+        self.finish();
+        self.queue.clear();
+        self.queued = 0;
+        self.trailers_queued = false;
+    }
+
+    /// Lets go of host and connection; a connection whose exchange is complete goes back to its pool.
+    pub(crate) fn finish(&mut self) {
+        self.phase = Phase::Idle;
+        self.acquire = None;
+        self.conn = None;
+        self.host = None;
+        self.per_try = None;
+        self.per_try_armed = false;
+        self.idle_at = None;
+    }
+
+    /// Drops a response that is not wanted; `complete` when it was only a head.
+    pub(crate) fn discard(&mut self, _complete: bool) {
+        self.clear();
+    }
+
+    pub(crate) fn back_off(&mut self, until: Time) {
+        self.clear();
+        self.phase = Phase::BackingOff(until);
+    }
+
+    /// Asks for a connection to `host`.
+    pub(crate) fn acquire(&mut self, host: Rc<WorkerHost>, priority: RoutingPriority, _now: Time) {
+        self.acquire = Some(host.acquire(priority));
+        self.host = Some(host);
+        self.phase = Phase::Connecting;
+    }
+
+    /// Queues the request's body once more.
+    pub(crate) fn refill(&mut self, replay: &Replay, request_ended: bool, cx: &StreamCx) {
+        self.queue.clear();
+        self.queued = 0;
+        self.trailers_queued = !cx.request_trailers.is_empty();
+        let body = replay.bytes();
+        if self.head_ends || (body.is_empty() && !request_ended) {
+            return;
+        }
+        let end = request_ended && !self.trailers_queued;
+        self.queued = body.len();
+        self.queue.push_back((Buf::copy_of(body), end));
+    }
+
+    pub(crate) fn poll_connect(&mut self, task: &mut Context<'_>, _now: Time) -> Poll<Result<(), PoolFailure>> {
+        let Some(acquire) = &mut self.acquire else { return Poll::Pending };
+        match acquire.poll(task) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(conn)) => {
+                self.acquire = None;
+                self.conn = Some(conn);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(failure)) => {
+                self.acquire = None;
+                Poll::Ready(Err(failure))
+            }
+        }
+    }
+
+    /// Sends the head and what has queued up behind it.
+    pub(crate) fn begin(&mut self, cx: &mut StreamCx, idle: Option<Duration>, now: Time) {
+        self.phase = Phase::Live;
+        note_host(cx, self.host.as_deref());
+        self.idle = idle;
+        self.idle_at = idle.map(|d| now + d);
+        let Some(conn) = &mut self.conn else { return };
+        cx.info.upstream.local = conn.local_address();
+        cx.info.upstream.connection_id = conn.id();
+        cx.info.upstream.protocol = Some(Protocol::Http11);
+        cx.info.timings.upstream_pool_ready = Some(now);
+        cx.info.timings.upstream_first_tx = Some(now);
+        conn.send_head(&cx.request, self.head_ends);
+        while let Some((bytes, end)) = self.queue.pop_front() {
+            conn.send_data(bytes, end);
+        }
+        self.queued = 0;
+        if std::mem::take(&mut self.trailers_queued) {
+            conn.send_trailers(&cx.request_trailers);
+        }
+    }
+
+    pub(crate) fn send_data(&mut self, bytes: Buf, end: bool) {
+        match &mut self.conn {
+            Some(conn) if self.phase == Phase::Live => conn.send_data(bytes, end),
+            _ => {
+                self.queued += bytes.len();
+                self.queue.push_back((bytes, end));
+            }
+        }
+    }
+
+    pub(crate) fn send_trailers(&mut self, cx: &StreamCx) {
+        match &mut self.conn {
+            Some(conn) if self.phase == Phase::Live => conn.send_trailers(&cx.request_trailers),
+            _ => self.trailers_queued = true,
+        }
+    }
+
+    /// Bytes of the request not yet taken by the upstream's socket.
+    #[inline]
+    pub(crate) fn waiting(&self) -> usize {
+        self.queued + self.conn.as_ref().map_or(0, UpstreamConn::buffered)
+    }
+
+    /// True once anything was written to the upstream.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.conn.as_ref().is_some_and(UpstreamConn::has_sent)
+    }
+
+    #[inline]
+    pub(crate) fn poll_write(&mut self, task: &mut Context<'_>, cx: &mut StreamCx, now: Time) -> Poll<Result<(), Reset>> {
+        let Some(conn) = &mut self.conn else { return Poll::Pending };
+        let before = conn.buffered();
+        let written = conn.poll_flush(task);
+        if before > 0 && conn.buffered() < before {
+            cx.info.timings.upstream_last_tx = Some(now);
+            self.touch(now);
+        }
+        written
+    }
+
+    #[inline]
+    pub(crate) fn poll_read(&mut self, task: &mut Context<'_>, cx: &mut StreamCx, now: Time) -> Poll<Result<Read, Reset>> {
+        let Some(conn) = &mut self.conn else { return Poll::Pending };
+        let piece = match conn.poll_piece(task, &mut cx.response, &mut cx.response_trailers) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(reset)) => return Poll::Ready(Err(reset)),
+            Poll::Ready(Ok(piece)) => piece,
+        };
+        self.touch(now);
+        cx.info.timings.upstream_first_rx.get_or_insert(now);
+        Poll::Ready(Ok(match piece {
+            UpPiece::Informational => Read::Informational,
+            UpPiece::Head { end, .. } => Read::Head { end },
+            UpPiece::Data(bytes, end) => Read::Data { bytes, end },
+            UpPiece::Trailers => Read::Trailers,
+        }))
+    }
+
+    #[inline]
+    fn touch(&mut self, now: Time) {
+        if let Some(idle) = self.idle {
+            self.idle_at = Some(now + idle);
+        }
+    }
+
+    /// True once, when the per-try timeout is to begin: connected, and the request complete.
+    #[inline]
+    pub(crate) fn needs_per_try(&self, request_ended: bool) -> bool {
+        request_ended && !self.per_try_armed && self.phase == Phase::Live
+    }
+
+    #[inline]
+    pub(crate) fn arm_per_try(&mut self, at: Option<Time>) {
+        self.per_try_armed = true;
+        self.per_try = at;
+    }
+
+    /// The next moment something of this attempt is due.
+    #[inline]
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let until = if let Phase::BackingOff(until) = self.phase { Some(until) } else { None };
+        [until, self.per_try, self.idle_at].into_iter().flatten().min()
+    }
+
+    /// The timeout that has passed at `now`.
+    #[inline]
+    pub(crate) fn expired(&self, now: Time) -> Option<Expired> {
+        if self.per_try.is_some_and(|at| at <= now) {
+            Some(Expired::PerTry)
+        } else if self.idle_at.is_some_and(|at| at <= now) {
+            Some(Expired::PerTryIdle)
+        } else {
+            None
+        }
+    }
+}
+
+/// Writes down which host is being tried.
+pub(crate) fn note_host(cx: &mut StreamCx, host: Option<&WorkerHost>) {
+    if let Some(host) = host {
+        cx.info.upstream.host = Some(host.host.address.clone());
+        cx.info.upstream.host_name = host.host.hostname_shared();
+    }
+}

@@ -1,0 +1,34 @@
+//! What the router counts per response, on the cluster and the host.
+
+use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_rt::Time;
+use nuncio_stats::tables::cluster as stat;
+use nuncio_upstream::{ClusterCx, HostStat, WorkerHost};
+
+/// Counts a status that an upstream, or we in its place, answered with.
+pub(crate) fn status(cluster: &ClusterCx, host: Option<&WorkerHost>, code: u16, internal: bool, head: Option<&HeaderMap>) {
+    cluster.code(stat::UPSTREAM_RQ, code);
+    cluster.code(if internal { stat::INTERNAL_UPSTREAM_RQ } else { stat::EXTERNAL_UPSTREAM_RQ }, code);
+    if is_canary(host, head) {
+        cluster.code(stat::CANARY_UPSTREAM_RQ, code);
+    }
+}
+
+/// Counts how an attempt went, in the host's own statistics.
+pub(crate) fn outcome(host: &WorkerHost, code: u16) {
+    host.count(if code >= 500 { HostStat::RqError } else { HostStat::RqSuccess });
+}
+
+/// Records how long an upstream took, in milliseconds from the end of the request.
+pub(crate) fn time(cluster: &ClusterCx, host: Option<&WorkerHost>, internal: bool, head: Option<&HeaderMap>, began: Time, now: Time) {
+    let ms = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
+    cluster.record(stat::UPSTREAM_RQ_TIME, ms);
+    cluster.record(if internal { stat::INTERNAL_UPSTREAM_RQ_TIME } else { stat::EXTERNAL_UPSTREAM_RQ_TIME }, ms);
+    if is_canary(host, head) {
+        cluster.record(stat::CANARY_UPSTREAM_RQ_TIME, ms);
+    }
+}
+
+fn is_canary(host: Option<&WorkerHost>, head: Option<&HeaderMap>) -> bool {
+    head.and_then(|h| h.get(Known::XEnvoyUpstreamCanary)) == Some(b"true") || host.is_some_and(|h| h.host.is_canary())
+}

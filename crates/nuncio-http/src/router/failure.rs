@@ -1,0 +1,133 @@
+//! What goes wrong on the way to a response, and what the client is told. Texts, flags and details are Envoy's.
+
+use super::{Decision, Event, Phase, Router, attempt, charge, retry};
+use nuncio_core::{LocalReply, ResponseFlags, StreamCx};
+use nuncio_rt::Time;
+use nuncio_stats::tables::cluster as stat;
+use nuncio_upstream::{HostStat, Reset, ResetReason, WorkerHost};
+
+/// Why there is no response from upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The route's timeout passed.
+    GlobalTimeout,
+    /// One attempt's timeout passed.
+    PerTry,
+    /// One attempt was silent for too long.
+    PerTryIdle,
+}
+
+/// The cluster that the route names does not exist.
+pub(crate) fn no_cluster() -> Box<LocalReply> {
+    Box::new(LocalReply::new(503, "cluster_not_found").flags(ResponseFlags::NC))
+}
+
+/// No host of the cluster can be used.
+pub(crate) fn no_healthy_host() -> Box<LocalReply> {
+    let reply = LocalReply::new(503, "no_healthy_upstream").body("no healthy upstream");
+    Box::new(reply.flags(ResponseFlags::UH))
+}
+
+fn timed_out(details: &'static str, flags: ResponseFlags) -> Box<LocalReply> {
+    Box::new(LocalReply::new(504, details).body("upstream request timeout").flags(flags))
+}
+
+/// An attempt came to nothing.
+fn reset_reply(reset: &Reset, retried: bool) -> Box<LocalReply> {
+    let status = if reset.reason == ResetReason::ProtocolError { 502 } else { 503 };
+    let how = if retried { "retried and the latest reset reason: " } else { "reset reason: " };
+    let body = format!("upstream connect error or disconnect/reset before headers. {how}{}", reset.reason.text());
+    let details = format!("upstream_reset_before_response_started{{{}}}", reset.code_details());
+    let mut reply = LocalReply::new(status, details).body(body).flags(reset.reason.flag());
+    if reset.reason == ResetReason::Overflow {
+        reply = reply.header("x-envoy-overloaded", "true");
+    }
+    Box::new(reply)
+}
+
+impl Router {
+    /// An attempt failed before its response: tries again, or answers. After the response began, it is cut.
+    pub(super) fn failed(&mut self, cx: &mut StreamCx, reset: Reset, host: Option<&WorkerHost>, sent: bool, now: Time) -> Option<Event> {
+        let cluster = self.cluster.clone()?;
+        cx.info.upstream.transport_failure = reset.transport_failure.clone();
+        if self.responding {
+            cx.info.flags.set(reset.reason.flag());
+            cx.info.details = format!("upstream_reset_after_response_started{{{}}}", reset.code_details()).into();
+            host.inspect(|h| h.count(HostStat::RqError));
+            self.finished = true;
+            return Some(Event::Cut);
+        }
+        let wanted = self.retries.wanted_for_reset(&reset, sent);
+        match self.retries.decide(wanted, &cluster, self.priority, &cx.worker.rng) {
+            Decision::After(wait) => {
+                host.inspect(|h| h.count(HostStat::RqError));
+                self.attempt.back_off(now + wait);
+                return None;
+            }
+            Decision::Exhausted => retry::mark_exhausted(&mut cx.info),
+            Decision::Overflow => cx.info.flags.set(ResponseFlags::UO),
+            Decision::No => {}
+        }
+        let reply = reset_reply(&reset, self.retries.made() > 0);
+        charge::status(cluster.cx(), host, reply.status, cx.info.internal, None);
+        host.inspect(|h| h.count(HostStat::RqError));
+        self.finished = true;
+        Some(Event::Reply(reply))
+    }
+
+    /// Acts on timeouts that have passed.
+    pub(super) fn check_deadlines(&mut self, cx: &mut StreamCx, now: Time) -> Option<Event> {
+        if let Some(at) = self.request_ended
+            && !self.timeouts.global.is_zero()
+            && at + self.timeouts.global <= now
+        {
+            return self.timed_out(cx, Failure::GlobalTimeout, now);
+        }
+        match self.attempt.expired(now)? {
+            attempt::Expired::PerTry => self.timed_out(cx, Failure::PerTry, now),
+            attempt::Expired::PerTryIdle => self.timed_out(cx, Failure::PerTryIdle, now),
+        }
+    }
+
+    fn timed_out(&mut self, cx: &mut StreamCx, failure: Failure, now: Time) -> Option<Event> {
+        let cluster = self.cluster.clone()?;
+        let host = self.attempt.host().cloned();
+        if matches!(self.attempt.phase(), Phase::Live) {
+            cluster.cx().inc(stat::UPSTREAM_RQ_TX_RESET);
+        }
+        attempt::note_host(cx, host.as_deref());
+        let per_try = failure != Failure::GlobalTimeout;
+        let (counter, details) = match failure {
+            Failure::GlobalTimeout => (stat::UPSTREAM_RQ_TIMEOUT, "response_timeout"),
+            Failure::PerTry => (stat::UPSTREAM_RQ_PER_TRY_TIMEOUT, "upstream_per_try_timeout"),
+            Failure::PerTryIdle => (stat::UPSTREAM_RQ_PER_TRY_IDLE_TIMEOUT, "upstream_per_try_idle_timeout"),
+        };
+        cluster.cx().inc(counter);
+        if let Some(host) = &host {
+            host.count(HostStat::RqTimeout);
+            host.count(HostStat::RqError);
+        }
+        self.attempt.clear();
+        if self.responding {
+            cx.info.flags.set(ResponseFlags::UT);
+            cx.info.details = details.into();
+            self.finished = true;
+            return Some(Event::Cut);
+        }
+        if per_try {
+            let wanted = self.retries.wanted_for_timeout();
+            match self.retries.decide(wanted, &cluster, self.priority, &cx.worker.rng) {
+                Decision::After(wait) => {
+                    self.attempt.back_off(now + wait);
+                    return None;
+                }
+                Decision::Exhausted => retry::mark_exhausted(&mut cx.info),
+                Decision::Overflow => cx.info.flags.set(ResponseFlags::UO),
+                Decision::No => {}
+            }
+        }
+        charge::status(cluster.cx(), host.as_deref(), 504, cx.info.internal, None);
+        self.finished = true;
+        Some(Event::Reply(timed_out(details, ResponseFlags::UT)))
+    }
+}

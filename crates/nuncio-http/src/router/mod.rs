@@ -1,0 +1,385 @@
+//! The router: where the request lane ends and the response lane begins.
+//!
+//! It picks cluster and host, keeps the request for another attempt where the route retries, speaks with the
+//! upstream through one [`UpstreamConn`] at a time, watches the route's timeouts, and turns whatever goes wrong
+//! into Envoy's answer. It moves nothing through filters: it hands [`Event`]s to the exchange.
+
+mod attempt;
+mod charge;
+mod failure;
+mod replay;
+mod retry;
+mod select;
+mod timeouts;
+
+pub(crate) use failure::Failure;
+
+use crate::routes::{RouteAction, RouteTable};
+use crate::stream::{Piece, Routes};
+use attempt::{Attempt, Phase};
+use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
+use nuncio_rt::{Buf, Time};
+use nuncio_stats::tables::cluster as stat;
+use nuncio_upstream::{PickCx, Reset, RoutingPriority, WorkerCluster};
+use replay::Replay;
+use retry::{Decision, Retries};
+use std::{
+    rc::Rc,
+    task::{Context, Poll},
+};
+use timeouts::Timeouts;
+
+/// What the router has for the exchange.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// An informational head is in `cx.response`: to be sent at once, it is not the response yet.
+    Informational,
+    /// The response's head is in `cx.response`.
+    Head { end: bool },
+    /// Response body.
+    Data { bytes: Buf, end: bool },
+    /// Response trailers are in `cx.response_trailers`.
+    Trailers,
+    /// There is no response from upstream; this is the answer instead.
+    Reply(Box<LocalReply>),
+    /// The response broke off after it had begun.
+    Cut,
+}
+
+/// One exchange's router.
+#[derive(Debug)]
+pub(crate) struct Router {
+    attempt: Attempt,
+    routes: Option<Rc<Routes>>,
+    id: RouteId,
+    cluster: Option<Rc<WorkerCluster>>,
+    priority: RoutingPriority,
+    timeouts: Timeouts,
+    retries: Retries,
+    replay: Replay,
+    /// The request's head, to be encoded for each attempt, is complete in `cx.request`.
+    started: bool,
+    /// The whole request has come.
+    request_ended: Option<Time>,
+    /// Some of the response has gone to the exchange.
+    responding: bool,
+    /// The response is complete.
+    finished: bool,
+    buffer_limit: usize,
+    attempt_count_upstream: bool,
+    attempt_count_in_response: bool,
+    suppress_envoy_headers: bool,
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Router {
+            attempt: Attempt::default(),
+            routes: None,
+            id: RouteId { virtual_host: 0, route: 0 },
+            cluster: None,
+            priority: RoutingPriority::Default,
+            timeouts: Timeouts::default(),
+            retries: Retries::default(),
+            replay: Replay::default(),
+            started: false,
+            request_ended: None,
+            responding: false,
+            finished: false,
+            buffer_limit: 0,
+            attempt_count_upstream: false,
+            attempt_count_in_response: false,
+            suppress_envoy_headers: false,
+        }
+    }
+}
+
+impl Router {
+    /// Ready for a new exchange.
+    pub(crate) fn begin(&mut self, buffer_limit: usize, suppress_envoy_headers: bool) {
+        self.attempt.clear();
+        self.routes = None;
+        self.cluster = None;
+        self.retries.end();
+        self.replay.clear();
+        self.started = false;
+        self.request_ended = None;
+        self.responding = false;
+        self.finished = false;
+        self.buffer_limit = buffer_limit;
+        self.suppress_envoy_headers = suppress_envoy_headers;
+    }
+
+    fn action(&self) -> Option<&RouteAction> {
+        self.routes.as_ref().and_then(|r| r.table().forward(self.id))
+    }
+
+    /// A piece of the request has passed the filters. Returns an answer if there is nobody to send it to.
+    pub(crate) fn take(&mut self, cx: &mut StreamCx, routes: &Rc<Routes>, piece: Piece, now: Time) -> Option<Box<LocalReply>> {
+        let end = matches!(piece, Piece::Head { end: true } | Piece::Data { end: true, .. } | Piece::Trailers);
+        if end && self.request_ended.is_none() {
+            self.request_ended = Some(now);
+        }
+        match piece {
+            Piece::Head { end } => return self.start(cx, routes, end, now).err(),
+            Piece::Data { bytes, end } => {
+                if self.retries.enabled() && !self.replay.keep(&bytes, self.buffer_limit) {
+                    if let Some(cluster) = &self.cluster {
+                        cluster.cx().inc(stat::RETRY_OR_SHADOW_ABANDONED);
+                    }
+                    self.retries.give_up();
+                }
+                self.attempt.send_data(bytes, end);
+            }
+            Piece::Trailers => self.attempt.send_trailers(cx),
+        }
+        None
+    }
+
+    /// Bytes of the request that wait for the upstream.
+    pub(crate) fn waiting(&self) -> usize {
+        self.attempt.waiting()
+    }
+
+    /// True once the upstream's response is complete and handed over.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// The next moment at which something times out.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        if self.finished || !self.started {
+            return None;
+        }
+        let global = self
+            .request_ended
+            .filter(|_| !self.timeouts.global.is_zero())
+            .map(|at| at + self.timeouts.global);
+        [global, self.attempt.deadline()].into_iter().flatten().min()
+    }
+
+    /// Moves things on. `may_read` is false while the client cannot take more of the response.
+    pub(crate) fn poll(&mut self, task: &mut Context<'_>, cx: &mut StreamCx, now: Time, may_read: bool) -> Poll<Event> {
+        if !self.started || self.finished {
+            return Poll::Pending;
+        }
+        if let Some(event) = self.check_deadlines(cx, now) {
+            return Poll::Ready(event);
+        }
+        loop {
+            match self.attempt.phase() {
+                Phase::Idle => return Poll::Pending,
+                Phase::BackingOff(until) if now < until => return Poll::Pending,
+                Phase::BackingOff(_) => {
+                    if let Err(reply) = self.next_attempt(cx, now) {
+                        return Poll::Ready(Event::Reply(reply));
+                    }
+                }
+                Phase::Connecting => match self.attempt.poll_connect(task, now) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => self.connected(cx, now),
+                    Poll::Ready(Err(failure)) => {
+                        if let Some(event) = self.connect_failed(cx, failure, now) {
+                            return Poll::Ready(event);
+                        }
+                    }
+                },
+                Phase::Live => match self.poll_live(task, cx, now, may_read) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(event)) => return Poll::Ready(event),
+                    Poll::Ready(None) => {}
+                },
+            }
+        }
+    }
+
+    /// The exchange needs no more of this: the client has gone, or has been answered otherwise.
+    pub(crate) fn abort(&mut self) {
+        if self.started && !self.finished && !matches!(self.attempt.phase(), Phase::Idle) {
+            if let (Phase::Live, Some(cluster)) = (self.attempt.phase(), &self.cluster) {
+                cluster.cx().inc(stat::UPSTREAM_RQ_TX_RESET);
+            }
+        }
+        self.attempt.clear();
+        self.finished = true;
+        self.retries.end();
+    }
+
+    /// The exchange is over and logged: lets go of everything.
+    pub(crate) fn end(&mut self) {
+        self.attempt.finish();
+        self.retries.end();
+        self.replay.clear();
+        self.cluster = None;
+        self.routes = None;
+    }
+
+    fn poll_live(&mut self, task: &mut Context<'_>, cx: &mut StreamCx, now: Time, may_read: bool) -> Poll<Option<Event>> {
+        if let Poll::Ready(Err(reset)) = self.attempt.poll_write(task, cx, now) {
+            return Poll::Ready(self.reset(cx, reset, now));
+        }
+        if self.attempt.needs_per_try(self.request_ended.is_some()) {
+            let per_try = self.timeouts.per_try;
+            self.attempt.arm_per_try((!per_try.is_zero()).then(|| now + per_try));
+        }
+        if !may_read {
+            return Poll::Pending;
+        }
+        match self.attempt.poll_read(task, cx, now) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(attempt::Read::Informational)) => Poll::Ready(Some(Event::Informational)),
+            Poll::Ready(Ok(attempt::Read::Head { end })) => Poll::Ready(self.response_head(cx, end, now)),
+            Poll::Ready(Ok(attempt::Read::Data { bytes, end })) => {
+                if end {
+                    self.complete(cx, now);
+                }
+                Poll::Ready(Some(Event::Data { bytes, end }))
+            }
+            Poll::Ready(Ok(attempt::Read::Trailers)) => {
+                self.complete(cx, now);
+                Poll::Ready(Some(Event::Trailers))
+            }
+            Poll::Ready(Err(reset)) => Poll::Ready(self.reset(cx, reset, now)),
+        }
+    }
+
+    /// The head of a request: finds out where it goes and begins the first attempt.
+    fn start(&mut self, cx: &mut StreamCx, routes: &Rc<Routes>, end: bool, now: Time) -> Result<(), Box<LocalReply>> {
+        let (id, cluster) = select::cluster(cx, routes)?;
+        self.routes = Some(routes.clone());
+        self.id = id;
+        let Some(table) = self.routes.clone() else { return Ok(()) };
+        let Some(action) = table.table().forward(id) else { return Ok(()) };
+        self.priority = if action.high_priority { RoutingPriority::High } else { RoutingPriority::Default };
+        let host = table.table().virtual_host(id);
+        let policy = action.retry_policy.as_ref().or(host.and_then(|v| v.retry_policy.as_ref()));
+        self.attempt_count_upstream = host.is_some_and(|v| v.include_request_attempt_count);
+        self.attempt_count_in_response = host.is_some_and(|v| v.include_attempt_count_in_response);
+        self.timeouts = Timeouts::of(&mut cx.request, action, policy.map(|p| &**p));
+        self.retries.begin(policy, &mut cx.request);
+        RouteTable::finalize_request(table.table(), cx, id);
+        self.cluster = Some(cluster);
+        self.started = true;
+        self.attempt.end_with_head(end);
+        self.next_attempt(cx, now)
+    }
+
+    /// Picks a host and asks its pool for a connection.
+    fn next_attempt(&mut self, cx: &mut StreamCx, now: Time) -> Result<(), Box<LocalReply>> {
+        let Some(cluster) = self.cluster.clone() else { return Err(failure::no_cluster()) };
+        cx.info.attempts += 1;
+        let tried = &self.retries.tried;
+        let previous = |host: &nuncio_upstream::Host| tried.iter().any(|t| t.address == host.address);
+        let avoid = cx.info.attempts > 1 && self.retries.policy().is_some_and(|p| p.host_predicates.contains(&crate::routes::HostPredicate::PreviousHosts));
+        let pick = PickCx {
+            hash: None,
+            reject: avoid.then_some(&previous as &dyn Fn(&nuncio_upstream::Host) -> bool),
+            reject_attempts: self.retries.policy().map_or(1, |p| p.host_selection_retry_max_attempts),
+        };
+        let Some(host) = cluster.pick(&pick) else {
+            self.attempt.clear();
+            charge::status(cluster.cx(), None, 503, cx.info.internal, None);
+            cluster.cx().inc(stat::UPSTREAM_RQ_MAINTENANCE_MODE_NEVER);
+            return Err(failure::no_healthy_host());
+        };
+        select::auto_host_rewrite(self.action(), cx, &host);
+        if self.retries.enabled() {
+            self.retries.tried.push(host.host.clone());
+        }
+        if cx.info.attempts > 1 {
+            self.attempt.refill(&self.replay, self.request_ended.is_some(), cx);
+        }
+        self.attempt.acquire(host, self.priority, now);
+        Ok(())
+    }
+
+    /// A connection stands: sends the head.
+    fn connected(&mut self, cx: &mut StreamCx, now: Time) {
+        if self.attempt_count_upstream {
+            let n = u64::from(cx.info.attempts);
+            cx.request.set_with(nuncio_codec::Known::XEnvoyAttemptCount, |v| v.decimal(n));
+        }
+        if !self.suppress_envoy_headers {
+            let began = (cx.info.attempts > 1).then_some(self.request_ended).flatten();
+            self.timeouts.announce(&mut cx.request, began, now);
+        }
+        let idle = self.timeouts.per_try_idle;
+        self.attempt.begin(cx, (!idle.is_zero()).then_some(idle), now);
+    }
+
+    fn response_head(&mut self, cx: &mut StreamCx, end: bool, now: Time) -> Option<Event> {
+        let status = cx.response.status().unwrap_or(0);
+        let cluster = self.cluster.clone()?;
+        let host = self.attempt.host().cloned();
+        let wanted = self.retries.wanted_for_response(status, &cx.response);
+        match self.retries.decide(wanted, &cluster, self.priority, &cx.worker.rng) {
+            Decision::After(wait) => {
+                cluster.cx().code(stat::RETRY_UPSTREAM_RQ, status);
+                if let Some(host) = &host {
+                    host.count(nuncio_upstream::HostStat::RqError);
+                }
+                cx.response.clear();
+                self.attempt.discard(end);
+                self.attempt.back_off(now + wait);
+                return None;
+            }
+            Decision::Exhausted => retry::mark_exhausted(&mut cx.info),
+            Decision::Overflow => cx.info.flags.set(ResponseFlags::UO),
+            Decision::No => {}
+        }
+        charge::status(cluster.cx(), host.as_deref(), status, cx.info.internal, Some(&cx.response));
+        if let Some(host) = &host {
+            charge::outcome(host, status);
+        }
+        cx.info.details = "via_upstream".into();
+        self.responding = true;
+        self.replay.clear();
+        self.decorate(cx, now);
+        if let Some(routes) = &self.routes {
+            routes.table().finalize_response(cx, self.id);
+        }
+        if end {
+            self.complete(cx, now);
+        }
+        Some(Event::Head { end })
+    }
+
+    fn decorate(&mut self, cx: &mut StreamCx, now: Time) {
+        if self.suppress_envoy_headers {
+            return;
+        }
+        let began = self.request_ended.unwrap_or(now);
+        let ms = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
+        cx.response.set_with(nuncio_codec::Known::XEnvoyUpstreamServiceTime, |v| v.decimal(ms));
+        if self.attempt_count_in_response {
+            let n = u64::from(cx.info.attempts);
+            cx.response.set_with(nuncio_codec::Known::XEnvoyAttemptCount, |v| v.decimal(n));
+        }
+    }
+
+    /// The upstream's response is complete.
+    fn complete(&mut self, cx: &mut StreamCx, now: Time) {
+        cx.info.timings.upstream_last_rx = Some(now);
+        if let (Some(cluster), Some(began)) = (&self.cluster, self.request_ended) {
+            charge::time(cluster.cx(), self.attempt.host().map(|h| &**h), cx.info.internal, Some(&cx.response), began, now);
+        }
+        self.finished = true;
+        self.attempt.finish();
+        self.retries.end();
+    }
+
+    /// The upstream stream ended before its time.
+    fn reset(&mut self, cx: &mut StreamCx, reset: Reset, now: Time) -> Option<Event> {
+        let host = self.attempt.host().cloned();
+        let sent = self.attempt.has_sent();
+        self.attempt.clear();
+        self.failed(cx, reset, host.as_deref(), sent, now)
+    }
+
+    fn connect_failed(&mut self, cx: &mut StreamCx, failure: nuncio_upstream::PoolFailure, now: Time) -> Option<Event> {
+        let host = self.attempt.host().cloned().filter(|_| failure.host.is_some());
+        attempt::note_host(cx, host.as_deref());
+        self.attempt.clear();
+        self.failed(cx, failure.reset, host.as_deref(), false, now)
+    }
+}

@@ -1,0 +1,187 @@
+//! Whether an attempt that failed is made again. As Envoy's `RetryStateImpl`.
+
+use crate::routes::{RetryOn, RetryPolicy};
+use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_core::{ResponseFlags, StreamInfo};
+use nuncio_rt::Rng;
+use nuncio_stats::tables::cluster as stat;
+use nuncio_upstream::{Host, Permit, Reset, ResetReason, Resource, RoutingPriority, WorkerCluster};
+use std::{sync::Arc, time::Duration};
+
+/// What remains of an exchange's retries.
+#[derive(Debug, Default)]
+pub(crate) struct Retries {
+    policy: Option<Arc<RetryPolicy>>,
+    on: RetryOn,
+    left: u32,
+    made: u32,
+    permit: Option<Permit>,
+    /// Statuses from `x-envoy-retriable-status-codes`.
+    statuses: Vec<u16>,
+    /// Hosts tried so far, for host predicates.
+    pub(crate) tried: Vec<Arc<Host>>,
+}
+
+/// What to do about a failed attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Pass the failure on.
+    No,
+    /// Pass it on: retries are used up.
+    Exhausted,
+    /// Pass it on: the retry breaker is open.
+    Overflow,
+    /// Try again after this time.
+    After(Duration),
+}
+
+impl Retries {
+    /// Reads the policy and the `x-envoy-*` headers that add to it, and takes those out of the request.
+    pub(crate) fn begin(&mut self, policy: Option<&Arc<RetryPolicy>>, head: &mut HeaderMap) {
+        *self = Retries { tried: std::mem::take(&mut self.tried), ..Retries::default() };
+        self.tried.clear();
+        self.on = policy.map_or(RetryOn::NONE, |p| p.retry_on);
+        self.left = policy.map_or(1, |p| p.num_retries);
+        if let Some(list) = head.get_str(Known::XEnvoyRetryOn) {
+            self.on = self.on.and(RetryOn::parse_header(list));
+        }
+        if let Some(list) = head.get_str(Known::XEnvoyRetryGrpcOn) {
+            self.on = self.on.and(RetryOn::parse_grpc_header(list));
+        }
+        if !self.on.is_empty()
+            && let Some(max) = head.get_str(Known::XEnvoyMaxRetries).and_then(|v| v.parse().ok())
+        {
+            self.left = max;
+        }
+        if let Some(list) = head.get_str(Known::XEnvoyRetriableStatusCodes) {
+            self.statuses.extend(list.split(',').filter_map(|s| s.trim().parse::<u16>().ok()));
+        }
+        if let Some(p) = policy
+            && !p.retriable_request_headers.is_empty()
+            && !p.retriable_request_headers.iter().any(|m| m.matches(head))
+        {
+            self.on = RetryOn::NONE;
+        }
+        for name in [
+            Known::XEnvoyRetryOn,
+            Known::XEnvoyRetryGrpcOn,
+            Known::XEnvoyMaxRetries,
+            Known::XEnvoyRetriableStatusCodes,
+            Known::XEnvoyRetriableHeaderNames,
+            Known::XEnvoyHedgeOnPerTryTimeout,
+        ] {
+            head.remove(name);
+        }
+        if !self.on.is_empty() {
+            self.policy = policy.cloned();
+        }
+    }
+
+    /// True if anything might be retried, so that the request must be kept.
+    #[inline]
+    pub(crate) fn enabled(&self) -> bool {
+        !self.on.is_empty()
+    }
+
+    /// Retries made so far.
+    pub(crate) fn made(&self) -> u32 {
+        self.made
+    }
+
+    /// The policy, if there is one.
+    pub(crate) fn policy(&self) -> Option<&Arc<RetryPolicy>> {
+        self.policy.as_ref()
+    }
+
+    /// Nothing is retried from now on (the request could not be kept).
+    pub(crate) fn give_up(&mut self) {
+        self.on = RetryOn::NONE;
+    }
+
+    /// Whether a response calls for another attempt.
+    pub(crate) fn wanted_for_response(&self, status: u16, head: &HeaderMap) -> bool {
+        let on = self.on;
+        if on.is_empty() {
+            return false;
+        }
+        if head.contains(Known::XEnvoyRateLimited) {
+            return on.has(RetryOn::ENVOY_RATE_LIMITED);
+        }
+        let grpc = head.get_str(Known::GrpcStatus).and_then(|v| v.parse::<u32>().ok());
+        on.has(RetryOn::FIVE_XX) && (500..600).contains(&status)
+            || on.has(RetryOn::GATEWAY_ERROR) && (502..=504).contains(&status)
+            || on.has(RetryOn::RETRIABLE_4XX) && status == 409
+            || on.has(RetryOn::RETRIABLE_STATUS_CODES)
+                && (self.statuses.contains(&status)
+                    || self.policy.as_ref().is_some_and(|p| p.retriable_status_codes.contains(&status)))
+            || on.has(RetryOn::RETRIABLE_HEADERS)
+                && self.policy.as_ref().is_some_and(|p| p.retriable_headers.iter().any(|m| m.matches(head)))
+            || grpc.is_some_and(|code| match code {
+                1 => on.has(RetryOn::GRPC_CANCELLED),
+                4 => on.has(RetryOn::GRPC_DEADLINE_EXCEEDED),
+                8 => on.has(RetryOn::GRPC_RESOURCE_EXHAUSTED),
+                13 => on.has(RetryOn::GRPC_INTERNAL),
+                14 => on.has(RetryOn::GRPC_UNAVAILABLE),
+                _ => false,
+            })
+    }
+
+    /// Whether an attempt without a response calls for another. `sent`: part of the request was written.
+    pub(crate) fn wanted_for_reset(&self, reset: &Reset, sent: bool) -> bool {
+        let on = self.on;
+        if reset.reason == ResetReason::Overflow {
+            return false;
+        }
+        on.has(RetryOn::RESET)
+            || on.has(RetryOn::RESET_BEFORE_REQUEST) && !sent
+            || on.has(RetryOn::FIVE_XX.and(RetryOn::GATEWAY_ERROR))
+            || on.has(RetryOn::CONNECT_FAILURE) && reset.reason.is_connect_failure()
+            || on.has(RetryOn::REFUSED_STREAM) && reset.reason == ResetReason::RemoteRefusedStreamReset
+    }
+
+    /// Whether an attempt that took too long calls for another.
+    pub(crate) fn wanted_for_timeout(&self) -> bool {
+        self.on.has(RetryOn::FIVE_XX.and(RetryOn::GATEWAY_ERROR).and(RetryOn::RESET))
+    }
+
+    /// Takes a retry, if one is left and the breaker permits.
+    pub(crate) fn decide(&mut self, wanted: bool, cluster: &WorkerCluster, priority: RoutingPriority, rng: &Rng) -> Decision {
+        let before = self.permit.take();
+        if !wanted {
+            if before.is_some() {
+                cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_SUCCESS);
+            }
+            return Decision::No;
+        }
+        drop(before);
+        if self.left == 0 {
+            cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED);
+            return Decision::Exhausted;
+        }
+        self.left -= 1;
+        let Some(permit) = cluster.breaker(priority, Resource::Retries) else {
+            cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_OVERFLOW);
+            return Decision::Overflow;
+        };
+        self.permit = Some(permit);
+        self.made += 1;
+        cluster.cx().inc(stat::UPSTREAM_RQ_RETRY);
+        cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL);
+        let ceiling = self.policy.as_ref().map(|p| p.back_off).unwrap_or_default().ceiling(self.made);
+        let nanos = u64::try_from(ceiling.as_nanos()).unwrap_or(u64::MAX);
+        Decision::After(Duration::from_nanos(rng.below(nanos.max(1))))
+    }
+
+    /// The exchange is over.
+    pub(crate) fn end(&mut self) {
+        self.permit = None;
+        self.policy = None;
+        self.tried.clear();
+    }
+}
+
+/// Marks an exchange whose retries were used up.
+pub(crate) fn mark_exhausted(info: &mut StreamInfo) {
+    info.flags.set(ResponseFlags::URX);
+}
+

@@ -1,0 +1,316 @@
+//! The life of a downstream HTTP/1 connection: waiting for a request, exchanging, closing.
+
+use super::h1::{H1, Headway};
+use crate::hcm::HcmWorker;
+use crate::stream::{ClientSide, Exchange, Outcome, admit};
+use nuncio_codec::http1::RequestHead;
+use nuncio_core::{ConnInfo, Connection, DrainSignal, LocalReply};
+use nuncio_rt::{Deadline, Time};
+use nuncio_stats::tables::http_connection_manager as stat;
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(hcm: Rc<HcmWorker>, connection: Connection) {
+    let mut served = Served::new(hcm, connection);
+    poll_fn(|task| served.poll(task)).await;
+}
+
+enum State {
+    /// No byte of a request is here.
+    Idle,
+    /// Part of a head is here.
+    Head(Box<Exchange>),
+    /// A request is being answered.
+    Exchange(Box<Exchange>),
+    /// Everything has been said: flush, and where the client may still be sending, give it until then to read.
+    Closing(Option<Time>),
+}
+
+struct Served {
+    hcm: Rc<HcmWorker>,
+    info: Rc<ConnInfo>,
+    drain: DrainSignal,
+    h1: H1,
+    state: State,
+    deadline: Deadline,
+    /// Since when nothing has been going on.
+    idle_since: Time,
+    requests: u32,
+    drain_watched: bool,
+    remote_close: bool,
+}
+
+impl Served {
+    fn new(hcm: Rc<HcmWorker>, connection: Connection) -> Served {
+        let lane = hcm.worker.lane;
+        hcm.stats.inc(lane, stat::DOWNSTREAM_CX_TOTAL);
+        hcm.stats.gauge_add(lane, stat::DOWNSTREAM_CX_ACTIVE, 1);
+        hcm.stats.inc(lane, stat::DOWNSTREAM_CX_HTTP1_TOTAL);
+        hcm.stats.gauge_add(lane, stat::DOWNSTREAM_CX_HTTP1_ACTIVE, 1);
+        if connection.info.tls {
+            hcm.stats.inc(lane, stat::DOWNSTREAM_CX_SSL_TOTAL);
+            hcm.stats.gauge_add(lane, stat::DOWNSTREAM_CX_SSL_ACTIVE, 1);
+        }
+        Served {
+            deadline: Deadline::new(hcm.worker.timers.clone()),
+            h1: H1::new(hcm.clone(), connection.io, connection.first),
+            info: connection.info,
+            drain: connection.drain,
+            state: State::Idle,
+            idle_since: Time::now(),
+            requests: 0,
+            drain_watched: false,
+            remote_close: false,
+            hcm,
+        }
+    }
+
+    fn poll(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        if !self.drain_watched {
+            self.drain_watched = true;
+            self.drain.register(task.waker());
+        }
+        loop {
+            let now = Time::now();
+            let next = match std::mem::replace(&mut self.state, State::Idle) {
+                State::Idle => self.poll_idle(task, now),
+                State::Head(exchange) => self.poll_head(task, exchange, now),
+                State::Exchange(exchange) => self.poll_exchange(task, exchange, now),
+                State::Closing(until) => self.poll_closing(task, until, now),
+            };
+            match next {
+                Step::Go(state) => self.state = state,
+                Step::Stay(state, due) => {
+                    self.state = state;
+                    self.deadline.set(due);
+                    if self.deadline.poll(task, now).is_pending() {
+                        return Poll::Pending;
+                    }
+                    if self.expired(now) {
+                        self.drain.unregister(task.waker());
+                        return Poll::Ready(());
+                    }
+                }
+                Step::End => {
+                    self.drain.unregister(task.waker());
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+
+    /// Life of the connection, if it has a limit.
+    fn life_ends(&self) -> Option<Time> {
+        self.hcm.config.timeouts.max_connection.map(|d| self.info.start + d)
+    }
+
+    fn poll_idle(&mut self, task: &mut Context<'_>, now: Time) -> Step {
+        if self.drain.is_draining() && !self.h1.has_input() {
+            self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
+            return Step::Go(State::Closing(None));
+        }
+        match self.h1.poll_input(task) {
+            Poll::Ready(Ok(true)) => {
+                let mut exchange = self.hcm.take_exchange(&self.info);
+                exchange.cx.info.start = now;
+                Step::Go(State::Head(exchange))
+            }
+            Poll::Ready(Ok(false) | Err(_)) => {
+                self.remote_close = true;
+                Step::End
+            }
+            Poll::Pending => {
+                let idle = self.hcm.config.timeouts.idle.map(|d| self.idle_since + d);
+                Step::Stay(State::Idle, [idle, self.life_ends()].into_iter().flatten().min())
+            }
+        }
+    }
+
+    fn poll_head(&mut self, task: &mut Context<'_>, mut exchange: Box<Exchange>, now: Time) -> Step {
+        match self.h1.poll_head(task, &mut exchange.cx.request) {
+            Poll::Pending => {
+                let t = &self.hcm.config.timeouts;
+                let head = t.request_headers.map(|d| exchange.cx.info.start + d);
+                let whole = t.request.map(|d| exchange.cx.info.start + d);
+                let idle = t.stream_idle.map(|d| now + d);
+                Step::Stay(State::Head(exchange), [head, whole, idle].into_iter().flatten().min())
+            }
+            Poll::Ready(Err(_)) | Poll::Ready(Ok(Ok(Headway::End | Headway::Partial))) => {
+                self.remote_close = true;
+                exchange.cx.reset();
+                self.hcm.put_exchange(exchange);
+                Step::End
+            }
+            Poll::Ready(Ok(Ok(Headway::Head(head)))) => self.begin(exchange, head, now),
+            Poll::Ready(Ok(Err(violation))) => {
+                let reply = self.h1.violated(violation);
+                self.refuse(exchange, reply, now)
+            }
+        }
+    }
+
+    /// Answers a request whose head could not be read.
+    fn refuse(&mut self, mut exchange: Box<Exchange>, reply: Box<LocalReply>, now: Time) -> Step {
+        self.request_begun(&mut exchange);
+        exchange.begin(&self.hcm, &mut self.h1, true, Some(reply), now);
+        Step::Go(State::Exchange(exchange))
+    }
+
+    fn request_begun(&mut self, exchange: &mut Exchange) {
+        self.requests += 1;
+        if self.requests == 1 {
+            self.hcm.open_http1_stats();
+        }
+        self.hcm.count_request();
+        exchange.cx.info.protocol = self.h1.protocol();
+    }
+
+    fn begin(&mut self, mut exchange: Box<Exchange>, head: RequestHead, now: Time) -> Step {
+        self.request_begun(&mut exchange);
+        exchange.cx.info.request_header_bytes = exchange.cx.request.byte_size() as u64;
+        let max = self.hcm.config.max_requests_per_connection;
+        if max > 0 && self.requests >= max {
+            self.count(stat::DOWNSTREAM_CX_MAX_REQUESTS_REACHED);
+            self.h1.closing = true;
+        }
+        if self.drain.is_draining() {
+            self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
+            self.h1.closing = true;
+        }
+        if head.expect_continue && !self.hcm.config.proxy_100_continue {
+            self.h1.send_continue();
+        }
+        let default_host = self.hcm.config.default_host_for_http_10.as_deref();
+        let default_host = default_host.filter(|_| exchange.cx.info.protocol == nuncio_core::Protocol::Http10);
+        let refused = admit(&mut exchange.cx, &self.hcm, default_host);
+        exchange.begin(&self.hcm, &mut self.h1, head.end_stream(), refused, now);
+        Step::Go(State::Exchange(exchange))
+    }
+
+    fn poll_exchange(&mut self, task: &mut Context<'_>, mut exchange: Box<Exchange>, now: Time) -> Step {
+        let outcome = match exchange.poll(task, &self.hcm, &mut self.h1, now) {
+            Poll::Pending => {
+                let due = exchange.deadline(&self.hcm);
+                return Step::Stay(State::Exchange(exchange), due);
+            }
+            Poll::Ready(outcome) => outcome,
+        };
+        let sent_whole_request = matches!(outcome, Outcome::Done { request_complete: true }) && !self.h1.broken;
+        exchange.finish(&self.hcm, now);
+        self.hcm.put_exchange(exchange);
+        self.idle_since = now;
+        match outcome {
+            Outcome::Done { .. } if sent_whole_request && !self.h1.closing && !self.h1.client_closes() => Step::Go(State::Idle),
+            Outcome::Done { .. } => {
+                let delay = self.hcm.config.timeouts.delayed_close.filter(|_| !(sent_whole_request && self.h1.client_closes()));
+                Step::Go(State::Closing(delay.map(|d| now + d)))
+            }
+            Outcome::Cut => Step::Go(State::Closing(None)),
+            Outcome::Gone => {
+                self.remote_close = true;
+                self.count(stat::DOWNSTREAM_CX_DESTROY_REMOTE_ACTIVE_RQ);
+                self.count(stat::DOWNSTREAM_CX_DESTROY_ACTIVE_RQ);
+                Step::End
+            }
+        }
+    }
+
+    /// Flushes, then closes; while waiting, whatever the client still sends is thrown away.
+    fn poll_closing(&mut self, task: &mut Context<'_>, until: Option<Time>, now: Time) -> Step {
+        match self.h1.poll_flush(task) {
+            Poll::Ready(Err(_)) => return Step::End,
+            Poll::Pending => {
+                let patience = until.unwrap_or(now) + std::time::Duration::from_secs(1);
+                return Step::Stay(State::Closing(until), Some(patience));
+            }
+            Poll::Ready(Ok(())) => {}
+        }
+        let Some(due) = until else {
+            return match self.h1.io.poll_shutdown(task) {
+                Poll::Pending => Step::Stay(State::Closing(until), None),
+                Poll::Ready(_) => Step::End,
+            };
+        };
+        match self.h1.poll_discard(task) {
+            Poll::Ready(()) => {
+                self.remote_close = true;
+                Step::End
+            }
+            Poll::Pending => Step::Stay(State::Closing(until), Some(due)),
+        }
+    }
+
+    /// A deadline has passed; true if the connection ends with it.
+    fn expired(&mut self, now: Time) -> bool {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle if self.life_ends().is_some_and(|at| at <= now) => {
+                self.count(stat::DOWNSTREAM_CX_MAX_DURATION_REACHED);
+                self.state = State::Closing(None);
+                false
+            }
+            State::Idle => {
+                self.count(stat::DOWNSTREAM_CX_IDLE_TIMEOUT);
+                self.state = State::Closing(None);
+                false
+            }
+            State::Head(exchange) => {
+                let t = &self.hcm.config.timeouts;
+                let start = exchange.cx.info.start;
+                let (counter, reply) = if t.request_headers.is_some_and(|d| start + d <= now) {
+                    (stat::DOWNSTREAM_RQ_HEADER_TIMEOUT, LocalReply::new(408, "request_header_timeout").body("request header timeout"))
+                } else {
+                    (stat::DOWNSTREAM_RQ_TIMEOUT, LocalReply::new(408, "request_overall_timeout").body("request timeout"))
+                };
+                self.count(counter);
+                self.h1.broken = true;
+                self.h1.closing = true;
+                if let Step::Go(state) = self.refuse(exchange, Box::new(reply), now) {
+                    self.state = state;
+                }
+                false
+            }
+            State::Exchange(mut exchange) => {
+                exchange.expire(&self.hcm, &mut self.h1, now);
+                self.state = State::Exchange(exchange);
+                false
+            }
+            State::Closing(_) => {
+                self.count(stat::DOWNSTREAM_CX_DELAYED_CLOSE_TIMEOUT);
+                true
+            }
+        }
+    }
+
+    fn count(&self, id: nuncio_stats::CounterId) {
+        self.hcm.stats.inc(self.hcm.worker.lane, id);
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let (stats, lane) = (&self.hcm.stats, self.hcm.worker.lane);
+        stats.gauge_add(lane, stat::DOWNSTREAM_CX_ACTIVE, -1);
+        stats.gauge_add(lane, stat::DOWNSTREAM_CX_HTTP1_ACTIVE, -1);
+        if self.info.tls {
+            stats.gauge_add(lane, stat::DOWNSTREAM_CX_SSL_ACTIVE, -1);
+        }
+        stats.inc(lane, stat::DOWNSTREAM_CX_DESTROY);
+        stats.inc(lane, if self.remote_close { stat::DOWNSTREAM_CX_DESTROY_REMOTE } else { stat::DOWNSTREAM_CX_DESTROY_LOCAL });
+        let ms = u64::try_from(Time::now().since(self.info.start).as_millis()).unwrap_or(u64::MAX);
+        stats.record(lane, stat::DOWNSTREAM_CX_LENGTH_MS, ms);
+    }
+}
+
+/// Where a poll leads.
+enum Step {
+    /// On, in this state.
+    Go(State),
+    /// Wait in this state, at most until then.
+    Stay(State, Option<Time>),
+    /// The connection is over.
+    End,
+}

@@ -1,0 +1,135 @@
+//! What the connection manager decides about a request before any filter sees it: may it come in, as what, and
+//! which route takes it. Order and answers as Envoy's `ActiveStream::decodeHeaders`.
+
+use super::routes::Routes;
+use crate::config::{Cleaning, HcmConfig, StripPort};
+use crate::hcm::HcmWorker;
+use crate::headers::request;
+use crate::routes::{MatchCx, RouteMatch, tls_redirect};
+use nuncio_codec::headers::Known;
+use nuncio_codec::path;
+use nuncio_core::{LocalReply, RouteRef, RouteTableView, StreamCx};
+use nuncio_rt::Address;
+use nuncio_stats::tables::http_connection_manager as stat;
+use std::rc::Rc;
+
+/// Looks at a request's head. An answer means that it goes no further.
+pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, default_host: Option<&str>) -> Option<Box<LocalReply>> {
+    let lane = cx.worker.lane;
+    let connect = cx.request.method_kind().is_connect();
+    if !cx.request.contains(Known::Authority) {
+        match default_host {
+            Some(host) => cx.request.insert(Known::Authority, host),
+            None => return Some(Box::new(LocalReply::new(400, "missing_host_header"))),
+        }
+    }
+    if !connect && !cx.request.path().is_some_and(|p| p.starts_with(b"/")) {
+        hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_NON_RELATIVE_PATH);
+        return Some(Box::new(LocalReply::new(404, "absolute_path_rejected")));
+    }
+    if !connect && let Some(reply) = clean_path(cx, hcm) {
+        return Some(reply);
+    }
+    clean_host(cx, &hcm.config.cleaning);
+    let upgrade = wants_upgrade(cx);
+    request::condition(cx, &hcm.config, upgrade);
+    if !hcm.config.proxy_100_continue {
+        cx.request.remove(Known::Expect);
+    }
+    if let Some(reply) = find_route(cx, hcm) {
+        return Some(reply);
+    }
+    if upgrade {
+        hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE);
+        return Some(Box::new(LocalReply::new(403, "upgrade_failed")));
+    }
+    if !hcm.config.has_router {
+        return Some(Box::new(LocalReply::new(404, "route_not_found")));
+    }
+    None
+}
+
+fn wants_upgrade(cx: &StreamCx) -> bool {
+    cx.request.contains(Known::Upgrade)
+        && cx.request.get_all(Known::Connection).any(|v| {
+            v.split(|b| *b == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+        })
+}
+
+fn find_route(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {
+    let matching = MatchCx { random: cx.worker.rng.next_u64(), ..MatchCx::default() };
+    match hcm.routes.table().find(&cx.request, &matching) {
+        RouteMatch::None => None,
+        RouteMatch::RequireTls { .. } => Some(Box::new(tls_redirect(&cx.request))),
+        RouteMatch::Route(id) => {
+            let table: Rc<Routes> = hcm.routes.clone();
+            cx.route = Some(RouteRef { table: table as Rc<dyn RouteTableView>, id });
+            if let Some(entry) = hcm.routes.table().get(id)
+                && let Some(class) = entry.host.virtual_cluster(&cx.request)
+            {
+                cx.info.virtual_cluster = Some(class.name.clone());
+            }
+            None
+        }
+    }
+}
+
+fn clean_path(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {
+    let config: &HcmConfig = &hcm.config;
+    let lane = cx.worker.lane;
+    let target = cx.request.path()?;
+    let rules = path::Cleaning {
+        normalize: config.cleaning.normalize_path,
+        merge_slashes: config.cleaning.merge_slashes,
+        escaped_slashes: config.cleaning.escaped_slashes,
+    };
+    match path::clean(target, rules) {
+        path::Cleaned::Unchanged => None,
+        path::Cleaned::Changed(new) => {
+            cx.request.insert(Known::Path, new);
+            None
+        }
+        path::Cleaned::Redirect(new) => {
+            hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_REDIRECTED_WITH_NORMALIZED_PATH);
+            let location = String::from_utf8_lossy(&new).into_owned();
+            Some(Box::new(LocalReply::new(307, "path_normalization_failed").header("location", location)))
+        }
+        path::Cleaned::Refused => {
+            hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_FAILED_PATH_NORMALIZATION);
+            Some(Box::new(LocalReply::new(400, "path_normalization_failed")))
+        }
+    }
+}
+
+fn clean_host(cx: &mut StreamCx, rules: &Cleaning) {
+    if rules.strip_port == StripPort::No && !rules.strip_trailing_dot {
+        return;
+    }
+    let Some(host) = cx.request.authority() else { return };
+    let mut host = host.to_vec();
+    let port_at = host.iter().rposition(|&b| b == b':').filter(|at| {
+        !host[*at..].contains(&b']') && host[at + 1..].iter().all(u8::is_ascii_digit) && host.len() > at + 1
+    });
+    if let Some(at) = port_at {
+        let told = std::str::from_utf8(&host[at + 1..]).ok().and_then(|p| p.parse::<u16>().ok());
+        let ours = match &cx.conn.local {
+            Address::Ip(local) => Some(local.port()),
+            Address::Pipe(_) => None,
+        };
+        let strip = match rules.strip_port {
+            StripPort::No => false,
+            StripPort::Any => true,
+            StripPort::Matching => told.is_some() && told == ours,
+        };
+        if strip {
+            host.truncate(at);
+        }
+    }
+    if rules.strip_trailing_dot {
+        let name_end = host.iter().rposition(|&b| b == b':').unwrap_or(host.len());
+        if name_end > 0 && host[name_end - 1] == b'.' {
+            host.remove(name_end - 1);
+        }
+    }
+    cx.request.insert(Known::Authority, host);
+}

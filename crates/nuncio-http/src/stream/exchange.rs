@@ -1,0 +1,381 @@
+//! Drives one exchange: client, filters, router, timers.
+//!
+//! One call of [`Exchange::poll`] moves everything that can move, writes once per direction, and leaves wakers
+//! with whatever it waits for. It reads from a peer only while the other side keeps up: that is all the
+//! back-pressure there is. It knows no protocol: [`ClientSide`] is the client's connection or stream.
+
+use super::engine::{Dir, Ends, Engine, Piece, Verdict};
+use super::reply;
+use super::routes::Routes;
+use crate::headers::response;
+use crate::hcm::HcmWorker;
+use crate::router::{Event, Router};
+use nuncio_codec::headers::Known;
+use nuncio_core::{LocalReply, ResponseFlags, StreamCx};
+use nuncio_rt::{BUF_BYTES, Buf, Time};
+use nuncio_stats::tables::http_connection_manager as stat;
+use std::{
+    borrow::Cow,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+/// What the client's side has to tell.
+#[derive(Debug)]
+pub(crate) enum ClientEvent {
+    /// Request body.
+    Data { bytes: Buf, end: bool },
+    /// Request trailers are in `cx.request_trailers`.
+    Trailers,
+    /// The client broke the protocol: the answer to it.
+    Violation(Box<LocalReply>),
+    /// The client has gone.
+    Gone,
+}
+
+/// The client's side of one exchange.
+pub(crate) trait ClientSide {
+    /// The next piece of the request, or of what becomes of the client. Once the request has ended this only
+    /// watches for the client's leaving.
+    fn poll_request(&mut self, task: &mut Context<'_>, cx: &mut StreamCx) -> Poll<ClientEvent>;
+    /// Sends an informational head (`cx.response`).
+    fn informational(&mut self, cx: &StreamCx);
+    /// Sends the response's head (`cx.response`), framed for what follows.
+    fn head(&mut self, cx: &mut StreamCx, end: bool);
+    /// Sends response body.
+    fn data(&mut self, bytes: Buf, end: bool);
+    /// Sends response trailers.
+    fn trailers(&mut self, cx: &StreamCx);
+    /// Writes what waits. Ready when nothing waits any more.
+    fn poll_flush(&mut self, task: &mut Context<'_>) -> Poll<std::io::Result<()>>;
+    /// Bytes that wait to be written.
+    fn waiting(&self) -> usize;
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Response complete; `request_complete` tells whether the connection may carry another.
+    Done { request_complete: bool },
+    /// The response broke off: the connection must be closed so that the client notices.
+    Cut,
+    /// The client has gone.
+    Gone,
+}
+
+/// One exchange.
+pub(crate) struct Exchange {
+    pub(crate) cx: StreamCx,
+    engine: Engine,
+    router: Router,
+    request_ended: bool,
+    request_closed: bool,
+    head_sent: bool,
+    response_ended: bool,
+    end: Option<Outcome>,
+    last_progress: Time,
+}
+
+struct Lanes<'a, C> {
+    hcm: &'a HcmWorker,
+    routes: &'a Rc<Routes>,
+    router: &'a mut Router,
+    client: &'a mut C,
+    head_sent: &'a mut bool,
+    response_ended: &'a mut bool,
+    refusal: Option<Box<LocalReply>>,
+    now: Time,
+}
+
+impl<C: ClientSide> Ends for Lanes<'_, C> {
+    fn to_upstream(&mut self, cx: &mut StreamCx, piece: Piece) {
+        if self.refusal.is_none() {
+            self.refusal = self.router.take(cx, self.routes, piece, self.now);
+        }
+    }
+
+    fn to_client(&mut self, cx: &mut StreamCx, piece: Piece) {
+        match piece {
+            Piece::Head { end } => {
+                let upgrade = cx.response.status() == Some(101);
+                response::condition(cx, &self.hcm.config, &mut self.hcm.date.borrow_mut(), self.now, upgrade);
+                cx.info.status = cx.response.status().unwrap_or(0);
+                cx.info.timings.response_first_tx.get_or_insert(self.now);
+                *self.head_sent = true;
+                *self.response_ended = end;
+                self.client.head(cx, end);
+            }
+            Piece::Data { bytes, end } => {
+                cx.info.bytes_sent += bytes.len() as u64;
+                *self.response_ended = end;
+                self.client.data(bytes, end);
+            }
+            Piece::Trailers => {
+                *self.response_ended = true;
+                self.client.trailers(cx);
+            }
+        }
+        if *self.response_ended {
+            cx.info.timings.response_last_tx = Some(self.now);
+        }
+    }
+}
+
+impl Exchange {
+    pub(crate) fn new(cx: StreamCx) -> Exchange {
+        Exchange {
+            cx,
+            engine: Engine::default(),
+            router: Router::default(),
+            request_ended: false,
+            request_closed: false,
+            head_sent: false,
+            response_ended: false,
+            end: None,
+            last_progress: Time::default(),
+        }
+    }
+
+    /// Begins an exchange whose head is in `cx.request`. `refused` is an answer found before routing.
+    pub(crate) fn begin<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, end: bool, refused: Option<Box<LocalReply>>, now: Time) {
+        self.engine.begin(&hcm.chain, hcm.config.buffer_limit);
+        self.router.begin(hcm.config.buffer_limit, hcm.config.router.suppress_envoy_headers);
+        self.request_ended = end;
+        self.request_closed = false;
+        self.head_sent = false;
+        self.response_ended = false;
+        self.end = None;
+        self.last_progress = now;
+        if end {
+            self.cx.info.timings.request_received = Some(now);
+        }
+        match refused {
+            Some(reply) => self.answer(hcm, client, *reply, now),
+            None => self.arrive(hcm, client, Dir::Request, Piece::Head { end }, now),
+        }
+    }
+
+    /// Moves everything that can move.
+    pub(crate) fn poll<C: ClientSide>(&mut self, task: &mut Context<'_>, hcm: &HcmWorker, client: &mut C, now: Time) -> Poll<Outcome> {
+        let limit = hcm.config.buffer_limit.max(1);
+        loop {
+            let mut moved = self.poll_filters(task, hcm, client, now);
+            moved |= self.poll_client(task, hcm, client, now, limit);
+            if self.end.is_none() && !self.router.is_finished() {
+                let may_read = client.waiting() < limit && !self.engine.is_full(Dir::Response);
+                if let Poll::Ready(event) = self.router.poll(task, &mut self.cx, now, may_read) {
+                    self.on_event(hcm, client, event, now);
+                    moved = true;
+                }
+            }
+            if moved {
+                self.last_progress = now;
+            }
+            if moved && client.waiting() < BUF_BYTES && self.end.is_none() {
+                continue;
+            }
+            let before = client.waiting();
+            let flushed = client.poll_flush(task);
+            if client.waiting() < before {
+                self.last_progress = now;
+            }
+            match (flushed, self.end) {
+                (Poll::Ready(Err(_)), _) => return Poll::Ready(self.gone(hcm)),
+                (_, Some(outcome @ (Outcome::Cut | Outcome::Gone))) => return Poll::Ready(outcome),
+                (Poll::Ready(Ok(())), _) if self.response_ended => {
+                    self.router.end();
+                    let request_complete = self.request_ended;
+                    return Poll::Ready(Outcome::Done { request_complete });
+                }
+                (Poll::Pending, _) if !moved || client.waiting() >= limit => return Poll::Pending,
+                (Poll::Ready(Ok(())), _) if !moved && before < limit => return Poll::Pending,
+                _ => {}
+            }
+        }
+    }
+
+    /// The next moment at which something is due.
+    pub(crate) fn deadline(&self, hcm: &HcmWorker) -> Option<Time> {
+        let t = &hcm.config.timeouts;
+        let start = self.cx.info.start;
+        let request = t.request.filter(|_| !self.request_ended && !self.head_sent).map(|d| start + d);
+        let life = t.max_stream.map(|d| start + d);
+        let idle = self.idle_timeout(hcm).map(|d| self.last_progress + d);
+        [request, life, idle, self.router.deadline()].into_iter().flatten().min()
+    }
+
+    /// Acts on the connection manager's own timeouts that have passed; the router's are seen to by its poll.
+    pub(crate) fn expire<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, now: Time) {
+        let t = &hcm.config.timeouts;
+        let start = self.cx.info.start;
+        let lane = self.cx.worker.lane;
+        if !self.request_ended && !self.head_sent && t.request.is_some_and(|d| start + d <= now) {
+            hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_TIMEOUT);
+            self.answer(hcm, client, LocalReply::new(408, "request_overall_timeout").body("request timeout"), now);
+        } else if t.max_stream.is_some_and(|d| start + d <= now) {
+            hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_MAX_DURATION_REACHED);
+            let reply = LocalReply::new(504, "max_duration_timeout").body("downstream duration timeout");
+            self.answer(hcm, client, reply, now);
+        } else if self.idle_timeout(hcm).is_some_and(|d| self.last_progress + d <= now) {
+            hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_IDLE_TIMEOUT);
+            let status = if self.request_ended { 504 } else { 408 };
+            let reply = LocalReply::new(status, "stream_idle_timeout").body("stream timeout");
+            self.answer(hcm, client, reply.flags(ResponseFlags::SI), now);
+        }
+    }
+
+    fn idle_timeout(&self, hcm: &HcmWorker) -> Option<std::time::Duration> {
+        let route = self.cx.route.as_ref().and_then(|r| hcm.routes.table().forward(r.id));
+        match route.and_then(|action| action.idle_timeout) {
+            Some(told) => (!told.is_zero()).then_some(told),
+            None => hcm.config.timeouts.stream_idle,
+        }
+    }
+
+    fn poll_filters<C: ClientSide>(&mut self, task: &mut Context<'_>, hcm: &HcmWorker, client: &mut C, now: Time) -> bool {
+        if !self.engine.is_waiting() {
+            return false;
+        }
+        let (engine, mut lanes) = lanes(&mut self.engine, &mut self.router, &mut self.head_sent, &mut self.response_ended, hcm, client, now);
+        let moved = engine.poll_answers(task, &mut self.cx, &mut lanes);
+        let refusal = lanes.refusal.take();
+        self.settle(hcm, client, refusal, now);
+        moved
+    }
+
+    /// Takes what the client sends while there is room for it, and watches for its leaving.
+    fn poll_client<C: ClientSide>(&mut self, task: &mut Context<'_>, hcm: &HcmWorker, client: &mut C, now: Time, limit: usize) -> bool {
+        if self.end.is_some() || self.response_ended {
+            return false;
+        }
+        let wanted = self.request_ended || self.request_closed || (self.router.waiting() < limit && !self.engine.is_full(Dir::Request));
+        if !wanted {
+            return false;
+        }
+        let Poll::Ready(event) = client.poll_request(task, &mut self.cx) else { return false };
+        match event {
+            ClientEvent::Data { bytes, end } => {
+                self.cx.info.bytes_received += bytes.len() as u64;
+                self.ended(end, now);
+                self.arrive(hcm, client, Dir::Request, Piece::Data { bytes, end }, now);
+            }
+            ClientEvent::Trailers => {
+                self.ended(true, now);
+                self.arrive(hcm, client, Dir::Request, Piece::Trailers, now);
+            }
+            ClientEvent::Violation(reply) => {
+                self.request_closed = true;
+                self.answer(hcm, client, *reply, now);
+            }
+            ClientEvent::Gone => {
+                self.end = Some(self.gone(hcm));
+            }
+        }
+        true
+    }
+
+    fn ended(&mut self, end: bool, now: Time) {
+        if end {
+            self.request_ended = true;
+            self.cx.info.timings.request_received = Some(now);
+        }
+    }
+
+    fn on_event<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, event: Event, now: Time) {
+        match event {
+            Event::Informational => {
+                let status = self.cx.response.status().unwrap_or(0);
+                if hcm.config.proxy_100_continue && status != 101 && !self.head_sent {
+                    client.informational(&self.cx);
+                }
+                self.cx.response.clear();
+            }
+            Event::Head { end } => {
+                let end = end || self.cx.request.method_kind().is_head();
+                self.arrive(hcm, client, Dir::Response, Piece::Head { end }, now);
+            }
+            Event::Data { bytes, end } => self.arrive(hcm, client, Dir::Response, Piece::Data { bytes, end }, now),
+            Event::Trailers => self.arrive(hcm, client, Dir::Response, Piece::Trailers, now),
+            Event::Reply(reply) => self.answer(hcm, client, *reply, now),
+            Event::Cut => {
+                hcm.routes.router_stats.inc(self.cx.worker.lane, nuncio_stats::tables::router::RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED);
+                self.end = Some(Outcome::Cut);
+            }
+        }
+    }
+
+    fn arrive<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, dir: Dir, piece: Piece, now: Time) {
+        let (engine, mut lanes) = lanes(&mut self.engine, &mut self.router, &mut self.head_sent, &mut self.response_ended, hcm, client, now);
+        engine.arrive(&mut self.cx, &mut lanes, dir, piece);
+        let refusal = lanes.refusal.take();
+        if refusal.is_some() || self.engine.has_verdict() {
+            self.settle(hcm, client, refusal, now);
+        }
+    }
+
+    /// Carries out what a filter or the router decided about the whole stream.
+    fn settle<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, refusal: Option<Box<LocalReply>>, now: Time) {
+        match (self.engine.take_verdict(), refusal) {
+            (Some(Verdict::Reply(reply)), _) | (None, Some(reply)) => self.answer(hcm, client, *reply, now),
+            (Some(Verdict::Reset), _) => self.end = Some(Outcome::Cut),
+            (None, None) => {}
+        }
+    }
+
+    /// Answers the client from here; cuts the response instead when one has begun.
+    fn answer<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, answer: LocalReply, now: Time) {
+        self.engine.close_request();
+        self.router.abort();
+        if self.head_sent {
+            self.cx.info.flags.set(answer.flags);
+            self.cx.info.details = answer.details;
+            self.end = Some(Outcome::Cut);
+            return;
+        }
+        let body = reply::prepare(&mut self.cx, &answer);
+        self.arrive(hcm, client, Dir::Response, Piece::Head { end: body.is_none() }, now);
+        if let Some(bytes) = body {
+            self.arrive(hcm, client, Dir::Response, Piece::Data { bytes, end: true }, now);
+        }
+    }
+
+    fn gone(&mut self, hcm: &HcmWorker) -> Outcome {
+        if !self.response_ended {
+            hcm.stats.inc(self.cx.worker.lane, stat::DOWNSTREAM_RQ_RX_RESET);
+            self.cx.info.flags.set(ResponseFlags::DC);
+            self.cx.info.details = Cow::Borrowed("downstream_remote_disconnect");
+        }
+        self.router.abort();
+        Outcome::Gone
+    }
+
+    /// Ends the exchange: filters are told, it is logged and counted, and everything is let go of.
+    pub(crate) fn finish(&mut self, hcm: &HcmWorker, now: Time) {
+        self.router.end();
+        self.engine.done(&mut self.cx);
+        self.cx.info.end = Some(now);
+        hcm.count_response(&self.cx, now);
+        for log in &hcm.config.access_logs {
+            log.log(&self.cx);
+        }
+        self.cx.reset();
+    }
+
+    /// True if the client asked to be told before it sends its body, and nobody has told it yet.
+    pub(crate) fn expects_continue(&self) -> bool {
+        self.cx.request.get(Known::Expect).is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue"))
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn lanes<'a, C>(
+    engine: &'a mut Engine,
+    router: &'a mut Router,
+    head_sent: &'a mut bool,
+    response_ended: &'a mut bool,
+    hcm: &'a HcmWorker,
+    client: &'a mut C,
+    now: Time,
+) -> (&'a mut Engine, Lanes<'a, C>) {
+    (engine, Lanes { hcm, routes: &hcm.routes, router, client, head_sent, response_ended, refusal: None, now })
+}

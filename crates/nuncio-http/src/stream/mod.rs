@@ -1,0 +1,14 @@
+//! One exchange: the filter engine, what drives it, and answers made here.
+
+mod admit;
+mod chain;
+mod engine;
+mod exchange;
+mod reply;
+mod routes;
+
+pub use chain::{Chain, Installed};
+pub(crate) use admit::admit;
+pub(crate) use engine::Piece;
+pub(crate) use exchange::{ClientEvent, ClientSide, Exchange, Outcome};
+pub(crate) use routes::Routes;

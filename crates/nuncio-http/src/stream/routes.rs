@@ -1,0 +1,41 @@
+//! A connection manager's routes on one worker: the table, pinned by the streams that match in it, and what a
+//! matched route leads to.
+
+use crate::routes::RouteTable;
+use nuncio_core::{RouteId, RouteTableView, RouteView};
+use nuncio_stats::Scope;
+use nuncio_upstream::WorkerClusters;
+use std::{fmt, rc::Rc, sync::Arc};
+
+/// Routes and clusters as streams of one worker use them.
+pub(crate) struct Routes {
+    table: Arc<RouteTable>,
+    /// The worker's clusters.
+    pub(crate) clusters: Rc<WorkerClusters>,
+    /// The router's part of `http.<prefix>.`.
+    pub(crate) router_stats: Arc<Scope>,
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Routes")
+    }
+}
+
+impl Routes {
+    pub(crate) fn new(table: Arc<RouteTable>, clusters: Rc<WorkerClusters>, router_stats: Arc<Scope>) -> Rc<Routes> {
+        Rc::new(Routes { table, clusters, router_stats })
+    }
+
+    /// The table.
+    #[inline]
+    pub(crate) fn table(&self) -> &RouteTable {
+        &self.table
+    }
+}
+
+impl RouteTableView for Routes {
+    fn route(&self, id: RouteId) -> Option<&dyn RouteView> {
+        RouteTableView::route(&*self.table, id)
+    }
+}
