@@ -1,9 +1,9 @@
 //! One attempt at a request: the wait for a connection, then the exchange on it.
 
 use super::replay::Replay;
-use nuncio_core::{Protocol, StreamCx};
+use nuncio_core::StreamCx;
 use nuncio_rt::{Buf, Time};
-use nuncio_upstream::{Acquire, PoolFailure, Reset, RoutingPriority, UpPiece, UpstreamConn, WorkerHost};
+use nuncio_upstream::{Acquire, HeadOptions, PoolFailure, Reset, RoutingPriority, UpPiece, UpstreamConn, WorkerHost};
 use std::{
     collections::VecDeque,
     rc::Rc,
@@ -64,6 +64,8 @@ pub(crate) struct Attempt {
     per_try_armed: bool,
     idle: Option<Duration>,
     idle_at: Option<Time>,
+    head_received: bool,
+    sent: bool,
 }
 
 impl Attempt {
@@ -82,30 +84,39 @@ impl Attempt {
 
     /// Gives up whatever is under way; a connection in use is closed.
     pub(crate) fn clear(&mut self) {
+        self.conn = None;
         self.finish();
-        self.queue.clear();
-        self.queued = 0;
-        self.trailers_queued = false;
     }
 
     /// Lets go of host and connection; a connection whose exchange is complete goes back to its pool.
     pub(crate) fn finish(&mut self) {
         self.phase = Phase::Idle;
         self.acquire = None;
-        self.conn = None;
+        if let Some(conn) = self.conn.take() {
+            conn.finish();
+        }
         self.host = None;
         self.per_try = None;
         self.per_try_armed = false;
         self.idle_at = None;
+        self.queue.clear();
+        self.queued = 0;
+        self.trailers_queued = false;
+        self.head_received = false;
+        self.sent = false;
     }
 
-    /// Drops a response that is not wanted; `complete` when it was only a head.
-    pub(crate) fn discard(&mut self, _complete: bool) {
-        self.clear();
+    /// Lets go of a response that is not wanted: the connection survives if the head was all of it.
+    pub(crate) fn discard(&mut self, complete: bool) {
+        if complete {
+            self.finish();
+        } else {
+            self.clear();
+        }
     }
 
+    /// Waits before the next attempt.
     pub(crate) fn back_off(&mut self, until: Time) {
-        self.clear();
         self.phase = Phase::BackingOff(until);
     }
 
@@ -147,18 +158,18 @@ impl Attempt {
     }
 
     /// Sends the head and what has queued up behind it.
-    pub(crate) fn begin(&mut self, cx: &mut StreamCx, idle: Option<Duration>, now: Time) {
+    pub(crate) fn begin(&mut self, cx: &mut StreamCx, idle: Option<Duration>, now: Time) -> Result<(), Reset> {
         self.phase = Phase::Live;
         note_host(cx, self.host.as_deref());
         self.idle = idle;
         self.idle_at = idle.map(|d| now + d);
-        let Some(conn) = &mut self.conn else { return };
-        cx.info.upstream.local = conn.local_address();
-        cx.info.upstream.connection_id = conn.id();
-        cx.info.upstream.protocol = Some(Protocol::Http11);
+        let Some(conn) = &mut self.conn else { return Ok(()) };
+        cx.info.upstream.local = conn.local_addr();
+        cx.info.upstream.connection_id = conn.connection_id();
+        cx.info.upstream.protocol = Some(conn.protocol());
         cx.info.timings.upstream_pool_ready = Some(now);
         cx.info.timings.upstream_first_tx = Some(now);
-        conn.send_head(&cx.request, self.head_ends);
+        conn.send_head(&cx.request, HeadOptions { end: self.head_ends })?;
         while let Some((bytes, end)) = self.queue.pop_front() {
             conn.send_data(bytes, end);
         }
@@ -166,6 +177,7 @@ impl Attempt {
         if std::mem::take(&mut self.trailers_queued) {
             conn.send_trailers(&cx.request_trailers);
         }
+        Ok(())
     }
 
     pub(crate) fn send_data(&mut self, bytes: Buf, end: bool) {
@@ -193,7 +205,7 @@ impl Attempt {
 
     /// True once anything was written to the upstream.
     pub(crate) fn has_sent(&self) -> bool {
-        self.conn.as_ref().is_some_and(UpstreamConn::has_sent)
+        self.sent
     }
 
     #[inline]
@@ -203,6 +215,7 @@ impl Attempt {
         let written = conn.poll_flush(task);
         if before > 0 && conn.buffered() < before {
             cx.info.timings.upstream_last_tx = Some(now);
+            self.sent = true;
             self.touch(now);
         }
         written
@@ -211,7 +224,8 @@ impl Attempt {
     #[inline]
     pub(crate) fn poll_read(&mut self, task: &mut Context<'_>, cx: &mut StreamCx, now: Time) -> Poll<Result<Read, Reset>> {
         let Some(conn) = &mut self.conn else { return Poll::Pending };
-        let piece = match conn.poll_piece(task, &mut cx.response, &mut cx.response_trailers) {
+        let map = if self.head_received { &mut cx.response_trailers } else { &mut cx.response };
+        let piece = match conn.poll_piece(task, map) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(reset)) => return Poll::Ready(Err(reset)),
             Poll::Ready(Ok(piece)) => piece,
@@ -219,8 +233,11 @@ impl Attempt {
         self.touch(now);
         cx.info.timings.upstream_first_rx.get_or_insert(now);
         Poll::Ready(Ok(match piece {
-            UpPiece::Informational => Read::Informational,
-            UpPiece::Head { end, .. } => Read::Head { end },
+            UpPiece::Informational { .. } => Read::Informational,
+            UpPiece::Head { end, .. } => {
+                self.head_received = true;
+                Read::Head { end }
+            }
             UpPiece::Data(bytes, end) => Read::Data { bytes, end },
             UpPiece::Trailers => Read::Trailers,
         }))

@@ -14,13 +14,14 @@ mod timeouts;
 
 pub(crate) use failure::Failure;
 
-use crate::routes::{RouteAction, RouteTable};
+use crate::routes::{Action, Finalize, HostPredicate, RouteAction, RouteEntry, finalize_request, finalize_response};
 use crate::stream::{Piece, Routes};
 use attempt::{Attempt, Phase};
+use nuncio_codec::headers::Known;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_rt::{Buf, Time};
 use nuncio_stats::tables::cluster as stat;
-use nuncio_upstream::{PickCx, Reset, RoutingPriority, WorkerCluster};
+use nuncio_upstream::{Host, HostStat, PickCx, PoolFailure, Reset, RoutingPriority, WorkerCluster};
 use replay::Replay;
 use retry::{Decision, Retries};
 use std::{
@@ -52,6 +53,8 @@ pub(crate) struct Router {
     attempt: Attempt,
     routes: Option<Rc<Routes>>,
     id: RouteId,
+    /// Which of the weighted clusters was picked.
+    choice: Option<usize>,
     cluster: Option<Rc<WorkerCluster>>,
     priority: RoutingPriority,
     timeouts: Timeouts,
@@ -77,6 +80,7 @@ impl Default for Router {
             attempt: Attempt::default(),
             routes: None,
             id: RouteId { virtual_host: 0, route: 0 },
+            choice: None,
             cluster: None,
             priority: RoutingPriority::Default,
             timeouts: Timeouts::default(),
@@ -110,8 +114,15 @@ impl Router {
         self.suppress_envoy_headers = suppress_envoy_headers;
     }
 
+    fn entry(&self) -> Option<&RouteEntry> {
+        self.routes.as_ref().and_then(|r| r.table().get(self.id))
+    }
+
     fn action(&self) -> Option<&RouteAction> {
-        self.routes.as_ref().and_then(|r| r.table().forward(self.id))
+        match &self.entry()?.route.action {
+            Action::Forward(action) => Some(action),
+            _ => None,
+        }
     }
 
     /// A piece of the request has passed the filters. Returns an answer if there is nobody to send it to.
@@ -177,7 +188,13 @@ impl Router {
                 }
                 Phase::Connecting => match self.attempt.poll_connect(task, now) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) => self.connected(cx, now),
+                    Poll::Ready(Ok(())) => {
+                        if let Err(reset) = self.connected(cx, now)
+                            && let Some(event) = self.reset(cx, reset, now)
+                        {
+                            return Poll::Ready(event);
+                        }
+                    }
                     Poll::Ready(Err(failure)) => {
                         if let Some(event) = self.connect_failed(cx, failure, now) {
                             return Poll::Ready(event);
@@ -245,20 +262,24 @@ impl Router {
 
     /// The head of a request: finds out where it goes and begins the first attempt.
     fn start(&mut self, cx: &mut StreamCx, routes: &Rc<Routes>, end: bool, now: Time) -> Result<(), Box<LocalReply>> {
-        let (id, cluster) = select::cluster(cx, routes)?;
+        let target = select::target(cx, routes, self.suppress_envoy_headers)?;
+        self.id = target.id;
+        self.choice = target.choice;
+        self.cluster = Some(target.cluster);
         self.routes = Some(routes.clone());
-        self.id = id;
-        let Some(table) = self.routes.clone() else { return Ok(()) };
-        let Some(action) = table.table().forward(id) else { return Ok(()) };
-        self.priority = if action.high_priority { RoutingPriority::High } else { RoutingPriority::Default };
-        let host = table.table().virtual_host(id);
-        let policy = action.retry_policy.as_ref().or(host.and_then(|v| v.retry_policy.as_ref()));
-        self.attempt_count_upstream = host.is_some_and(|v| v.include_request_attempt_count);
-        self.attempt_count_in_response = host.is_some_and(|v| v.include_attempt_count_in_response);
-        self.timeouts = Timeouts::of(&mut cx.request, action, policy.map(|p| &**p));
-        self.retries.begin(policy, &mut cx.request);
-        RouteTable::finalize_request(table.table(), cx, id);
-        self.cluster = Some(cluster);
+        let table = routes.table();
+        if let Some(entry) = table.get(self.id)
+            && let Action::Forward(action) = &entry.route.action
+        {
+            self.priority = if action.high_priority { RoutingPriority::High } else { RoutingPriority::Default };
+            let policy = action.retry_policy.as_ref().or(entry.host.retry_policy.as_ref());
+            self.attempt_count_upstream = entry.host.include_request_attempt_count;
+            self.attempt_count_in_response = entry.host.include_attempt_count_in_response;
+            self.timeouts = Timeouts::of(&mut cx.request, action, policy.map(|p| &**p));
+            self.retries.begin(policy, &mut cx.request);
+            let how = Finalize { choice: self.choice, keep_original: !self.suppress_envoy_headers };
+            finalize_request(cx, table, entry, how);
+        }
         self.started = true;
         self.attempt.end_with_head(end);
         self.next_attempt(cx, now)
@@ -269,20 +290,20 @@ impl Router {
         let Some(cluster) = self.cluster.clone() else { return Err(failure::no_cluster()) };
         cx.info.attempts += 1;
         let tried = &self.retries.tried;
-        let previous = |host: &nuncio_upstream::Host| tried.iter().any(|t| t.address == host.address);
-        let avoid = cx.info.attempts > 1 && self.retries.policy().is_some_and(|p| p.host_predicates.contains(&crate::routes::HostPredicate::PreviousHosts));
+        let previous = |host: &Host| tried.iter().any(|t| t.address == host.address);
+        let policy = self.retries.policy();
+        let avoid = cx.info.attempts > 1 && policy.is_some_and(|p| p.host_predicates.contains(&HostPredicate::PreviousHosts));
         let pick = PickCx {
-            hash: None,
-            reject: avoid.then_some(&previous as &dyn Fn(&nuncio_upstream::Host) -> bool),
-            reject_attempts: self.retries.policy().map_or(1, |p| p.host_selection_retry_max_attempts),
+            reject: avoid.then_some(&previous as &dyn Fn(&Host) -> bool),
+            reject_attempts: policy.map_or(1, |p| p.host_selection_retry_max_attempts),
+            ..PickCx::default()
         };
         let Some(host) = cluster.pick(&pick) else {
             self.attempt.clear();
             charge::status(cluster.cx(), None, 503, cx.info.internal, None);
-            cluster.cx().inc(stat::UPSTREAM_RQ_MAINTENANCE_MODE_NEVER);
             return Err(failure::no_healthy_host());
         };
-        select::auto_host_rewrite(self.action(), cx, &host);
+        select::auto_host_rewrite(self.action(), cx, &host, !self.suppress_envoy_headers);
         if self.retries.enabled() {
             self.retries.tried.push(host.host.clone());
         }
@@ -294,17 +315,17 @@ impl Router {
     }
 
     /// A connection stands: sends the head.
-    fn connected(&mut self, cx: &mut StreamCx, now: Time) {
+    fn connected(&mut self, cx: &mut StreamCx, now: Time) -> Result<(), Reset> {
         if self.attempt_count_upstream {
             let n = u64::from(cx.info.attempts);
-            cx.request.set_with(nuncio_codec::Known::XEnvoyAttemptCount, |v| v.decimal(n));
+            cx.request.set_with(Known::XEnvoyAttemptCount, |v| v.decimal(n));
         }
         if !self.suppress_envoy_headers {
             let began = (cx.info.attempts > 1).then_some(self.request_ended).flatten();
             self.timeouts.announce(&mut cx.request, began, now);
         }
         let idle = self.timeouts.per_try_idle;
-        self.attempt.begin(cx, (!idle.is_zero()).then_some(idle), now);
+        self.attempt.begin(cx, (!idle.is_zero()).then_some(idle), now)
     }
 
     fn response_head(&mut self, cx: &mut StreamCx, end: bool, now: Time) -> Option<Event> {
@@ -316,7 +337,7 @@ impl Router {
             Decision::After(wait) => {
                 cluster.cx().code(stat::RETRY_UPSTREAM_RQ, status);
                 if let Some(host) = &host {
-                    host.count(nuncio_upstream::HostStat::RqError);
+                    host.count(HostStat::RqError);
                 }
                 cx.response.clear();
                 self.attempt.discard(end);
@@ -335,8 +356,10 @@ impl Router {
         self.responding = true;
         self.replay.clear();
         self.decorate(cx, now);
-        if let Some(routes) = &self.routes {
-            routes.table().finalize_response(cx, self.id);
+        if let Some(routes) = self.routes.clone()
+            && let Some(entry) = routes.table().get(self.id)
+        {
+            finalize_response(cx, routes.table(), entry, self.choice);
         }
         if end {
             self.complete(cx, now);
@@ -350,10 +373,10 @@ impl Router {
         }
         let began = self.request_ended.unwrap_or(now);
         let ms = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
-        cx.response.set_with(nuncio_codec::Known::XEnvoyUpstreamServiceTime, |v| v.decimal(ms));
+        cx.response.set_with(Known::XEnvoyUpstreamServiceTime, |v| v.decimal(ms));
         if self.attempt_count_in_response {
             let n = u64::from(cx.info.attempts);
-            cx.response.set_with(nuncio_codec::Known::XEnvoyAttemptCount, |v| v.decimal(n));
+            cx.response.set_with(Known::XEnvoyAttemptCount, |v| v.decimal(n));
         }
     }
 
@@ -376,7 +399,7 @@ impl Router {
         self.failed(cx, reset, host.as_deref(), sent, now)
     }
 
-    fn connect_failed(&mut self, cx: &mut StreamCx, failure: nuncio_upstream::PoolFailure, now: Time) -> Option<Event> {
+    fn connect_failed(&mut self, cx: &mut StreamCx, failure: PoolFailure, now: Time) -> Option<Event> {
         let host = self.attempt.host().cloned().filter(|_| failure.host.is_some());
         attempt::note_host(cx, host.as_deref());
         self.attempt.clear();

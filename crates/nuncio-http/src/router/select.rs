@@ -1,48 +1,52 @@
 //! Where a request goes: the matched route's cluster, or an answer when there is none.
 
 use super::failure;
-use crate::routes::{Action, HostRewrite, RouteAction};
+use crate::routes::{Action, HostRewrite, RouteAction, direct_reply, redirect_reply, rewrite_host};
 use crate::stream::Routes;
-use nuncio_codec::headers::Known;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_stats::tables::router as stat;
 use nuncio_upstream::{WorkerCluster, WorkerHost};
 use std::rc::Rc;
 
+/// Where a request goes.
+pub(super) struct Target {
+    pub(super) id: RouteId,
+    /// Which of the weighted clusters was picked.
+    pub(super) choice: Option<usize>,
+    pub(super) cluster: Rc<WorkerCluster>,
+}
+
 /// The route of a request and the cluster it names. Answers redirects, direct responses and what leads nowhere.
-pub(crate) fn cluster(cx: &mut StreamCx, routes: &Rc<Routes>) -> Result<(RouteId, Rc<WorkerCluster>), Box<LocalReply>> {
+pub(super) fn target(cx: &mut StreamCx, routes: &Rc<Routes>, suppress: bool) -> Result<Target, Box<LocalReply>> {
     let lane = cx.worker.lane;
     let scope = &routes.router_stats;
     scope.inc(lane, stat::RQ_TOTAL);
-    let Some(id) = cx.route.as_ref().map(|r| r.id) else {
+    let no_route = || {
         scope.inc(lane, stat::NO_ROUTE);
-        return Err(Box::new(LocalReply::new(404, "route_not_found").flags(ResponseFlags::NR)));
+        Box::new(LocalReply::new(404, "route_not_found").flags(ResponseFlags::NR))
     };
     let table = routes.table();
-    let action = match table.action(id) {
-        Some(Action::Forward(action)) => action,
-        Some(Action::Redirect(_)) => {
+    let id = cx.route.as_ref().map(|r| r.id).ok_or_else(no_route)?;
+    let entry = table.get(id).ok_or_else(no_route)?;
+    let action = match &entry.route.action {
+        Action::Forward(action) => action,
+        Action::Redirect(_) => {
             scope.inc(lane, stat::RQ_REDIRECT);
-            return Err(Box::new(table.redirect_reply(cx, id)));
+            return Err(Box::new(redirect_reply(cx, entry, !suppress).ok_or_else(no_route)?));
         }
-        Some(Action::DirectResponse(_)) => {
+        Action::DirectResponse(_) => {
             scope.inc(lane, stat::RQ_DIRECT_RESPONSE);
-            return Err(Box::new(table.direct_reply(cx, id)));
+            return Err(Box::new(direct_reply(cx, entry).ok_or_else(no_route)?));
         }
-        Some(Action::NonForwarding) | None => {
-            scope.inc(lane, stat::NO_ROUTE);
-            return Err(Box::new(LocalReply::new(404, "route_not_found").flags(ResponseFlags::NR)));
-        }
+        Action::NonForwarding => return Err(no_route()),
     };
     let random = cx.worker.rng.next_u64();
-    let found = table.pick_cluster(id, random, &cx.request).and_then(|name| {
-        cx.info.upstream.cluster = Some(name.clone());
-        routes.clusters.by_name(&name)
-    });
-    match found {
+    let picked = action.pick_cluster(&cx.request, random, None);
+    match routes.clusters.by_name(picked.name) {
         Some(cluster) => {
+            cx.info.upstream.cluster = Some(cluster.info().name().clone());
             cx.info.upstream.cluster_display = Some(cluster.info().display_name().clone());
-            Ok((id, cluster))
+            Ok(Target { id, choice: picked.choice, cluster })
         }
         None => {
             scope.inc(lane, stat::NO_CLUSTER);
@@ -54,11 +58,10 @@ pub(crate) fn cluster(cx: &mut StreamCx, routes: &Rc<Routes>) -> Result<(RouteId
 }
 
 /// `auto_host_rewrite`: the host header becomes the chosen host's name.
-pub(crate) fn auto_host_rewrite(action: Option<&RouteAction>, cx: &mut StreamCx, host: &WorkerHost) {
+pub(super) fn auto_host_rewrite(action: Option<&RouteAction>, cx: &mut StreamCx, host: &WorkerHost, keep_original: bool) {
     let Some(action) = action else { return };
-    if !matches!(action.host_rewrite, HostRewrite::Auto) || host.host.hostname.is_empty() {
-        return;
+    if matches!(action.host_rewrite, HostRewrite::Auto) && !host.host.hostname.is_empty() {
+        let name = host.host.hostname.as_bytes();
+        rewrite_host(&mut cx.request, name, action.append_x_forwarded_host, keep_original);
     }
-    crate::routes::rewrite_host(cx, host.host.hostname.as_bytes(), action.append_x_forwarded_host);
-    debug_assert!(cx.request.contains(Known::Authority));
 }

@@ -10,7 +10,7 @@ use super::routes::Routes;
 use crate::headers::response;
 use crate::hcm::HcmWorker;
 use crate::router::{Event, Router};
-use nuncio_codec::headers::Known;
+use crate::routes::Action;
 use nuncio_core::{LocalReply, ResponseFlags, StreamCx};
 use nuncio_rt::{BUF_BYTES, Buf, Time};
 use nuncio_stats::tables::http_connection_manager as stat;
@@ -225,8 +225,12 @@ impl Exchange {
     }
 
     fn idle_timeout(&self, hcm: &HcmWorker) -> Option<std::time::Duration> {
-        let route = self.cx.route.as_ref().and_then(|r| hcm.routes.table().forward(r.id));
-        match route.and_then(|action| action.idle_timeout) {
+        let entry = self.cx.route.as_ref().and_then(|r| hcm.routes.table().get(r.id));
+        let told = entry.and_then(|entry| match &entry.route.action {
+            Action::Forward(action) => action.idle_timeout,
+            _ => None,
+        });
+        match told {
             Some(told) => (!told.is_zero()).then_some(told),
             None => hcm.config.timeouts.stream_idle,
         }
@@ -359,11 +363,6 @@ impl Exchange {
             log.log(&self.cx);
         }
         self.cx.reset();
-    }
-
-    /// True if the client asked to be told before it sends its body, and nobody has told it yet.
-    pub(crate) fn expects_continue(&self) -> bool {
-        self.cx.request.get(Known::Expect).is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue"))
     }
 }
 

@@ -36,6 +36,6 @@ impl Routes {
 
 impl RouteTableView for Routes {
     fn route(&self, id: RouteId) -> Option<&dyn RouteView> {
-        RouteTableView::route(&*self.table, id)
+        self.table.get(id).map(|entry| entry as &dyn RouteView)
     }
 }
