@@ -38,6 +38,6 @@ pub(super) fn hostname(_: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
 
 /// A fresh random UUID.
 pub(super) fn unique_id(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-    cx.stream.worker.rng.uuid(out);
+    out.extend_from_slice(&cx.stream.worker.rng.uuid_text());
     Written::Text
 }

@@ -41,7 +41,7 @@ pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, upgrade: bool) {
     }
     if edge && let Some(Address::Ip(from)) = &cx.info.remote {
         let ip = from.ip();
-        cx.request.set_with(Known::XEnvoyExternalAddress, |v| drop(write!(v, "{ip}")));
+        cx.request.set_with(Known::XEnvoyExternalAddress, |v| { let _ = write!(v, "{ip}"); });
     }
     if let Some(agent) = &config.add_user_agent {
         cx.request.insert(Known::XEnvoyDownstreamServiceCluster, agent.as_bytes());

@@ -66,6 +66,8 @@ pub(crate) struct Attempt {
     idle_at: Option<Time>,
     head_received: bool,
     sent: bool,
+    /// When a connection was asked for.
+    asked_at: Time,
 }
 
 impl Attempt {
@@ -121,7 +123,8 @@ impl Attempt {
     }
 
     /// Asks for a connection to `host`.
-    pub(crate) fn acquire(&mut self, host: Rc<WorkerHost>, priority: RoutingPriority, _now: Time) {
+    pub(crate) fn acquire(&mut self, host: Rc<WorkerHost>, priority: RoutingPriority, now: Time) {
+        self.asked_at = now;
         self.acquire = Some(host.acquire(priority));
         self.host = Some(host);
         self.phase = Phase::Connecting;
@@ -141,7 +144,7 @@ impl Attempt {
         self.queue.push_back((Buf::copy_of(body), end));
     }
 
-    pub(crate) fn poll_connect(&mut self, task: &mut Context<'_>, _now: Time) -> Poll<Result<(), PoolFailure>> {
+    pub(crate) fn poll_connect(&mut self, task: &mut Context<'_>) -> Poll<Result<(), PoolFailure>> {
         let Some(acquire) = &mut self.acquire else { return Poll::Pending };
         match acquire.poll(task) {
             Poll::Pending => Poll::Pending,
@@ -167,7 +170,7 @@ impl Attempt {
         cx.info.upstream.local = conn.local_addr();
         cx.info.upstream.connection_id = conn.connection_id();
         cx.info.upstream.protocol = Some(conn.protocol());
-        cx.info.timings.upstream_pool_ready = Some(now);
+        cx.info.timings.upstream_pool_wait = Some(now.since(self.asked_at));
         cx.info.timings.upstream_first_tx = Some(now);
         conn.send_head(&cx.request, HeadOptions { end: self.head_ends })?;
         while let Some((bytes, end)) = self.queue.pop_front() {
@@ -286,6 +289,6 @@ impl Attempt {
 pub(crate) fn note_host(cx: &mut StreamCx, host: Option<&WorkerHost>) {
     if let Some(host) = host {
         cx.info.upstream.host = Some(host.host.address.clone());
-        cx.info.upstream.host_name = host.host.hostname_shared();
+        cx.info.upstream.host_name = (!host.host.hostname.is_empty()).then(|| host.host.hostname.clone());
     }
 }

@@ -72,7 +72,7 @@ impl Router {
         charge::status(cluster.cx(), host, reply.status, cx.info.internal, None);
         host.inspect(|h| h.count(HostStat::RqError));
         self.finished = true;
-        Some(Event::Reply(reply))
+        Some(Event::Reply(self.counted(cx, reply)))
     }
 
     /// Acts on timeouts that have passed.
@@ -128,6 +128,6 @@ impl Router {
         }
         charge::status(cluster.cx(), host.as_deref(), 504, cx.info.internal, None);
         self.finished = true;
-        Some(Event::Reply(timed_out(details, ResponseFlags::UT)))
+        Some(Event::Reply(self.counted(cx, timed_out(details, ResponseFlags::UT))))
     }
 }

@@ -12,8 +12,6 @@ mod retry;
 mod select;
 mod timeouts;
 
-pub(crate) use failure::Failure;
-
 use crate::routes::{Action, Finalize, HostPredicate, RouteAction, RouteEntry, finalize_request, finalize_response};
 use crate::stream::{Piece, Routes};
 use attempt::{Attempt, Phase};
@@ -183,10 +181,11 @@ impl Router {
                 Phase::BackingOff(until) if now < until => return Poll::Pending,
                 Phase::BackingOff(_) => {
                     if let Err(reply) = self.next_attempt(cx, now) {
-                        return Poll::Ready(Event::Reply(reply));
+                        self.finished = true;
+                        return Poll::Ready(Event::Reply(self.counted(cx, reply)));
                     }
                 }
-                Phase::Connecting => match self.attempt.poll_connect(task, now) {
+                Phase::Connecting => match self.attempt.poll_connect(task) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(())) => {
                         if let Err(reset) = self.connected(cx, now)
@@ -365,6 +364,14 @@ impl Router {
             self.complete(cx, now);
         }
         Some(Event::Head { end })
+    }
+
+    /// An answer from here, with the number of attempts where the virtual host wants it told.
+    fn counted(&self, cx: &StreamCx, reply: Box<LocalReply>) -> Box<LocalReply> {
+        if !self.attempt_count_in_response {
+            return reply;
+        }
+        Box::new(reply.header("x-envoy-attempt-count", cx.info.attempts.to_string()))
     }
 
     fn decorate(&mut self, cx: &mut StreamCx, now: Time) {

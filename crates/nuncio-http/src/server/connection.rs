@@ -3,6 +3,7 @@
 use super::h1::{H1, Headway};
 use crate::hcm::HcmWorker;
 use crate::stream::{ClientSide, Exchange, Outcome, admit};
+use nuncio_codec::headers::HeaderMap;
 use nuncio_codec::http1::RequestHead;
 use nuncio_core::{ConnInfo, Connection, DrainSignal, LocalReply};
 use nuncio_rt::{Deadline, Time};
@@ -139,7 +140,7 @@ impl Served {
                 let idle = t.stream_idle.map(|d| now + d);
                 Step::Stay(State::Head(exchange), [head, whole, idle].into_iter().flatten().min())
             }
-            Poll::Ready(Err(_)) | Poll::Ready(Ok(Ok(Headway::End | Headway::Partial))) => {
+            Poll::Ready(Err(_)) | Poll::Ready(Ok(Ok(Headway::End))) => {
                 self.remote_close = true;
                 exchange.cx.reset();
                 self.hcm.put_exchange(exchange);
@@ -171,7 +172,8 @@ impl Served {
 
     fn begin(&mut self, mut exchange: Box<Exchange>, head: RequestHead, now: Time) -> Step {
         self.request_begun(&mut exchange);
-        exchange.cx.info.request_header_bytes = exchange.cx.request.byte_size() as u64;
+        exchange.cx.info.downstream.headers_received = header_bytes(&exchange.cx.request, head.consumed);
+        exchange.cx.info.downstream.received = head.consumed as u64;
         let max = self.hcm.config.max_requests_per_connection;
         if max > 0 && self.requests >= max {
             self.count(stat::DOWNSTREAM_CX_MAX_REQUESTS_REACHED);
@@ -303,6 +305,12 @@ impl Drop for Served {
         let ms = u64::try_from(Time::now().since(self.info.start).as_millis()).unwrap_or(u64::MAX);
         stats.record(lane, stat::DOWNSTREAM_CX_LENGTH_MS, ms);
     }
+}
+
+/// Bytes of a head's header lines as Envoy counts received ones: three beside name and value.
+fn header_bytes(head: &HeaderMap, consumed: usize) -> u64 {
+    let start_line = head.method().map_or(0, <[u8]>::len) + head.path().map_or(0, <[u8]>::len) + " HTTP/1.1\r\n ".len();
+    consumed.saturating_sub(start_line + "\r\n".len() + head.len().saturating_sub(2)) as u64
 }
 
 /// Where a poll leads.

@@ -38,8 +38,6 @@ enum Reading {
 pub(super) enum Headway {
     /// A head, in the map.
     Head(RequestHead),
-    /// Part of one.
-    Partial,
     /// The client has finished sending.
     End,
 }
@@ -329,7 +327,7 @@ impl ClientSide for H1 {
             to_connect: false,
             case: NameCase::default(),
         };
-        if encode_response_head(&cx.response, &how, &mut self.scratch).is_ok() {
+        if encode_response_head(&cx.response, how, &mut self.scratch).is_ok() {
             self.out.copy(&self.scratch);
         }
     }
@@ -349,21 +347,21 @@ impl ClientSide for H1 {
             case: NameCase::default(),
         };
         self.scratch.clear();
-        match encode_response_head(&cx.response, &how, &mut self.scratch) {
+        match encode_response_head(&cx.response, how, &mut self.scratch) {
             Ok(encoding) => self.encoding = encoding,
             Err(_) => self.closing = true,
         }
         if self.encoding == Encoding::UntilClose {
             self.closing = true;
         }
-        cx.info.response_header_bytes = self.scratch.len() as u64;
+        cx.info.downstream.headers_sent = self.scratch.len() as u64;
         self.out.copy(&self.scratch);
     }
 
     fn data(&mut self, bytes: Buf, end: bool) {
         match self.encoding {
             Encoding::None => self.hcm.worker.bufs.put(bytes),
-            Encoding::AsIs | Encoding::UntilClose => self.out.push(bytes),
+            Encoding::Raw | Encoding::UntilClose => self.out.push(bytes),
             Encoding::Chunked => {
                 self.scratch.clear();
                 if !bytes.is_empty() {

@@ -10,7 +10,7 @@ use super::routes::Routes;
 use crate::headers::response;
 use crate::hcm::HcmWorker;
 use crate::router::{Event, Router};
-use crate::routes::Action;
+use crate::routes::{Action, finalize_response};
 use nuncio_core::{LocalReply, ResponseFlags, StreamCx};
 use nuncio_rt::{BUF_BYTES, Buf, Time};
 use nuncio_stats::tables::http_connection_manager as stat;
@@ -337,6 +337,11 @@ impl Exchange {
             return;
         }
         let body = reply::prepare(&mut self.cx, &answer);
+        if answer.details == "direct_response"
+            && let Some(entry) = self.cx.route.as_ref().and_then(|r| hcm.routes.table().get(r.id))
+        {
+            finalize_response(&mut self.cx, hcm.routes.table(), entry, None);
+        }
         self.arrive(hcm, client, Dir::Response, Piece::Head { end: body.is_none() }, now);
         if let Some(bytes) = body {
             self.arrive(hcm, client, Dir::Response, Piece::Data { bytes, end: true }, now);
