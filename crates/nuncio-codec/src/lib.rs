@@ -8,9 +8,11 @@
 //! same pieces however they were split; in steady state nothing is allocated. Timeouts, connection reuse
 //! and replies belong to the callers.
 
+pub mod date;
 pub mod headers;
 pub mod http1;
 pub mod method;
+pub mod path;
 
 pub use headers::{HeaderMap, HeaderName, Known, Name, ValueWriter};
 pub use method::Method;

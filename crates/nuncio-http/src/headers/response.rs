@@ -29,7 +29,7 @@ pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, date: &mut DateCa
         head.append_joined(Known::Via, ", ", config.via.as_bytes());
     }
     if !head.contains(Known::Date) {
-        let text = date.at(cx.worker.clock.unix_seconds(now));
+        let text = *date.at(cx.worker.clock.unix_seconds(now));
         head.insert(Known::Date, text);
     }
     match config.server_header {
