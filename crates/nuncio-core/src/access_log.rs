@@ -33,6 +33,9 @@ pub struct AccessLogCx<'a> {
     pub warnings: Vec<ConfigError>,
 }
 
+/// Builds an access logger from its configuration.
+pub type AccessLogBuild = fn(FilterConfig<'_>, &mut AccessLogCx<'_>) -> Result<Arc<dyn AccessLogger>, ConfigError>;
+
 /// One access logger of the registry.
 #[derive(Debug, Clone, Copy)]
 pub struct AccessLogEntry {
@@ -41,7 +44,7 @@ pub struct AccessLogEntry {
     /// Full name of its configuration message.
     pub message: &'static str,
     /// Builds the logger.
-    pub build: fn(FilterConfig<'_>, &mut AccessLogCx<'_>) -> Result<Arc<dyn AccessLogger>, ConfigError>,
+    pub build: AccessLogBuild,
 }
 
 /// How a number is compared (`ComparisonFilter.Op`).

@@ -7,6 +7,7 @@
 //! * [`AccessLogger`], [`LogFilter`], [`LogFiles`]: writing down what happened.
 //! * [`ResponseFlags`], [`LocalReply`]: what happened, and an answer made here.
 //! * [`format`]: substitution formats of access logs and header values.
+//! * [`logging`]: levels of the process log.
 //! * [`HttpFilterEntry`], [`BuildCx`], [`ConfigError`]: building extensions from configuration.
 //!
 //! It moves nothing, holds no socket and decides nothing: `nuncio-http`, `nuncio-listen` and `nuncio-upstream` do.
@@ -17,12 +18,14 @@ mod conn;
 mod filter;
 mod flags;
 pub mod format;
+pub mod logging;
 mod reply;
 mod stream;
 mod worker;
 
 pub use access_log::{
-    AccessLogCx, AccessLogEntry, AccessLogger, Comparison, FilteredLogger, LineSink, LogFiles, LogFilter, StreamTest,
+    AccessLogBuild, AccessLogCx, AccessLogEntry, AccessLogger, Comparison, FilteredLogger, LineSink, LogFiles,
+    LogFilter, StreamTest,
 };
 pub use build::{BuildCx, ConfigError, FilterConfig, HttpFilterEntry, Posture};
 pub use conn::{ConnInfo, Connection, DrainSignal, LocalFuture, Terminal, TerminalWorker};

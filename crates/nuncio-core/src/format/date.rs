@@ -239,7 +239,7 @@ fn offset(seconds: i32, colon: bool, with_seconds: bool, out: &mut Vec<u8>) {
 
 fn write_field(conversion: u8, pad: Option<u8>, at: &Civil, out: &mut Vec<u8>) {
     let name = |names: &[&'static str], index: u32| names.get(index as usize).copied().unwrap_or_default();
-    let twelve = if at.hour % 12 == 0 { 12 } else { at.hour % 12 };
+    let twelve = (at.hour + 11) % 12 + 1;
     let year = u64::try_from(at.year).unwrap_or_default();
     let texts = match conversion {
         b'a' => &name(&DAYS, at.weekday)[..3],

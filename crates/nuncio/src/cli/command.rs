@@ -1,0 +1,217 @@
+//! Nuncio's own commands and what may follow them.
+
+use super::{Invocation, UsageError, help, suggest};
+use std::path::PathBuf;
+
+/// How `check` prints what it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CheckFormat {
+    /// For people: source lines and carets.
+    #[default]
+    Text,
+    /// For programs: one object.
+    Json,
+}
+
+/// `check FILE… [--format json] [--fix] [--strict]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CheckArgs {
+    /// Files to judge, at least one.
+    pub files: Vec<PathBuf>,
+    /// How to print.
+    pub format: CheckFormat,
+    /// Apply the mechanical fixes.
+    pub fix: bool,
+    /// Refuse what Envoy 1.40 refuses.
+    pub strict: bool,
+}
+
+/// `demo [--write DIR]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DemoArgs {
+    /// Write the demo's files there instead of running it.
+    pub write: Option<PathBuf>,
+}
+
+/// `reload [--admin ADDRESS] [--pid PID]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReloadArgs {
+    /// Process to signal.
+    pub pid: Option<u32>,
+    /// Admin address of the process, `127.0.0.1:9901` by default.
+    pub admin: Option<String>,
+}
+
+/// A command for help and completion.
+pub(super) struct Command {
+    pub(super) name: &'static str,
+    pub(super) usage: &'static str,
+    pub(super) help: &'static str,
+    parse: fn(&[String]) -> Result<Invocation, UsageError>,
+}
+
+/// All commands.
+pub(super) static COMMANDS: &[Command] = &[
+    Command {
+        name: "check",
+        usage: "check FILE… [--format text|json] [--fix] [--strict]",
+        help: "Judge configuration files: all errors and warnings, with their place",
+        parse: check,
+    },
+    Command {
+        name: "demo",
+        usage: "demo [--write DIR]",
+        help: "Run a 90/10 canary in this process, or write its files to a directory",
+        parse: demo,
+    },
+    Command {
+        name: "reload",
+        usage: "reload [--pid PID] [--admin ADDRESS]",
+        help: "Tell a running nuncio to read its configuration again",
+        parse: reload,
+    },
+    Command {
+        name: "explain-code",
+        usage: "explain-code CODE",
+        help: "Explain an error code (NUN0103)",
+        parse: explain,
+    },
+    Command { name: "help", usage: "help [COMMAND]", help: "Show help", parse: help_command },
+    Command { name: "version", usage: "version", help: "Show the version", parse: version },
+];
+
+pub(super) fn parse(name: &str, rest: &[String]) -> Result<Invocation, UsageError> {
+    let command = find(name)?;
+    if rest.iter().any(|word| word == "--help" || word == "-h") {
+        return Ok(Invocation::Help(help::command_help(command.name).unwrap_or_default()));
+    }
+    (command.parse)(rest)
+}
+
+fn find(name: &str) -> Result<&'static Command, UsageError> {
+    if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
+        return Ok(command);
+    }
+    let hint = if name.ends_with(".yaml") || name.ends_with(".yml") || name.ends_with(".json") {
+        format!("to run this file: nuncio -c {name}; to judge it: nuncio check {name}")
+    } else {
+        match suggest::closest(name, COMMANDS.iter().map(|command| command.name)) {
+            Some(close) => format!("did you mean `nuncio {close}`?"),
+            None => "`nuncio --help` lists commands and flags".to_owned(),
+        }
+    };
+    Err(UsageError::new(format!("unknown command {name}"), hint))
+}
+
+/// Goes through a command's words: `--flag value`, `--flag=value`, plain words.
+struct Words<'a> {
+    rest: std::slice::Iter<'a, String>,
+    usage: &'static str,
+}
+
+impl<'a> Words<'a> {
+    fn new(rest: &'a [String], command: &str) -> Words<'a> {
+        let usage = COMMANDS.iter().find(|c| c.name == command).map_or("", |c| c.usage);
+        Words { rest: rest.iter(), usage }
+    }
+
+    /// The next word, split at `=` if it is a flag.
+    fn next(&mut self) -> Option<(&'a str, Option<&'a str>)> {
+        let word = self.rest.next()?.as_str();
+        Some(match word.split_once('=') {
+            Some((flag, value)) if word.starts_with('-') => (flag, Some(value)),
+            _ => (word, None),
+        })
+    }
+
+    fn value(&mut self, flag: &str, inline: Option<&'a str>) -> Result<&'a str, UsageError> {
+        match inline.or_else(|| self.rest.next().map(String::as_str)) {
+            Some(value) => Ok(value),
+            None => Err(self.error(format!("{flag} needs a value"))),
+        }
+    }
+
+    fn error(&self, message: impl Into<String>) -> UsageError {
+        UsageError::new(message, format!("usage: nuncio {}", self.usage))
+    }
+
+    fn unknown(&self, word: &str) -> UsageError {
+        self.error(format!("unexpected {word}"))
+    }
+}
+
+fn check(rest: &[String]) -> Result<Invocation, UsageError> {
+    let mut words = Words::new(rest, "check");
+    let mut args = CheckArgs::default();
+    while let Some((word, inline)) = words.next() {
+        match (word, inline) {
+            ("--fix", None) => args.fix = true,
+            ("--strict", None) => args.strict = true,
+            ("--format", inline) => {
+                args.format = match words.value("--format", inline)? {
+                    "text" => CheckFormat::Text,
+                    "json" => CheckFormat::Json,
+                    other => return Err(words.error(format!("unknown format '{other}': expected text or json"))),
+                }
+            }
+            ("-c" | "--config-path", inline) => args.files.push(words.value(word, inline)?.into()),
+            (word, _) if word.starts_with('-') && word != "-" => return Err(words.unknown(word)),
+            (file, _) => args.files.push(file.into()),
+        }
+    }
+    if args.files.is_empty() {
+        return Err(words.error("no file to check"));
+    }
+    Ok(Invocation::Check(args))
+}
+
+fn demo(rest: &[String]) -> Result<Invocation, UsageError> {
+    let mut words = Words::new(rest, "demo");
+    let mut args = DemoArgs::default();
+    while let Some((word, inline)) = words.next() {
+        match word {
+            "--write" => args.write = Some(words.value(word, inline)?.into()),
+            _ => return Err(words.unknown(word)),
+        }
+    }
+    Ok(Invocation::Demo(args))
+}
+
+fn reload(rest: &[String]) -> Result<Invocation, UsageError> {
+    let mut words = Words::new(rest, "reload");
+    let mut args = ReloadArgs::default();
+    while let Some((word, inline)) = words.next() {
+        match word {
+            "--pid" => {
+                let text = words.value(word, inline)?;
+                let pid =
+                    text.parse().map_err(|_| words.error(format!("--pid takes a process number, not '{text}'")))?;
+                args.pid = Some(pid);
+            }
+            "--admin" => args.admin = Some(words.value(word, inline)?.to_owned()),
+            _ => return Err(words.unknown(word)),
+        }
+    }
+    Ok(Invocation::Reload(args))
+}
+
+fn explain(rest: &[String]) -> Result<Invocation, UsageError> {
+    match rest {
+        [code] => Ok(Invocation::ExplainCode(code.to_ascii_uppercase())),
+        _ => Err(Words::new(rest, "explain-code").error("one code is needed")),
+    }
+}
+
+fn help_command(rest: &[String]) -> Result<Invocation, UsageError> {
+    match rest {
+        [] => Ok(Invocation::Help(help::help())),
+        [name, ..] => find(name).map(|command| Invocation::Help(help::command_help(command.name).unwrap_or_default())),
+    }
+}
+
+fn version(rest: &[String]) -> Result<Invocation, UsageError> {
+    match rest.first() {
+        None => Ok(Invocation::Version(help::version_line())),
+        Some(word) => Err(Words::new(rest, "version").unknown(word)),
+    }
+}
