@@ -114,6 +114,7 @@ fn failures_have_envoys_reasons() {
     run(async {
         let bench = Bench::new();
         let (server, _) = serve(|head| match head.split(' ').nth(1) {
+            Some("/part") => "HTTP/1.1 200 OK\r\nfoo!close".to_owned(),
             Some("/garbage") => "nonsense\r\n\r\n".to_owned(),
             Some("/partial") => "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc!close".to_owned(),
             _ => "!close".to_owned(),
@@ -124,8 +125,9 @@ fn failures_have_envoys_reasons() {
         assert_eq!(reason(get(&cluster_, "/close").await), ResetReason::ConnectionTermination);
         assert_eq!(reason(get(&cluster_, "/garbage").await), ResetReason::ProtocolError);
         assert_eq!(reason(get(&cluster_, "/partial").await), ResetReason::ProtocolError);
-        assert_eq!(bench.counter("c", stat::UPSTREAM_CX_DESTROY_WITH_ACTIVE_RQ), 3);
-        assert_eq!(bench.counter("c", stat::UPSTREAM_CX_PROTOCOL_ERROR), 2);
+        assert_eq!(reason(get(&cluster_, "/part").await), ResetReason::ProtocolError);
+        assert_eq!(bench.counter("c", stat::UPSTREAM_CX_DESTROY_WITH_ACTIVE_RQ), 4);
+        assert_eq!(bench.counter("c", stat::UPSTREAM_CX_PROTOCOL_ERROR), 3);
 
         let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.and_then(|l| l.local_addr()).expect("an address");
         let refused = bench.put(cluster("r", &[gone])).await;

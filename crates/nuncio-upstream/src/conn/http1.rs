@@ -403,6 +403,9 @@ impl Http1Stream {
         self.peer_closed = true;
         let Some(conn) = self.conn.as_mut() else { return Err(Reset::new(ResetReason::ConnectionTermination)) };
         conn.spent = true;
+        if self.phase == Phase::Head && conn.input.as_ref().is_some_and(|input| !input.is_empty()) {
+            return Err(self.broken(Reset::protocol_error("http1.truncated_response")));
+        }
         match conn.decoder.eof() {
             Eof::Completes => {
                 self.phase = Phase::Done;

@@ -35,6 +35,11 @@ pub(super) async fn keep_resolved(cluster: Weak<Cluster>, name: Name, dns: DnsCo
         let answer = resolver.resolve(&name.host, dns.lookup_family).await;
         let Some(cluster) = cluster.upgrade() else { return };
         let wait = match answer {
+            // A logical host does not vanish because its name has no address for a while.
+            Answer::NotFound if name.first_only => {
+                stats.inc(Lane::MAIN, stat::UPDATE_FAILURE);
+                backoff.next(&rng)
+            }
             Answer::Failed(_) => {
                 stats.inc(Lane::MAIN, stat::UPDATE_FAILURE);
                 backoff.next(&rng)

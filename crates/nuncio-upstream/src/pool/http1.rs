@@ -108,10 +108,10 @@ impl Http1Pool {
     pub(super) fn take_idle(&self, cx: &mut Context<'_>) -> Option<Box<Http1Connection>> {
         loop {
             let mut conn = self.idle.borrow_mut().pop()?;
-            if conn.io.poll_read_ready(cx).is_pending() {
-                return Some(conn);
+            match self.stirred(&mut conn, cx) {
+                None => return Some(conn),
+                Some(by) => self.close(conn, by, false),
             }
-            self.close_stirred(conn);
         }
     }
 
@@ -235,23 +235,32 @@ impl Http1Pool {
         if self.retired.get() {
             return self.close(conn, Closed::Local, false);
         }
-        if !self.watch(&mut conn) {
-            return self.close_stirred(conn);
+        match self.stirred(&mut conn, &mut Context::from_waker(&self.waker)) {
+            None => self.keep(conn),
+            Some(by) => self.close(conn, by, false),
         }
-        self.keep(conn);
     }
 
-    /// Has the reaper woken when the connection stirs; false if it has stirred already.
-    fn watch(&self, conn: &mut Http1Connection) -> bool {
-        let cx = &mut Context::from_waker(&self.waker);
+    /// Whether an idle connection has been closed by its peer, or has to be because the peer spoke out of turn. If
+    /// neither, the task is woken when one of them happens.
+    #[inline]
+    fn stirred(&self, conn: &mut Http1Connection, cx: &mut Context<'_>) -> Option<Closed> {
         if conn.io.poll_read_ready(cx).is_pending() {
-            return true;
+            return None;
         }
-        // Ready without anything to read: the last read happened to fill its buffer. One read settles it.
-        let mut probe = self.cluster.worker.bufs.get();
-        let quiet = conn.io.poll_read(cx, &mut probe).is_pending();
-        self.cluster.worker.bufs.put(probe);
-        quiet
+        // Ready may only mean that the last read happened to fill its buffer. One read settles it.
+        let bufs = &self.cluster.worker.bufs;
+        let mut probe = bufs.get();
+        let read = conn.io.poll_read(cx, &mut probe);
+        bufs.put(probe);
+        match read {
+            Poll::Pending => None,
+            Poll::Ready(Ok(n)) if n > 0 => {
+                self.cluster.add(stat::UPSTREAM_CX_RX_BYTES_TOTAL, n as u64);
+                Some(Closed::Local)
+            }
+            Poll::Ready(_) => Some(Closed::Remote),
+        }
     }
 
     fn keep(&self, mut conn: Box<Http1Connection>) {
@@ -302,20 +311,16 @@ impl Http1Pool {
     /// Closes idle connections whose peer has closed, or has spoken out of turn.
     pub(super) fn reap(&self) {
         self.stir.heard();
+        let cx = &mut Context::from_waker(&self.waker);
         let idle = std::mem::take(&mut *self.idle.borrow_mut());
         let mut kept = Vec::with_capacity(idle.len());
         for mut conn in idle {
-            match self.watch(&mut conn) {
-                true => kept.push(conn),
-                false => self.close_stirred(conn),
+            match self.stirred(&mut conn, cx) {
+                None => kept.push(conn),
+                Some(by) => self.close(conn, by, false),
             }
         }
         *self.idle.borrow_mut() = kept;
-    }
-
-    /// Closes an idle connection that has become readable.
-    fn close_stirred(&self, conn: Box<Http1Connection>) {
-        self.close(conn, Closed::Remote, false);
     }
 
     /// Closes a connection and counts that.
