@@ -3,12 +3,9 @@
 
 use crate::config::{ClientAddress, HcmConfig};
 use nuncio_codec::headers::{HeaderMap, Known};
-use nuncio_core::StreamCx;
+use nuncio_core::{ConnInfo, StreamCx};
 use nuncio_rt::Address;
-use std::{
-    fmt::Write,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 /// Headers that steer the router: obeyed from inside, removed when they come from outside.
 const INTERNAL_ONLY: [Known; 13] = [
@@ -27,10 +24,36 @@ const INTERNAL_ONLY: [Known; 13] = [
     Known::XEnvoyHedgeOnPerTryTimeout,
 ];
 
+/// A connection's peer in text, as headers show it; made once per connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    ip: Option<IpAddr>,
+    /// What `x-forwarded-for` gets.
+    forwarded_for: String,
+    /// What `x-envoy-external-address` gets.
+    external: String,
+}
+
+impl Peer {
+    /// The text of a connection's peer. A loopback peer is our own host: `x-forwarded-for` gets the address other
+    /// hosts know it by.
+    pub(crate) fn of(conn: &ConnInfo, rules: &ClientAddress) -> Peer {
+        let Some(ip) = conn.remote_ip().map(|a| a.ip().to_canonical()) else {
+            return Peer { ip: None, forwarded_for: String::new(), external: String::new() };
+        };
+        let shown = if ip.is_loopback() { super::local_address::of_this_host() } else { ip };
+        let forwarded_for = match shown {
+            IpAddr::V4(v4) if rules.ipv4_mapped => v4.to_ipv6_mapped().to_string(),
+            shown => shown.to_string(),
+        };
+        Peer { ip: Some(ip), forwarded_for, external: ip.to_string() }
+    }
+}
+
 /// Prepares a request's headers. `upgrade` keeps `connection` and `upgrade`.
-pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, upgrade: bool) {
+pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, peer: &Peer, upgrade: bool) {
     remove_hop_by_hop(&mut cx.request, upgrade);
-    let client = identify(cx, &config.client_address);
+    let client = identify(cx, &config.client_address, peer);
     set_scheme(cx, config);
     let edge = config.client_address.use_remote_address && !client.internal;
     cx.info.internal = client.internal;
@@ -41,7 +64,11 @@ pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, upgrade: bool) {
     }
     if edge && let Some(Address::Ip(from)) = &cx.info.remote {
         let ip = from.ip();
-        cx.request.set_with(Known::XEnvoyExternalAddress, |v| { let _ = write!(v, "{ip}"); });
+        if peer.ip == Some(ip) {
+            cx.request.insert(Known::XEnvoyExternalAddress, &peer.external);
+        } else {
+            cx.request.insert(Known::XEnvoyExternalAddress, ip.to_string());
+        }
     }
     if let Some(agent) = &config.add_user_agent {
         cx.request.insert(Known::XEnvoyDownstreamServiceCluster, agent.as_bytes());
@@ -88,7 +115,7 @@ struct Client {
 }
 
 /// Finds the client's address, extends `x-forwarded-for`, decides whether the request is an internal one.
-fn identify(cx: &mut StreamCx, rules: &ClientAddress) -> Client {
+fn identify(cx: &mut StreamCx, rules: &ClientAddress, peer: &Peer) -> Client {
     let tls = cx.conn.tls;
     let direct = cx.conn.remote_ip();
     let single;
@@ -101,7 +128,7 @@ fn identify(cx: &mut StreamCx, rules: &ClientAddress) -> Client {
             found = Some(ip);
         }
         if !rules.skip_xff_append {
-            append_forwarded_for(cx, rules);
+            append_forwarded_for(cx, peer);
         }
         if rules.trusted_hops == 0 || !cx.request.contains(Known::XForwardedProto) {
             cx.request.insert(Known::XForwardedProto, if tls { "https" } else { "http" });
@@ -145,23 +172,15 @@ fn last_of_forwarded_for(head: &HeaderMap, skip: u32) -> Option<(IpAddr, bool)> 
     Some((ip, alone))
 }
 
-/// Our peer's address behind those already in `x-forwarded-for`. A loopback peer is our own host: the address
-/// other hosts know it by is given instead.
-fn append_forwarded_for(cx: &mut StreamCx, rules: &ClientAddress) {
-    let Address::Ip(direct) = &cx.conn.remote else { return };
-    let ip = match direct.ip().to_canonical() {
-        ip if ip.is_loopback() => super::local_address::of_this_host(),
-        ip => ip,
-    };
-    let mut text = [0u8; 64];
-    let mut rest = &mut text[..];
-    let written = match ip {
-        IpAddr::V4(v4) if rules.ipv4_mapped => std::io::Write::write_fmt(&mut rest, format_args!("{}", v4.to_ipv6_mapped())),
-        ip => std::io::Write::write_fmt(&mut rest, format_args!("{ip}")),
-    };
-    let left = rest.len();
-    if written.is_ok() {
-        cx.request.append_joined(Known::XForwardedFor, ",", &text[..text.len() - left]);
+/// Our peer's address behind those already in `x-forwarded-for`.
+fn append_forwarded_for(cx: &mut StreamCx, peer: &Peer) {
+    if peer.forwarded_for.is_empty() {
+        return;
+    }
+    if cx.request.contains(Known::XForwardedFor) {
+        cx.request.append_joined(Known::XForwardedFor, ",", &peer.forwarded_for);
+    } else {
+        cx.request.insert(Known::XForwardedFor, &peer.forwarded_for);
     }
 }
 

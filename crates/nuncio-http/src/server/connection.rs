@@ -2,6 +2,7 @@
 
 use super::h1::{H1, Headway};
 use crate::hcm::HcmWorker;
+use crate::headers::request::Peer;
 use crate::stream::{ClientSide, Exchange, Outcome, admit};
 use nuncio_codec::headers::HeaderMap;
 use nuncio_codec::http1::RequestHead;
@@ -35,6 +36,7 @@ struct Served {
     hcm: Rc<HcmWorker>,
     info: Rc<ConnInfo>,
     drain: DrainSignal,
+    peer: Peer,
     h1: H1,
     state: State,
     deadline: Deadline,
@@ -59,6 +61,7 @@ impl Served {
         Served {
             deadline: Deadline::new(hcm.worker.timers.clone()),
             h1: H1::new(hcm.clone(), connection.io, connection.first),
+            peer: Peer::of(&connection.info, &hcm.config.client_address),
             info: connection.info,
             drain: connection.drain,
             state: State::Idle,
@@ -188,7 +191,7 @@ impl Served {
         }
         let default_host = self.hcm.config.default_host_for_http_10.as_deref();
         let default_host = default_host.filter(|_| exchange.cx.info.protocol == nuncio_core::Protocol::Http10);
-        let refused = admit(&mut exchange.cx, &self.hcm, default_host);
+        let refused = admit(&mut exchange.cx, &self.hcm, &self.peer, default_host);
         exchange.begin(&self.hcm, &mut self.h1, head.end_stream(), refused, now);
         Step::Go(State::Exchange(exchange))
     }

@@ -4,7 +4,7 @@
 use super::routes::Routes;
 use crate::config::{Cleaning, HcmConfig, StripPort};
 use crate::hcm::HcmWorker;
-use crate::headers::request;
+use crate::headers::request::{self, Peer};
 use crate::routes::{MatchCx, RouteMatch, tls_redirect};
 use nuncio_codec::headers::Known;
 use nuncio_codec::path;
@@ -14,7 +14,7 @@ use nuncio_stats::tables::http_connection_manager as stat;
 use std::rc::Rc;
 
 /// Looks at a request's head. An answer means that it goes no further.
-pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, default_host: Option<&str>) -> Option<Box<LocalReply>> {
+pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_host: Option<&str>) -> Option<Box<LocalReply>> {
     let lane = cx.worker.lane;
     let connect = cx.request.method_kind().is_connect();
     if !cx.request.contains(Known::Authority) {
@@ -32,7 +32,7 @@ pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, default_host: Option<&st
     }
     clean_host(cx, &hcm.config.cleaning);
     let upgrade = wants_upgrade(cx);
-    request::condition(cx, &hcm.config, upgrade);
+    request::condition(cx, &hcm.config, peer, upgrade);
     if !hcm.config.proxy_100_continue {
         cx.request.remove(Known::Expect);
     }

@@ -45,6 +45,8 @@ pub(crate) struct Http1Connection {
     input: Option<Buf>,
     decoder: ResponseDecoder,
     id: u64,
+    /// Our end; asked of the system once.
+    local: Option<SocketAddr>,
     /// Not fit for another request.
     spent: bool,
     _permit: Permit,
@@ -57,6 +59,7 @@ impl Http1Connection {
             codec.open(cluster.worker.lane, codec_stat::OPEN);
         }
         Http1Connection {
+            local: io.local_addr(),
             io,
             created,
             idle_until: Time::NEVER,
@@ -468,7 +471,7 @@ impl Http1Stream {
     }
 
     pub(super) fn local_addr(&self) -> Option<SocketAddr> {
-        self.conn.as_ref().and_then(|conn| conn.io.local_addr())
+        self.conn.as_ref().and_then(|conn| conn.local)
     }
 
     pub(super) fn connection_id(&self) -> u64 {
