@@ -1,1 +1,51 @@
-//! nuncio-listen
+//! Listeners: sockets, connections, and which filter chain takes them.
+//!
+//! Two halves. On the main thread [`ListenerManager`] binds sockets, compares configurations and tells the workers what
+//! changed. On each worker [`WorkerListeners`] accepts, counts, picks the filter chain, lets the transport socket greet
+//! and hands the connection to the chain's terminal filter:
+//!
+//! ```text
+//! Intake (accept) ─▶ Listener::take (limits, match) ─▶ TLS, where configured ─▶ TerminalWorker::serve
+//! ```
+//!
+//! * [`ListenerConfig`], [`FilterChainConfig`]: what a listener is configured to be; built elsewhere, compared here.
+//! * [`matching`]: `filter_chain_match`. [`tls`]: the TLS transport socket. `drain`: how connections come to their end.
+//!
+//! It leaves to others: protocols (`nuncio-http` and every other [`nuncio_core::Terminal`]), building configurations
+//! (`nuncio-config`), showing it all (`nuncio-admin`).
+
+mod address;
+mod bind;
+mod chain;
+mod cidr;
+mod config;
+mod drain;
+mod error;
+mod intake;
+mod listener;
+mod manager;
+pub mod matching;
+mod plan;
+pub mod socket_option;
+mod stats;
+pub mod status;
+pub mod tls;
+mod update;
+mod worker;
+
+pub use address::{ListenAddress, stat_name};
+pub use bind::{BindError, BindStep};
+pub use cidr::Cidr;
+pub use config::{
+    BUFFER_LIMIT_BYTES, Digest, DrainType, FilterChainConfig, Keepalive, LISTENER_FILTERS_TIMEOUT, ListenerConfig,
+    SocketConfig, SocketOption, SocketState, TrafficDirection, Transport,
+};
+pub use drain::{DrainPace, DrainStrategy};
+pub use error::ListenerError;
+pub use manager::{Applied, ListenerManager, Which};
+pub use matching::{ChainMatch, SourceType};
+pub use plan::check;
+pub use stats::ListenerScopes;
+pub use status::ListenerStatus;
+pub use update::{ConnectionBudget, ListenerId, ListenerInbox, ListenerUpdate};
+pub use worker::WorkerListeners;

@@ -1,0 +1,292 @@
+//! A listener's configuration, ready to run: plain values and built filters, no protobuf.
+//!
+//! A value here never changes once made. Reloading makes new ones and compares: what is equal keeps running. Filters
+//! cannot be compared, so whoever builds a filter chain says by its [`Digest`] what it was built from.
+
+use crate::{address::ListenAddress, matching::ChainMatch, tls::TlsConfig};
+use nuncio_core::{AccessLogger, Terminal};
+use std::{
+    hash::{DefaultHasher, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+/// A fingerprint of the configuration that something was built from: equal digests mean "the same, leave it running".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(u64, u64);
+
+impl Digest {
+    /// Of these bytes, typically the encoded messages. What may be swapped without touching connections (an inline
+    /// route configuration) can be left out of them.
+    pub fn of(bytes: &[u8]) -> Digest {
+        let half = |salt: u8| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write_u8(salt);
+            hasher.write(bytes);
+            hasher.finish()
+        };
+        Digest(half(0), half(1))
+    }
+
+    /// One that equals no other: for filters built by hand.
+    pub fn unique() -> Digest {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Digest(NEXT.fetch_add(1, Relaxed), 0)
+    }
+}
+
+/// `traffic_direction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TrafficDirection {
+    /// Not said.
+    #[default]
+    Unspecified,
+    /// Towards the local service.
+    Inbound,
+    /// From the local service.
+    Outbound,
+}
+
+/// `drain_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DrainType {
+    /// Drain on removal, change, `/healthcheck/fail` and shutdown.
+    #[default]
+    Default,
+    /// Drain on removal and change only.
+    ModifyOnly,
+}
+
+/// When a socket option is set (`SocketOption.SocketState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketState {
+    /// Before `bind`.
+    Prebind,
+    /// After `bind`, before `listen`.
+    Bound,
+    /// After `listen`.
+    Listening,
+}
+
+/// One of `socket_options`: `setsockopt(level, name, value)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketOption {
+    /// `level`, for example 6 for TCP.
+    pub level: i64,
+    /// `name`, for example 1 for `TCP_NODELAY`.
+    pub name: i64,
+    /// `int_value`.
+    pub value: i64,
+    /// `state`.
+    pub state: SocketState,
+    /// `description`, for messages.
+    pub description: String,
+}
+
+/// `tcp_keepalive`; `None` leaves the system's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keepalive {
+    /// `keepalive_probes`.
+    pub probes: Option<u32>,
+    /// `keepalive_time`.
+    pub time: Option<Duration>,
+    /// `keepalive_interval`.
+    pub interval: Option<Duration>,
+}
+
+/// How the listening sockets are made. A change of any of these needs new sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketConfig {
+    /// `enable_reuse_port`: a socket of its own for each worker; otherwise all share one.
+    pub reuse_port: bool,
+    /// `bind_to_port`: false for listeners that only receive redirected connections.
+    pub bind_to_port: bool,
+    /// `tcp_backlog_size`; `None` takes the system's `somaxconn`.
+    pub backlog: Option<u32>,
+    /// `transparent` (`IP_TRANSPARENT`).
+    pub transparent: bool,
+    /// `freebind` (`IP_FREEBIND`).
+    pub freebind: bool,
+    /// `tcp_keepalive`.
+    pub keepalive: Option<Keepalive>,
+    /// `socket_options`.
+    pub options: Vec<SocketOption>,
+}
+
+impl Default for SocketConfig {
+    fn default() -> Self {
+        SocketConfig {
+            reuse_port: true,
+            bind_to_port: true,
+            backlog: None,
+            transparent: false,
+            freebind: false,
+            keepalive: None,
+            options: Vec::new(),
+        }
+    }
+}
+
+/// The transport socket of a filter chain.
+#[derive(Debug, Clone, Default)]
+pub enum Transport {
+    /// `raw_buffer`.
+    #[default]
+    Plain,
+    /// `DownstreamTlsContext`.
+    Tls(Arc<TlsConfig>),
+}
+
+/// One filter chain.
+#[derive(Debug, Clone)]
+pub struct FilterChainConfig {
+    /// `name`; may be empty.
+    pub name: Arc<str>,
+    /// `filter_chain_match`.
+    pub matches: ChainMatch,
+    /// `transport_socket`.
+    pub transport: Transport,
+    /// `transport_socket_connect_timeout`: the longest a TLS handshake may take.
+    pub transport_timeout: Option<Duration>,
+    /// The network filter that ends the chain.
+    pub terminal: Arc<dyn Terminal>,
+    /// What transport and filters were built from.
+    pub digest: Digest,
+}
+
+impl FilterChainConfig {
+    /// A chain that takes every connection, in plain text.
+    pub fn plain(terminal: Arc<dyn Terminal>) -> FilterChainConfig {
+        FilterChainConfig {
+            name: Arc::from(""),
+            matches: ChainMatch::default(),
+            transport: Transport::Plain,
+            transport_timeout: None,
+            terminal,
+            digest: Digest::unique(),
+        }
+    }
+
+    /// True if connections of `other` may go on under `self`.
+    pub fn same(&self, other: &FilterChainConfig) -> bool {
+        self.digest == other.digest
+            && self.name == other.name
+            && self.matches == other.matches
+            && self.transport_timeout == other.transport_timeout
+    }
+}
+
+/// A listener.
+#[derive(Debug, Clone)]
+pub struct ListenerConfig {
+    /// `name`: what a reload knows the listener by. Give nameless ones a stable name of their own.
+    pub name: Arc<str>,
+    /// `address` and `additional_addresses`; at least one.
+    pub addresses: Vec<ListenAddress>,
+    /// `stat_prefix`; empty for the first address.
+    pub stat_prefix: String,
+    /// `filter_chains`.
+    pub filter_chains: Vec<Arc<FilterChainConfig>>,
+    /// `default_filter_chain`.
+    pub default_filter_chain: Option<Arc<FilterChainConfig>>,
+    /// How its sockets are made.
+    pub socket: SocketConfig,
+    /// `per_connection_buffer_limit_bytes`.
+    pub buffer_limit_bytes: u32,
+    /// `listener_filters_timeout`; `None` waits for ever.
+    pub listener_filters_timeout: Option<Duration>,
+    /// `continue_on_listener_filters_timeout`.
+    pub continue_on_listener_filters_timeout: bool,
+    /// `max_connections_to_accept_per_socket_event`; `None` for as many as there are.
+    pub accept_per_event: Option<u32>,
+    /// Most connections open at a time, over all workers (`envoy.resource_limits.listener.<name>.connection_limit`).
+    pub connection_limit: Option<u64>,
+    /// `ignore_global_conn_limit`.
+    pub ignore_global_limit: bool,
+    /// `use_original_dst`.
+    pub use_original_dst: bool,
+    /// `traffic_direction`.
+    pub traffic_direction: TrafficDirection,
+    /// `drain_type`.
+    pub drain_type: DrainType,
+    /// `access_log`: of connections, not of requests.
+    pub access_logs: Vec<Arc<dyn AccessLogger>>,
+    /// What the fields that cannot be compared (access logs) were built from.
+    pub digest: Digest,
+}
+
+/// `per_connection_buffer_limit_bytes` when not set.
+pub const BUFFER_LIMIT_BYTES: u32 = 1024 * 1024;
+
+/// `listener_filters_timeout` when not set.
+pub const LISTENER_FILTERS_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl ListenerConfig {
+    /// A listener with Envoy's defaults and no filter chain yet.
+    pub fn new(name: &str, address: ListenAddress) -> ListenerConfig {
+        ListenerConfig {
+            name: name.into(),
+            addresses: vec![address],
+            stat_prefix: String::new(),
+            filter_chains: Vec::new(),
+            default_filter_chain: None,
+            socket: SocketConfig::default(),
+            buffer_limit_bytes: BUFFER_LIMIT_BYTES,
+            listener_filters_timeout: Some(LISTENER_FILTERS_TIMEOUT),
+            continue_on_listener_filters_timeout: false,
+            accept_per_event: None,
+            connection_limit: None,
+            ignore_global_limit: false,
+            use_original_dst: false,
+            traffic_direction: TrafficDirection::Unspecified,
+            drain_type: DrainType::Default,
+            access_logs: Vec::new(),
+            digest: Digest::of(&[]),
+        }
+    }
+
+    /// Every chain, the default one last.
+    pub fn chains(&self) -> impl Iterator<Item = &Arc<FilterChainConfig>> {
+        self.filter_chains.iter().chain(&self.default_filter_chain)
+    }
+
+    /// What stands before the names of its statistics: `listener.0.0.0.0_10000.`.
+    pub fn stat_scope(&self) -> String {
+        let name = match (self.stat_prefix.as_str(), self.addresses.first()) {
+            ("", Some(address)) => address.to_string(),
+            (prefix, _) => prefix.to_owned(),
+        };
+        format!("listener.{}.", crate::address::stat_name(&name))
+    }
+
+    /// True if the sockets of `self` serve `other` too.
+    pub fn same_sockets(&self, other: &ListenerConfig) -> bool {
+        self.addresses == other.addresses && self.socket == other.socket && self.stat_scope() == other.stat_scope()
+    }
+
+    /// True if they differ in nothing but filter chains: then connections of unchanged chains go on undisturbed.
+    pub fn same_but_for_chains(&self, other: &ListenerConfig) -> bool {
+        self.same_sockets(other)
+            && self.buffer_limit_bytes == other.buffer_limit_bytes
+            && self.listener_filters_timeout == other.listener_filters_timeout
+            && self.continue_on_listener_filters_timeout == other.continue_on_listener_filters_timeout
+            && self.accept_per_event == other.accept_per_event
+            && self.connection_limit == other.connection_limit
+            && self.ignore_global_limit == other.ignore_global_limit
+            && self.use_original_dst == other.use_original_dst
+            && self.traffic_direction == other.traffic_direction
+            && self.drain_type == other.drain_type
+            && self.digest == other.digest
+    }
+
+    /// True if nothing differs.
+    pub fn same(&self, other: &ListenerConfig) -> bool {
+        self.same_but_for_chains(other)
+            && self.default_filter_chain.is_some() == other.default_filter_chain.is_some()
+            && self.filter_chains.len() == other.filter_chains.len()
+            && self.chains().zip(other.chains()).all(|(a, b)| a.same(b))
+    }
+}

@@ -1,0 +1,333 @@
+//! A listener on one worker: its filter chains, and what happens to a connection between `accept` and its chain.
+
+use crate::{
+    bind::ListenSocket,
+    chain::Chain,
+    config::ListenerConfig,
+    drain::{DrainOrder, DrainPace},
+    intake::{Acceptor, Intake},
+    matching::{ChainMatch, ConnFacts, select},
+    stats::{CX_PANIC, ListenerScopes},
+    tls::TlsContext,
+    update::{ConnectionBudget, ListenerSetup},
+};
+use nuncio_core::{ConnInfo, Connection, Worker};
+use nuncio_rt::{Address, Io, Time};
+use nuncio_stats::{
+    Lane, Scope,
+    tables::{
+        listener::{
+            DOWNSTREAM_CX_ACTIVE, DOWNSTREAM_CX_DESTROY, DOWNSTREAM_CX_LENGTH_MS, DOWNSTREAM_CX_OVERFLOW,
+            DOWNSTREAM_CX_TOTAL, DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT, DOWNSTREAM_GLOBAL_CX_OVERFLOW,
+            DOWNSTREAM_PRE_CX_ACTIVE, NO_FILTER_CHAIN_MATCH,
+        },
+        listener_worker,
+    },
+};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    sync::Arc,
+};
+
+/// What all listeners of a worker share.
+pub(crate) struct Shared {
+    pub(crate) worker: Rc<Worker>,
+    /// The limit over all listeners and workers.
+    pub(crate) budget: Option<Arc<ConnectionBudget>>,
+    /// Connections accepted, for their ids.
+    pub(crate) accepted: Cell<u64>,
+    pub(crate) workers: u64,
+}
+
+impl Shared {
+    /// An id that no other connection of the process has.
+    fn connection_id(&self) -> u64 {
+        let n = self.accepted.get();
+        self.accepted.set(n + 1);
+        n * self.workers + self.worker.index as u64
+    }
+}
+
+/// Counts for one listener on this worker.
+pub(crate) struct Counts {
+    pub(crate) lane: Lane,
+    pub(crate) listener: Arc<Scope>,
+    pub(crate) trouble: Arc<Scope>,
+    worker: Option<Arc<Scope>>,
+    budgets: [Option<Arc<ConnectionBudget>>; 2],
+}
+
+/// A listener at work.
+pub(crate) struct Listener {
+    shared: Rc<Shared>,
+    pub(crate) counts: Rc<Counts>,
+    scopes: ListenerScopes,
+    current: RefCell<Rc<ChainSet>>,
+    intakes: RefCell<Vec<Rc<Intake>>>,
+    /// The pace connections are asked to close at while the listener stays (`/healthcheck/fail`).
+    easing: Cell<Option<DrainPace>>,
+}
+
+/// The chains that new connections choose from.
+pub(crate) struct ChainSet {
+    pub(crate) config: Arc<ListenerConfig>,
+    chains: Vec<Rc<Chain>>,
+    default: Option<Rc<Chain>>,
+    /// True if the first chain takes everything: nothing to match.
+    takes_all: bool,
+}
+
+impl ChainSet {
+    fn select(&self, facts: &ConnFacts<'_>) -> Option<&Rc<Chain>> {
+        if self.takes_all {
+            return self.chains.first();
+        }
+        let chosen = select(self.chains.iter().map(|chain| &chain.config.matches), facts);
+        chosen.and_then(|index| self.chains.get(index)).or(self.default.as_ref())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Rc<Chain>> {
+        self.chains.iter().chain(&self.default)
+    }
+}
+
+impl Listener {
+    /// Starts accepting.
+    ///
+    /// # Errors
+    /// When a socket cannot be registered with the event loop.
+    pub(crate) fn start(shared: &Rc<Shared>, setup: ListenerSetup) -> io::Result<Rc<Listener>> {
+        let worker = &shared.worker;
+        let global = if setup.config.ignore_global_limit { None } else { shared.budget.clone() };
+        let counts = Rc::new(Counts {
+            lane: worker.lane,
+            listener: setup.scopes.listener.clone(),
+            trouble: setup.scopes.trouble.clone(),
+            worker: setup.scopes.workers.get(worker.index).cloned(),
+            budgets: [global, setup.budget],
+        });
+        let set = chain_set(&setup.config, None, worker, &setup.scopes);
+        let listener = Rc::new(Listener {
+            shared: shared.clone(),
+            counts,
+            scopes: setup.scopes,
+            current: RefCell::new(Rc::new(set)),
+            intakes: RefCell::default(),
+            easing: Cell::new(None),
+        });
+        for (local, socket) in setup.sockets {
+            if let Err(error) = listener.open_intake(local, socket) {
+                listener.stop_accepting();
+                return Err(error);
+            }
+        }
+        Ok(listener)
+    }
+
+    fn open_intake(self: &Rc<Self>, local: Address, socket: ListenSocket) -> io::Result<()> {
+        let intake = Intake::new(Acceptor::register(socket)?, local);
+        self.intakes.borrow_mut().push(intake.clone());
+        nuncio_rt::spawn(intake.run(self.clone(), self.shared.worker.clone()));
+        Ok(())
+    }
+
+    /// The most connections to accept before other tasks get their turn.
+    pub(crate) fn accept_batch(&self) -> u32 {
+        /// Enough to empty a usual queue, few enough not to starve the connections at work.
+        const FAIR_BATCH: u32 = 64;
+        self.current.borrow().config.accept_per_event.unwrap_or(FAIR_BATCH).clamp(1, FAIR_BATCH)
+    }
+
+    /// Gives new connections a new configuration and retires the chains that are not in it any more.
+    pub(crate) fn update(&self, config: &Arc<ListenerConfig>, order: &DrainOrder) -> Vec<Rc<Chain>> {
+        let old = self.current.borrow().clone();
+        let kept = old.config.same_but_for_chains(config).then_some(&*old);
+        let new = Rc::new(chain_set(config, kept, &self.shared.worker, &self.scopes));
+        if let Some(pace) = self.easing.get() {
+            new.all().for_each(|chain| chain.ease(pace));
+        }
+        let gone: Vec<_> =
+            old.all().filter(|chain| !new.all().any(|kept| Rc::ptr_eq(kept, chain))).cloned().collect();
+        *self.current.borrow_mut() = new;
+        gone.iter().for_each(|chain| chain.retire(&self.shared.worker, order));
+        gone
+    }
+
+    /// Accepts what has connected, then closes the sockets.
+    pub(crate) fn stop_accepting(&self) {
+        for intake in self.intakes.take() {
+            intake.close(self);
+        }
+    }
+
+    /// Stops accepting and lets every connection finish.
+    pub(crate) fn remove(&self, order: &DrainOrder) -> Vec<Rc<Chain>> {
+        self.stop_accepting();
+        let set = self.current.borrow().clone();
+        set.all().for_each(|chain| chain.retire(&self.shared.worker, order));
+        set.all().cloned().collect()
+    }
+
+    /// Asks connections to close while going on accepting; `None` takes it back.
+    pub(crate) fn ease(&self, pace: Option<DrainPace>) {
+        self.easing.set(pace);
+        for chain in self.current.borrow().all() {
+            match pace {
+                Some(pace) => chain.ease(pace),
+                None => chain.drain.end(),
+            }
+        }
+    }
+
+    /// Takes a connection that was just accepted.
+    pub(crate) fn take(&self, io: Io, local: Address, remote: Address) {
+        let counts = &self.counts;
+        let Some(places) = counts.take_places() else { return };
+        counts.listener.gauge_add(counts.lane, DOWNSTREAM_PRE_CX_ACTIVE, 0);
+        let set = self.current.borrow().clone();
+        let chain = set.select(&ConnFacts {
+            local: &local,
+            remote: &remote,
+            direct_remote: &remote,
+            server_name: None,
+            transport_protocol: "raw_buffer",
+            application_protocols: &[],
+        });
+        let Some(chain) = chain else {
+            counts.listener.inc(counts.lane, NO_FILTER_CHAIN_MATCH);
+            return;
+        };
+        let info = ConnInfo {
+            id: self.shared.connection_id(),
+            start: Time::now(),
+            direct_remote: remote.clone(),
+            remote,
+            local,
+            listener: set.config.name.clone(),
+            filter_chain: chain.config.name.clone(),
+            server_name: None,
+            tls: false,
+        };
+        self.serve(io, info, chain, set.config.buffer_limit_bytes, places);
+    }
+
+    /// Starts the task of a connection.
+    fn serve(&self, io: Io, mut info: ConnInfo, chain: &Rc<Chain>, buffer_limit_bytes: u32, places: Places) {
+        let open = OpenConnection::new(places, chain.clone(), info.start);
+        let (slot, drain) = (open.slot, chain.drain.clone());
+        let task = match &chain.tls {
+            None => {
+                let connection = Connection { io, first: None, info: Rc::new(info), drain, buffer_limit_bytes };
+                let served = chain.terminal.clone().serve(connection);
+                tokio::task::spawn_local(async move {
+                    let _open = open;
+                    served.await;
+                })
+            }
+            Some(tls) => {
+                let (tls, worker) = (tls.clone(), self.shared.worker.clone());
+                tokio::task::spawn_local(async move {
+                    let chain = open.chain.clone();
+                    let Some(greeted) = tls.accept(io, &worker, chain.config.transport_timeout).await else { return };
+                    if greeted.timed_out {
+                        let counts = &open.places.counts;
+                        counts.listener.inc(counts.lane, DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
+                        return;
+                    }
+                    info.tls = true;
+                    info.server_name = greeted.server_name;
+                    let connection =
+                        Connection { io: greeted.io, first: None, info: Rc::new(info), drain, buffer_limit_bytes };
+                    chain.terminal.clone().serve(connection).await;
+                })
+            }
+        };
+        chain.started(slot, task.abort_handle());
+    }
+}
+
+/// The chains of `config`; those that are the same in `old` are taken over, with their connections.
+fn chain_set(config: &Arc<ListenerConfig>, old: Option<&ChainSet>, worker: &Rc<Worker>, scopes: &ListenerScopes) -> ChainSet {
+    let chain = |wanted: &Arc<crate::config::FilterChainConfig>| {
+        let same = |chain: &&Rc<Chain>| chain.config.same(wanted);
+        old.and_then(|old| old.all().find(same).cloned()).unwrap_or_else(|| {
+            let tls = TlsContext::of(&wanted.transport, scopes, worker.lane);
+            Chain::new(wanted, worker, tls)
+        })
+    };
+    ChainSet {
+        config: config.clone(),
+        chains: config.filter_chains.iter().map(chain).collect(),
+        default: config.default_filter_chain.as_ref().map(chain),
+        takes_all: matches!(config.filter_chains.as_slice(), [one] if one.matches == ChainMatch::default()),
+    }
+}
+
+impl Counts {
+    /// Takes a place in every limit there is, or counts which one was used up.
+    fn take_places(self: &Rc<Self>) -> Option<Places> {
+        let full = [DOWNSTREAM_GLOBAL_CX_OVERFLOW, DOWNSTREAM_CX_OVERFLOW];
+        let mut places = Places { counts: self.clone(), taken: 0 };
+        for (budget, overflow) in self.budgets.iter().zip(full) {
+            if budget.as_ref().is_some_and(|budget| !budget.take()) {
+                self.listener.inc(self.lane, overflow);
+                return None;
+            }
+            places.taken += 1;
+        }
+        Some(places)
+    }
+}
+
+/// A connection's places in the limits, given back when it ends.
+struct Places {
+    counts: Rc<Counts>,
+    taken: usize,
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        self.counts.budgets.iter().take(self.taken).flatten().for_each(|budget| budget.give_back());
+    }
+}
+
+/// Lives as long as a connection: counted in, counted out, however it ends.
+struct OpenConnection {
+    places: Places,
+    chain: Rc<Chain>,
+    slot: usize,
+    start: Time,
+}
+
+impl OpenConnection {
+    fn new(places: Places, chain: Rc<Chain>, start: Time) -> OpenConnection {
+        let counts = &places.counts;
+        counts.listener.inc(counts.lane, DOWNSTREAM_CX_TOTAL);
+        counts.listener.gauge_add(counts.lane, DOWNSTREAM_CX_ACTIVE, 1);
+        if let Some(worker) = &counts.worker {
+            worker.inc(counts.lane, listener_worker::DOWNSTREAM_CX_TOTAL);
+            worker.gauge_add(counts.lane, listener_worker::DOWNSTREAM_CX_ACTIVE, 1);
+        }
+        let slot = chain.opened();
+        OpenConnection { places, chain, slot, start }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        let counts = &self.places.counts;
+        counts.listener.inc(counts.lane, DOWNSTREAM_CX_DESTROY);
+        counts.listener.gauge_add(counts.lane, DOWNSTREAM_CX_ACTIVE, -1);
+        let length = Time::now().since(self.start).as_millis();
+        counts.listener.record(counts.lane, DOWNSTREAM_CX_LENGTH_MS, u64::try_from(length).unwrap_or(u64::MAX));
+        if let Some(worker) = &counts.worker {
+            worker.gauge_add(counts.lane, listener_worker::DOWNSTREAM_CX_ACTIVE, -1);
+        }
+        if std::thread::panicking() {
+            counts.trouble.inc(counts.lane, CX_PANIC);
+        }
+        self.chain.closed(self.slot);
+    }
+}

@@ -1,0 +1,59 @@
+//! The statistics of one listener, under Envoy's names, and the two that Envoy has no need of.
+
+use crate::config::{ListenerConfig, Transport};
+use nuncio_stats::{
+    Lane, Scope, Store, stats_table,
+    tables::{
+        listener::{CONFIGURED, DOWNSTREAM_CX_ACTIVE, LISTENER},
+        listener_worker::LISTENER_WORKER,
+        tls::TLS,
+    },
+};
+use std::sync::Arc;
+
+stats_table! {
+    /// What goes wrong on our side, in the listener's own scope; shown once it happened.
+    pub LISTENER_TROUBLE: "listener_trouble" {
+        /// Times accepting paused because the process ran out of file descriptors or memory.
+        counter ACCEPT_PAUSED = "downstream_accept_paused" [lazy],
+        /// Connections lost to a panic in our own code.
+        counter CX_PANIC = "downstream_cx_panic" [lazy],
+    }
+}
+
+/// The scopes of one listener, those of all workers included: the output shows them from the start.
+#[derive(Debug, Clone)]
+pub struct ListenerScopes {
+    /// `listener.<address>.`
+    pub listener: Arc<Scope>,
+    /// `listener.<address>.`, what goes wrong on our side.
+    pub trouble: Arc<Scope>,
+    /// `listener.<address>.worker_<n>.`, by worker.
+    pub workers: Arc<[Arc<Scope>]>,
+    /// `listener.<address>.ssl.`, if any filter chain speaks TLS.
+    pub tls: Option<Arc<Scope>>,
+    /// Where scopes are made whose names a handshake decides (`ssl.ciphers.<name>`).
+    pub store: Arc<Store>,
+}
+
+impl ListenerScopes {
+    /// Those of `config`, for so many workers.
+    pub fn new(store: &Arc<Store>, config: &ListenerConfig, workers: usize) -> ListenerScopes {
+        let prefix = config.stat_scope();
+        let listener = store.scope(&prefix, &LISTENER);
+        listener.open(Lane::MAIN, CONFIGURED);
+        let tls = config.chains().any(|chain| matches!(chain.transport, Transport::Tls(_)));
+        ListenerScopes {
+            listener,
+            trouble: store.scope(&prefix, &LISTENER_TROUBLE),
+            workers: (0..workers).map(|n| store.scope(&format!("{prefix}worker_{n}."), &LISTENER_WORKER)).collect(),
+            tls: tls.then(|| store.scope(&format!("{prefix}ssl."), &TLS)),
+            store: store.clone(),
+        }
+    }
+
+    /// Connections open now, over all workers.
+    pub fn active(&self) -> u64 {
+        self.listener.gauge(DOWNSTREAM_CX_ACTIVE)
+    }
+}
