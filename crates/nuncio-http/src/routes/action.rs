@@ -182,8 +182,8 @@ pub struct Redirect {
     pub scheme: Option<Box<[u8]>>,
     /// The new host; `None` keeps the request's.
     pub host: Option<Box<[u8]>>,
-    /// The new port.
-    pub port: Option<u16>,
+    /// The new port, as configured: Envoy does not look whether there is such a port.
+    pub port: Option<u32>,
     /// The new path.
     pub path: RedirectPath,
     /// Drops the query.

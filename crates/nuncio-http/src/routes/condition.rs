@@ -1,11 +1,13 @@
 //! Conditions of a route besides its path: headers, query parameters, cookies, a fraction of the traffic.
 //!
 //! The rules for what is missing are Envoy's: an inverted header matcher does not match a request without that
-//! header, unless the header is treated as empty; the first of several query parameters or cookies counts; several
-//! headers of one name are compared joined with `,`.
+//! header, unless the header is treated as empty; the first of several query parameters or cookies counts; of
+//! several headers of one name any may match, but those of which Envoy keeps one entry are compared joined.
 
+use super::mutation::Side;
+use super::single::is_single;
 use super::text::TextMatch;
-use nuncio_codec::headers::{HeaderMap, HeaderName, Known};
+use nuncio_codec::headers::{HeaderMap, HeaderName, Known, Name as _};
 use std::fmt;
 
 /// `HeaderMatcher`.
@@ -38,22 +40,37 @@ pub enum HeaderTest {
 }
 
 impl HeaderMatch {
-    /// Whether the headers satisfy it.
+    /// Whether the headers of a request satisfy it.
     pub fn matches(&self, headers: &HeaderMap) -> bool {
-        if let HeaderTest::Present(wanted) = self.test {
-            return (headers.contains(&self.name) == wanted) != self.invert;
+        self.matches_in(headers, Side::Request)
+    }
+
+    /// Whether the headers of a message satisfy it.
+    pub fn matches_in(&self, headers: &HeaderMap, side: Side) -> bool {
+        let mut values = headers.get_all(&self.name).peekable();
+        if values.peek().is_none() {
+            return match &self.test {
+                HeaderTest::Present(wanted) if !self.missing_as_empty => *wanted == self.invert,
+                _ => self.missing_as_empty && self.test.holds(b"") != self.invert,
+            };
         }
-        let value = headers.get_joined(&self.name);
-        if value.is_none() && !self.missing_as_empty {
-            return false;
-        }
-        let value = value.as_deref().unwrap_or_default();
-        let matched = match &self.test {
+        let matched = if is_single(self.name.known(), side) {
+            self.test.holds(&headers.get_joined(&self.name).unwrap_or_default())
+        } else {
+            values.any(|value| self.test.holds(value))
+        };
+        matched != self.invert
+    }
+}
+
+impl HeaderTest {
+    #[inline]
+    fn holds(&self, value: &[u8]) -> bool {
+        match self {
             HeaderTest::Present(wanted) => *wanted,
             HeaderTest::Range { start, end } => integer(value).is_some_and(|n| (*start..*end).contains(&n)),
             HeaderTest::Text(text) => text.matches(value),
-        };
-        matched != self.invert
+        }
     }
 }
 
@@ -148,13 +165,13 @@ impl fmt::Display for CookieMatch {
     }
 }
 
-/// The first value of a cookie, without the quotes it may have.
+/// The first value of a cookie, without the quotes it may have; blanks belong to it.
 pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &[u8]) -> Option<&'h [u8]> {
     headers.get_all(Known::Cookie).flat_map(|line| line.split(|&b| b == b';')).find_map(|pair| {
         let at = pair.iter().position(|&b| b == b'=')?;
-        let value = pair[at + 1..].trim_ascii();
+        let value = &pair[at + 1..];
         let unquoted = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
-        (*pair[..at].trim_ascii() == *name).then_some(unquoted)
+        (*pair[..at].trim_ascii_start() == *name).then_some(unquoted)
     })
 }
 
@@ -249,10 +266,26 @@ mod tests {
     }
 
     #[test]
-    fn several_headers_of_one_name_are_compared_joined() {
+    fn of_several_headers_any_may_match() {
         let two = headers(&[("x-a", "one"), ("x-a", "two")]);
-        assert!(header(exact("one,two"), false, false).matches(&two));
-        assert!(!header(exact("one"), false, false).matches(&two));
+        assert!(header(exact("one"), false, false).matches(&two) && header(exact("two"), false, false).matches(&two));
+        assert!(!header(exact("one"), true, false).matches(&two) && header(exact("three"), true, false).matches(&two));
+        assert!(!header(exact("one,two"), false, false).matches(&two));
+    }
+
+    #[test]
+    fn headers_of_which_there_is_one_entry_are_compared_joined() {
+        let two = headers(&[("accept", "one"), ("accept", "two")]);
+        let accept = |text| HeaderMatch { name: Known::Accept.into(), ..header(exact(text), false, false) };
+        assert!(accept("one,two").matches(&two) && !accept("one").matches(&two));
+    }
+
+    #[test]
+    fn a_missing_header_taken_as_empty_counts_as_present() {
+        let none = headers(&[]);
+        assert!(header(HeaderTest::Present(true), false, true).matches(&none));
+        assert!(!header(HeaderTest::Present(true), true, true).matches(&none));
+        assert!(!header(HeaderTest::Present(false), false, true).matches(&none));
     }
 
     #[test]
@@ -267,7 +300,8 @@ mod tests {
 
     #[test]
     fn cookies_of_several_headers_are_looked_through() {
-        let cookies = headers(&[("cookie", "x=1; sid=\"abc\""), ("cookie", "y=2;sid=zzz")]);
+        let cookies = headers(&[("cookie", "x=1; sid=\"abc\""), ("cookie", "y=2;sid=zzz; z= 3")]);
+        assert_eq!(cookie(&cookies, b"z"), Some(&b" 3"[..]));
         assert_eq!(cookie(&cookies, b"sid"), Some(&b"abc"[..]));
         assert_eq!(cookie(&cookies, b"y"), Some(&b"2"[..]));
         let matcher = |invert| CookieMatch { name: (*b"q").into(), test: TextMatch::Any, invert };

@@ -22,7 +22,8 @@ pub fn finalize_request(cx: &mut StreamCx, table: &RouteTable, entry: &RouteEntr
     apply_levels(cx, table, entry, how.choice, Side::Request);
     let Action::Forward(action) = &entry.route.action else { return };
     if let Some(host) = chosen(action, how.choice).and_then(|choice| choice.host_rewrite.as_deref()) {
-        rewrite_host(&mut cx.request, host, false, how.keep_original);
+        // Leaves no trace of the old host, unlike a rewrite of the route.
+        cx.request.insert(Known::Authority, host);
     }
     if let Some(host) = new_host(cx, &action.host_rewrite) {
         rewrite_host(&mut cx.request, &host, action.append_x_forwarded_host, how.keep_original);
@@ -86,14 +87,16 @@ fn new_host(cx: &StreamCx, rewrite: &HostRewrite) -> Option<Vec<u8>> {
 /// Gives the request another host (`auto_host_rewrite` calls it with the upstream host's name).
 pub fn rewrite_host(head: &mut HeaderMap, host: &[u8], append_x_forwarded_host: bool, keep_original: bool) {
     let old = head.get(Known::Authority).unwrap_or_default().to_vec();
-    if append_x_forwarded_host && !old.is_empty() {
-        let last = head.get(Known::XForwardedHost).and_then(|hosts| hosts.rsplit(|&b| b == b',').next());
-        if last.map(<[u8]>::trim_ascii) != Some(&old) {
-            head.append_joined(Known::XForwardedHost, ",", &old);
-        }
-    }
     if keep_original && !old.is_empty() {
         head.insert(Known::XEnvoyOriginalHost, &old);
+    }
+    if append_x_forwarded_host && !old.is_empty() {
+        match head.get(Known::XForwardedHost) {
+            None | Some(b"") => head.insert(Known::XForwardedHost, &old),
+            // Compared as it stands: a blank after the comma makes it another host.
+            Some(hosts) if hosts.rsplit(|&b| b == b',').next() == Some(&old[..]) => {}
+            Some(_) => head.append_joined(Known::XForwardedHost, ",", &old),
+        }
     }
     head.insert(Known::Authority, host);
 }
@@ -109,13 +112,17 @@ pub(super) fn rewrite_path(cx: &mut StreamCx, rewrite: &PathRewrite, matched: &P
         PathRewrite::None => return,
         PathRewrite::Prefix(prefix) => [prefix, &path[matched.matched_len(path)..]].concat(),
         PathRewrite::Regex(substitution) => substitution.replace_all(path),
-        PathRewrite::Template(template) => template.rewrite(path).unwrap_or_else(|| path.to_vec()),
+        PathRewrite::Template(template) => template.rewrite(path).unwrap_or_default(),
         PathRewrite::Formatted(value) => {
             let mut new = Vec::new();
             value.write(cx, &mut new);
             new
         }
     };
+    // Nothing is no path: the request keeps the one it has.
+    if new.is_empty() {
+        return;
+    }
     new.extend_from_slice(rest);
     if keep_original {
         let old = target.to_vec();

@@ -2,9 +2,10 @@
 //!
 //! The rules within one level are Envoy's: removals first; values of all additions are worked out before any of
 //! them is made; then what overwrites, at the end of the headers, then what is added. An empty value adds nothing
-//! unless `keep_empty_value` says so.
+//! unless `keep_empty_value` says so. A value added to a header of which there is one entry joins it.
 
-use nuncio_codec::headers::{HeaderMap, HeaderName};
+use super::single::is_single;
+use nuncio_codec::headers::{HeaderMap, HeaderName, Name as _};
 use nuncio_core::StreamCx;
 use std::{cell::Cell, fmt, sync::Arc};
 
@@ -158,7 +159,11 @@ impl HeaderMutations {
                 if overwriting {
                     headers.remove(&addition.name);
                 }
-                headers.append(&addition.name, value);
+                if is_single(addition.name.known(), side) && headers.contains(&addition.name) {
+                    headers.append_joined(&addition.name, ",", value);
+                } else {
+                    headers.append(&addition.name, value);
+                }
             }
         }
         scratch.text.clear();

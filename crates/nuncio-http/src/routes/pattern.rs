@@ -13,7 +13,7 @@ const PATTERN_LIMIT_BYTES: usize = 8 << 20;
 fn compile(source: &str, whole: bool) -> Result<Regex, PatternError> {
     let translated = re2::translate(source)?;
     let text = if whole { format!("\\A(?:{translated})\\z") } else { translated };
-    RegexBuilder::new(&text).size_limit(PATTERN_LIMIT_BYTES).build().map_err(|cause| PatternError {
+    RegexBuilder::new(&text).unicode(false).size_limit(PATTERN_LIMIT_BYTES).build().map_err(|cause| PatternError {
         message: match cause {
             regex::Error::CompiledTooBig(_) => "pattern too large - compile failed".to_owned(),
             other => other.to_string(),
@@ -93,7 +93,9 @@ pub struct Substitution {
     source: Box<str>,
     substitution: Box<str>,
     regex: Regex,
-    pieces: Vec<Piece>,
+    /// `None` if nothing is to be replaced.
+    pieces: Option<Vec<Piece>>,
+    flaw: Option<String>,
 }
 
 impl Substitution {
@@ -101,31 +103,37 @@ impl Substitution {
     /// match and `\\` a backslash.
     pub fn new(source: &str, substitution: &str) -> Result<Substitution, PatternError> {
         let regex = compile(source, false)?;
-        let pieces = pieces(substitution, regex.captures_len() - 1)
-            .map_err(|message| PatternError { message, at: 0 })?;
-        Ok(Substitution { source: source.into(), substitution: substitution.into(), regex, pieces })
+        let (pieces, flaw) = pieces(substitution, regex.captures_len() - 1);
+        Ok(Substitution { source: source.into(), substitution: substitution.into(), regex, pieces, flaw })
+    }
+
+    /// What is wrong with the substitution. Envoy takes it all the same: with a group that the expression has not,
+    /// nothing is ever replaced; a stray backslash ends the substitution.
+    pub fn flaw(&self) -> Option<&str> {
+        self.flaw.as_deref()
     }
 
     /// `text` with every match replaced.
     pub fn replace_all(&self, text: &[u8]) -> Vec<u8> {
+        let Some(pieces) = &self.pieces else { return text.to_vec() };
         let mut out = Vec::with_capacity(text.len() + 16);
         let mut done = 0;
         for captures in self.regex.captures_iter(text) {
             let Some(whole) = captures.get(0) else { continue };
             out.extend_from_slice(&text[done..whole.start()]);
-            self.expand(&captures, &mut out);
+            expand(pieces, &captures, &mut out);
             done = whole.end();
         }
         out.extend_from_slice(&text[done..]);
         out
     }
+}
 
-    fn expand(&self, captures: &Captures<'_>, out: &mut Vec<u8>) {
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => out.extend_from_slice(text),
-                Piece::Group(group) => out.extend_from_slice(captures.get(*group).map_or(&[][..], |m| m.as_bytes())),
-            }
+fn expand(pieces: &[Piece], captures: &Captures<'_>, out: &mut Vec<u8>) {
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => out.extend_from_slice(text),
+            Piece::Group(group) => out.extend_from_slice(captures.get(*group).map_or(&[][..], |m| m.as_bytes())),
         }
     }
 }
@@ -136,9 +144,11 @@ impl fmt::Debug for Substitution {
     }
 }
 
-fn pieces(substitution: &str, groups: usize) -> Result<Vec<Piece>, String> {
+/// The pieces of a substitution, and what is wrong with it.
+fn pieces(substitution: &str, groups: usize) -> (Option<Vec<Piece>>, Option<String>) {
     let mut pieces = Vec::new();
     let mut text = Vec::new();
+    let mut flaw = None;
     let mut bytes = substitution.bytes();
     while let Some(byte) = bytes.next() {
         if byte != b'\\' {
@@ -150,22 +160,24 @@ fn pieces(substitution: &str, groups: usize) -> Result<Vec<Piece>, String> {
             Some(digit @ b'0'..=b'9') => {
                 let group = usize::from(digit - b'0');
                 if group > groups {
-                    return Err(format!(
-                        "rewrite string uses group \\{group}, but the expression has only {groups}"
-                    ));
+                    let flaw = format!("the substitution uses group \\{group}, but the expression has {groups}");
+                    return (None, Some(flaw));
                 }
                 if !text.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut text).into_boxed_slice()));
                 }
                 pieces.push(Piece::Group(group));
             }
-            _ => return Err("invalid rewrite string: a backslash must precede a digit or a backslash".to_owned()),
+            _ => {
+                flaw = Some("in a substitution a digit or a backslash must follow a backslash".to_owned());
+                break;
+            }
         }
     }
     if !text.is_empty() {
         pieces.push(Piece::Text(text.into_boxed_slice()));
     }
-    Ok(pieces)
+    (Some(pieces), flaw)
 }
 
 #[cfg(test)]
@@ -194,10 +206,11 @@ mod tests {
     }
 
     #[test]
-    fn unusable_substitutions_are_refused() {
-        assert!(Substitution::new("(a)", r"\2").is_err());
-        assert!(Substitution::new("a", r"\x").is_err());
-        assert!(Substitution::new("a", "\\").is_err());
+    fn flawed_substitutions_do_what_they_do_on_envoy() {
+        assert_eq!(replaced("(a)", r"b\2", "aa"), "aa");
+        assert_eq!(replaced("a", r"b\xc", "aa"), "bb");
+        assert!(Substitution::new("(a)", r"\2").expect("valid").flaw().is_some());
+        assert!(Substitution::new("(a)", r"\1").expect("valid").flaw().is_none());
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! RE2's dialect put into the words of the `regex` crate.
 //!
 //! Both are linear-time engines of the same family; they differ in a few places, and each of them decides whether
-//! a configuration behaves as it does on Envoy: `\d \w \s \b` are ASCII in RE2, `[` and `&&` are plain inside a
-//! class, `{` that begins no repetition is plain, `\Q…\E`, `\C` and octal escapes exist, repetitions end at 1000.
-//! The translation is made once, when a configuration is compiled.
+//! a configuration behaves as it does on Envoy: Envoy 1.40 runs RE2 on bytes (Latin-1), so `.` is one byte and
+//! a letter outside ASCII in a pattern is the bytes of its UTF-8; `\s` has no vertical tab, `[` and `&&` are plain
+//! inside a class, `{` that begins no repetition is plain, `\Q…\E`, `\C` and octal escapes exist, repetitions end at
+//! 1000. The translation is made once, when a configuration is compiled, for an engine with Unicode switched off.
 //!
 //! Promise: what RE2 refuses is refused, with RE2's sentence (Envoy prints it) and the place in the pattern.
+//! Known difference: `(?i)` folds ASCII letters only.
 
 use std::fmt;
 
-/// Largest count in `{n,m}` (RE2's `kMaxRepeat`).
+/// Largest count in `{n,m}`, and of counts within counts multiplied (RE2's `kMaxRepeat`).
 const MAX_REPEAT: u32 = 1000;
 
 /// A pattern that RE2 refuses.
@@ -34,99 +36,115 @@ impl std::error::Error for PatternError {}
 enum Before {
     /// Start of the pattern or a group, `|`: nothing to repeat.
     Nothing,
-    /// Something that can be repeated.
-    Piece,
+    /// Something that can be repeated, and how often it repeats things itself.
+    Piece(u32),
     /// A repetition operator that began at this offset.
     Repetition(usize),
 }
 
+/// A group that is still open.
+struct Group {
+    at: usize,
+    /// The largest count in it.
+    count: u32,
+}
+
 struct Translator<'p> {
-    pattern: &'p str,
+    pattern: &'p [u8],
     at: usize,
     out: String,
     before: Before,
     /// Every `(?flags)` just read: a repetition after them still belongs to what stands before them.
     flags: String,
-    /// Offsets of the groups that are still open.
-    open: Vec<usize>,
-    names: Vec<&'p str>,
+    open: Vec<Group>,
+    /// The largest count outside of groups that are still open.
+    count: u32,
 }
 
-/// Says `pattern` (RE2 syntax) in the syntax of the `regex` crate.
+/// Says `pattern` (RE2 syntax) in the syntax of the `regex` crate without Unicode.
 pub(super) fn translate(pattern: &str) -> Result<String, PatternError> {
     let mut translator = Translator {
-        pattern,
+        pattern: pattern.as_bytes(),
         at: 0,
         out: String::with_capacity(pattern.len() + 16),
         before: Before::Nothing,
         flags: String::new(),
         open: Vec::new(),
-        names: Vec::new(),
+        count: 1,
     };
     while translator.at < pattern.len() {
         translator.piece()?;
     }
     match translator.open.last() {
-        Some(&at) => Err(error("missing )", pattern, at)),
+        Some(group) => Err(error("missing )", pattern.as_bytes(), group.at)),
         None => Ok(translator.out),
     }
 }
 
-fn error(what: &str, argument: &str, at: usize) -> PatternError {
-    PatternError { message: format!("{what}: {argument}"), at }
+fn error(what: &str, argument: &[u8], at: usize) -> PatternError {
+    PatternError { message: format!("{what}: {}", String::from_utf8_lossy(argument)), at }
+}
+
+fn trailing_backslash(at: usize) -> PatternError {
+    PatternError { message: "trailing \\".to_owned(), at }
 }
 
 /// Whether `rest` begins with a `(?flags)` that opens no group.
-fn only_flags(rest: &str) -> bool {
-    rest.strip_prefix("(?").is_some_and(|inner| inner.trim_start_matches(['i', 'm', 's', 'U', '-']).starts_with(')'))
+fn only_flags(rest: &[u8]) -> bool {
+    rest.strip_prefix(b"(?").is_some_and(|inner| {
+        inner.iter().find(|b| !b"imsU-".contains(b)) == Some(&b')')
+    })
 }
 
-/// Writes a character that stands for itself.
-fn push_literal(out: &mut String, c: char) {
-    if c.is_ascii_punctuation() && c != '<' && c != '>' {
-        out.push('\\');
+/// Writes a byte that stands for itself.
+fn push_literal(out: &mut String, byte: u8) {
+    match byte {
+        // `\<` and `\>` mean something to the other engine, `<` and `>` never do.
+        b'<' | b'>' => out.push(char::from(byte)),
+        _ if byte.is_ascii_punctuation() => {
+            out.push('\\');
+            out.push(char::from(byte));
+        }
+        b' '..=b'~' => out.push(char::from(byte)),
+        _ => out.push_str(&format!("\\x{byte:02x}")),
     }
-    out.push(c);
 }
 
 impl<'p> Translator<'p> {
-    fn rest(&self) -> &'p str {
+    fn rest(&self) -> &'p [u8] {
         &self.pattern[self.at..]
     }
 
     fn piece(&mut self) -> Result<(), PatternError> {
-        let Some(c) = self.rest().chars().next() else { return Ok(()) };
+        let Some(&byte) = self.rest().first() else { return Ok(()) };
         let start = self.at;
-        let repeats = matches!(c, '*' | '+' | '?') || (c == '{' && counted(self.rest()).is_some());
+        let counted = if byte == b'{' { counted(self.rest()) } else { None };
+        let repeats = matches!(byte, b'*' | b'+' | b'?') || counted.is_some();
         if !repeats && !only_flags(self.rest()) {
             self.out.push_str(&std::mem::take(&mut self.flags));
         }
-        match c {
-            '(' => return self.group(),
-            ')' => {
-                if self.open.pop().is_none() {
+        match byte {
+            b'(' => return self.group(),
+            b')' => {
+                let Some(group) = self.open.pop() else {
                     return Err(error("unexpected )", self.pattern, start));
-                }
-                self.emit(1, ")", Before::Piece);
+                };
+                self.emit(1, ")", Before::Piece(group.count));
             }
-            '|' => self.emit(1, "|", Before::Nothing),
-            '*' | '+' | '?' => return self.repetition(1, None),
-            '{' => match counted(self.rest()) {
+            b'|' => self.emit(1, "|", Before::Nothing),
+            b'*' | b'+' | b'?' => return self.repetition(1, None),
+            b'{' => match counted {
                 Some((len, bounds)) => return self.repetition(len, Some(bounds)),
-                None => self.emit(1, "\\{", Before::Piece),
+                None => self.emit(1, "\\{", Before::Piece(1)),
             },
-            '[' => return self.class(),
-            '\\' => return self.escape(),
-            // A repetition of `^` or `$` is allowed by both.
-            '^' | '$' | '.' => {
-                self.out.push(c);
-                self.at += 1;
-                self.before = Before::Piece;
-            }
-            c => {
-                push_literal(&mut self.out, c);
-                self.at += c.len_utf8();
-                self.before = Before::Piece;
+            b'[' => return self.class(),
+            b'\\' => return self.escape(),
+            b'^' => self.emit(1, "^", Before::Piece(1)),
+            b'$' => self.emit(1, "$", Before::Piece(1)),
+            b'.' => self.emit(1, ".", Before::Piece(1)),
+            byte => {
+                push_literal(&mut self.out, byte);
+                self.emit(1, "", Before::Piece(1));
             }
         }
         Ok(())
@@ -141,20 +159,23 @@ impl<'p> Translator<'p> {
     fn repetition(&mut self, len: usize, bounds: Option<(u32, Option<u32>)>) -> Result<(), PatternError> {
         let start = self.at;
         let operator = &self.pattern[start..start + len];
-        let lazy = self.pattern[start + len..].starts_with('?');
+        let lazy = self.pattern.get(start + len) == Some(&b'?');
         let end = start + len + usize::from(lazy);
-        if let Before::Repetition(from) = self.before {
-            return Err(error("bad repetition operator", &self.pattern[from..end], from));
+        let within = match self.before {
+            Before::Repetition(from) => return Err(error("bad repetition operator", &self.pattern[from..end], from)),
+            Before::Nothing => return Err(error("no argument for repetition operator", operator, start)),
+            Before::Piece(within) => within,
+        };
+        if let Some((low, high)) = bounds {
+            let most = high.unwrap_or(low).max(low);
+            let count = within.saturating_mul(most.max(1));
+            if most > MAX_REPEAT || high.is_some_and(|high| high < low) || (most > 1 && count > MAX_REPEAT) {
+                return Err(error("invalid repetition size", operator, start));
+            }
+            let outer = self.open.last_mut().map_or(&mut self.count, |group| &mut group.count);
+            *outer = count.max(*outer);
         }
-        if self.before == Before::Nothing {
-            return Err(error("no argument for repetition operator", operator, start));
-        }
-        if let Some((low, high)) = bounds
-            && (low > MAX_REPEAT || high.is_some_and(|high| high > MAX_REPEAT || high < low))
-        {
-            return Err(error("invalid repetition size", operator, start));
-        }
-        self.out.push_str(&self.pattern[start..end]);
+        self.out.extend(self.pattern[start..end].iter().copied().map(char::from));
         self.at = end;
         self.before = Before::Repetition(start);
         Ok(())
@@ -163,278 +184,275 @@ impl<'p> Translator<'p> {
     fn group(&mut self) -> Result<(), PatternError> {
         let start = self.at;
         let rest = self.rest();
-        let Some(inner) = rest.strip_prefix("(?") else {
-            self.open.push(start);
-            self.emit(1, "(", Before::Nothing);
+        let Some(inner) = rest.strip_prefix(b"(?") else {
+            self.open_group(1, "(");
             return Ok(());
         };
-        for look_around in ["(?=", "(?!", "(?<=", "(?<!"] {
+        for look_around in [&b"(?="[..], b"(?!", b"(?<=", b"(?<!"] {
             if rest.starts_with(look_around) {
                 return Err(error("invalid perl operator", look_around, start));
             }
         }
-        let named = inner.strip_prefix("P<").map(|n| (n, 4)).or_else(|| inner.strip_prefix('<').map(|n| (n, 3)));
+        let named = inner.strip_prefix(b"P<").map(|n| (n, 4)).or_else(|| inner.strip_prefix(b"<").map(|n| (n, 3)));
         if let Some((name, opening)) = named {
-            let Some(len) = name.find('>') else {
+            let Some(len) = name.iter().position(|&b| b == b'>') else {
                 return Err(error("invalid named capture group", rest, start));
             };
             let whole = &rest[..opening + len + 1];
-            let name = &name[..len];
-            let valid = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
-            if !valid || self.names.contains(&name) {
-                return Err(error("invalid named capture group", if valid { name } else { whole }, start));
+            if len == 0 || !name[..len].iter().all(|&b| b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80) {
+                return Err(error("invalid named capture group", whole, start));
             }
-            self.names.push(name);
-            self.open.push(start);
-            self.emit(whole.len(), "(", Before::Nothing);
+            // Names are of no use to us: substitutions go by number.
+            self.open_group(whole.len(), "(");
             return Ok(());
         }
-        self.flags(inner)
+        self.flag_group(inner)
+    }
+
+    fn open_group(&mut self, len: usize, text: &str) {
+        self.open.push(Group { at: self.at, count: 1 });
+        self.emit(len, text, Before::Nothing);
     }
 
     /// `(?flags)` and `(?flags:`.
-    fn flags(&mut self, inner: &'p str) -> Result<(), PatternError> {
+    fn flag_group(&mut self, inner: &[u8]) -> Result<(), PatternError> {
         let start = self.at;
         let (mut negated, mut any) = (false, false);
-        for (index, c) in inner.char_indices() {
-            let upto = index + 2 + c.len_utf8();
-            let bad = Err(error("invalid perl operator", &self.pattern[start..start + upto], start));
-            match c {
-                'i' | 'm' | 's' | 'U' => any = true,
-                '-' if negated => return bad,
-                '-' => (negated, any) = (true, false),
-                ':' | ')' if negated && !any => return bad,
-                ':' => {
-                    self.open.push(start);
-                    self.emit(upto, &self.pattern[start..start + upto], Before::Nothing);
+        for (index, byte) in inner.iter().enumerate() {
+            let whole = &self.pattern[start..start + index + 3];
+            let text: String = whole.iter().copied().map(char::from).collect();
+            match byte {
+                b'i' | b'm' | b's' | b'U' => any = true,
+                b'-' if !negated => (negated, any) = (true, false),
+                b':' if any || !negated => {
+                    self.open_group(whole.len(), &text);
                     return Ok(());
                 }
-                ')' => {
+                b')' if any || !negated => {
                     // RE2 takes an empty `(?)` for nothing at all; the other engine has no such thing.
-                    self.flags += if upto == 3 { "" } else { &self.pattern[start..start + upto] };
-                    self.at += upto;
+                    self.flags += if index == 0 { "" } else { &text };
+                    self.at += whole.len();
                     return Ok(());
                 }
-                _ => return bad,
+                _ => return Err(error("invalid perl operator", whole, start)),
             }
         }
-        Err(error("missing )", self.pattern, start))
+        Err(error("invalid perl operator", &self.pattern[start..], start))
     }
 
     /// `\…` outside a class.
     fn escape(&mut self) -> Result<(), PatternError> {
         let rest = self.rest();
-        if let Some(quoted) = rest.strip_prefix("\\Q") {
-            let len = quoted.find("\\E").unwrap_or(quoted.len());
-            for c in quoted[..len].chars() {
-                push_literal(&mut self.out, c);
-                self.before = Before::Piece;
+        if let Some(quoted) = rest.strip_prefix(b"\\Q") {
+            let len = quoted.windows(2).position(|pair| pair == b"\\E").unwrap_or(quoted.len());
+            for &byte in &quoted[..len] {
+                push_literal(&mut self.out, byte);
+                self.before = Before::Piece(1);
             }
             self.at = (self.at + 2 + len + 2).min(self.pattern.len());
             return Ok(());
         }
-        let text = match rest.as_bytes().get(1) {
-            None => return Err(PatternError { message: "trailing \\".to_owned(), at: self.at }),
-            Some(b'd') => "[0-9]",
-            Some(b'D') => "[^0-9]",
-            Some(b'w') => "[0-9A-Za-z_]",
-            Some(b'W') => "[^0-9A-Za-z_]",
-            Some(b's') => "[\\t\\n\\x0c\\r ]",
-            Some(b'S') => "[^\\t\\n\\x0c\\r ]",
-            Some(b'b') => "(?-u:\\b)",
-            Some(b'B') => "(?-u:\\B)",
+        let text = match rest.get(1) {
+            None => return Err(trailing_backslash(self.at)),
+            Some(b'b') => "\\b",
+            Some(b'B') => "\\B",
             Some(b'A') => "\\A",
             Some(b'z') => "\\z",
-            Some(b'C') => "(?s-u:.)",
-            Some(b'p' | b'P') => return self.unicode_class().map(|()| self.before = Before::Piece),
+            Some(b'C') => "(?s:.)",
             // Outside `\Q` it ends nothing and means nothing.
-            Some(b'E') => "",
+            Some(b'E') => {
+                self.at += 2;
+                return Ok(());
+            }
             Some(_) => {
-                let (c, len) = literal_escape(rest, self.at)?;
-                push_char(&mut self.out, c);
-                self.at += len;
-                self.before = Before::Piece;
+                if let Some((class, len)) = self.named_class()? {
+                    self.emit(len, &format!("[{class}]"), Before::Piece(1));
+                } else {
+                    let (byte, len) = literal_escape(rest, self.at)?;
+                    push_literal(&mut self.out, byte);
+                    self.emit(len, "", Before::Piece(1));
+                }
                 return Ok(());
             }
         };
-        self.emit(2, text, if text.is_empty() { self.before } else { Before::Piece });
+        self.emit(2, text, Before::Piece(1));
         Ok(())
     }
 
-    /// `\pN`, `\p{Greek}`, `\p{^Greek}`, and the same with `P`.
-    fn unicode_class(&mut self) -> Result<(), PatternError> {
+    /// `\d` and its like, `\pN`, `\p{Greek}`, `\p{^Greek}`, in or outside a class: what goes between brackets.
+    fn named_class(&self) -> Result<Option<(String, usize)>, PatternError> {
         let rest = self.rest();
-        let mut chars = rest[2..].chars();
-        let (name, len) = match chars.next() {
-            None => return Err(error("invalid character class range", rest, self.at)),
-            Some('{') => match rest.find('}') {
+        let perl = match rest.get(1) {
+            Some(b'd') => "0-9",
+            Some(b'D') => "[^0-9]",
+            Some(b'w') => "0-9A-Za-z_",
+            Some(b'W') => "[^0-9A-Za-z_]",
+            Some(b's') => "\\t\\n\\x0c\\r ",
+            Some(b'S') => "[^\\t\\n\\x0c\\r ]",
+            Some(b'p' | b'P') => return self.unicode_class().map(Some),
+            _ => return Ok(None),
+        };
+        Ok(Some((perl.to_owned(), 2)))
+    }
+
+    /// The Latin-1 letters of a Unicode class.
+    fn unicode_class(&self) -> Result<(String, usize), PatternError> {
+        let rest = self.rest();
+        let (name, len) = match rest.get(2) {
+            Some(b'{') => match rest.iter().position(|&b| b == b'}') {
                 None => return Err(error("invalid character class range", rest, self.at)),
                 Some(end) => (&rest[3..end], end + 1),
             },
-            Some(c) => (&rest[2..2 + c.len_utf8()], 2 + c.len_utf8()),
+            Some(_) => (&rest[2..3], 3),
+            None => return Err(error("invalid character class range", rest, self.at)),
         };
-        let (inverted, name) = name.strip_prefix('^').map_or((false, name), |name| (true, name));
-        let upper = rest.starts_with("\\P") != inverted;
-        let text = format!("\\{}{{{name}}}", if upper { 'P' } else { 'p' });
-        if name != "Any" && regex::Regex::new(&text).is_err() {
+        let (inverted, name) = name.strip_prefix(b"^").map_or((false, name), |name| (true, name));
+        let wanted = rest.starts_with(b"\\p") != inverted;
+        let known = std::str::from_utf8(name).ok().and_then(|name| match name {
+            "Any" => regex::Regex::new("(?s).").ok(),
+            name => regex::Regex::new(&format!("\\p{{{name}}}")).ok(),
+        });
+        let Some(known) = known else {
             return Err(error("invalid character class range", &rest[..len], self.at));
+        };
+        let mut class = String::new();
+        for byte in 0..=0xff_u8 {
+            if known.is_match(char::from(byte).encode_utf8(&mut [0; 4])) == wanted {
+                class.push_str(&format!("\\x{byte:02x}"));
+            }
         }
-        self.out.push_str(&text);
-        self.at += len;
-        Ok(())
+        // Nothing at all is a class too.
+        Ok((if class.is_empty() { "[^\\x00-\\xff]".to_owned() } else { class }, len))
     }
 
     /// `[…]`.
     fn class(&mut self) -> Result<(), PatternError> {
         let start = self.at;
-        let missing = || error("missing ]", &self.pattern[start..], start);
-        self.out.push('[');
-        self.at += 1;
-        if self.rest().starts_with('^') {
-            self.out.push('^');
-            self.at += 1;
+        self.emit(1, "[", self.before);
+        if self.rest().starts_with(b"^") {
+            self.emit(1, "^", self.before);
         }
         let mut first = true;
         loop {
-            let rest = &self.pattern[self.at..];
-            match rest.as_bytes().first() {
-                None => return Err(missing()),
+            let rest = self.rest();
+            match rest.first() {
+                None => return Err(error("missing ]", &self.pattern[start..], start)),
                 Some(b']') if !first => break,
-                _ => {}
+                _ => first = false,
             }
-            first = false;
-            if rest.starts_with("[:") && rest.contains(":]") {
-                let end = rest.find(":]").map_or(rest.len(), |at| at + 2);
-                self.posix_class(&rest[..end])?;
-                continue;
+            let posix = rest.windows(2).position(|pair| pair == b":]").filter(|_| rest.starts_with(b"[:"));
+            if let Some(end) = posix {
+                self.posix_class(&rest[..end + 2])?;
+            } else if rest[0] == b'\\'
+                && let Some((class, len)) = self.named_class()?
+            {
+                self.emit(len, &class, self.before);
+            } else {
+                self.range(start)?;
             }
-            let perl = match rest.get(..2) {
-                Some("\\d") => "0-9",
-                Some("\\D") => "[^0-9]",
-                Some("\\w") => "0-9A-Za-z_",
-                Some("\\W") => "[^0-9A-Za-z_]",
-                Some("\\s") => "\\t\\n\\x0c\\r ",
-                Some("\\S") => "[^\\t\\n\\x0c\\r ]",
-                Some("\\p" | "\\P") => {
-                    self.unicode_class()?;
-                    continue;
-                }
-                _ => "",
-            };
-            if !perl.is_empty() {
-                self.out.push_str(perl);
-                self.at += 2;
-                continue;
-            }
-            self.range(&missing)?;
         }
-        self.emit(1, "]", Before::Piece);
+        self.emit(1, "]", Before::Piece(1));
         Ok(())
     }
 
-    fn posix_class(&mut self, text: &str) -> Result<(), PatternError> {
+    fn posix_class(&mut self, text: &[u8]) -> Result<(), PatternError> {
         const NAMES: [&str; 14] = [
             "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
             "upper", "word", "xdigit",
         ];
-        let name = text.trim_matches(['[', ':', ']']).trim_start_matches('^');
+        let whole = String::from_utf8_lossy(text);
+        let name = whole.trim_matches(['[', ':', ']']).trim_start_matches('^');
         if !NAMES.contains(&name) {
             return Err(error("invalid character class range", text, self.at));
         }
-        self.out.push_str(text);
-        self.at += text.len();
+        self.emit(text.len(), &whole, self.before);
         Ok(())
     }
 
-    /// One character or `a-z` inside a class.
-    fn range(&mut self, missing: &dyn Fn() -> PatternError) -> Result<(), PatternError> {
+    /// One character or `a-z` inside the class that began at `class`.
+    fn range(&mut self, class: usize) -> Result<(), PatternError> {
         let start = self.at;
-        let (low, len) = self.class_char(missing)?;
-        self.at += len;
+        let low = self.class_byte(class)?;
+        push_literal(&mut self.out, low);
         let rest = self.rest();
-        push_char(&mut self.out, low);
-        if rest.starts_with('-') && !rest.starts_with("-]") && rest.len() > 1 {
+        if rest.starts_with(b"-") && !rest.starts_with(b"-]") && rest.len() > 1 {
             self.at += 1;
-            let (high, len) = self.class_char(missing)?;
-            self.at += len;
+            let high = self.class_byte(class)?;
             if high < low {
                 return Err(error("invalid character class range", &self.pattern[start..self.at], start));
             }
             self.out.push('-');
-            push_char(&mut self.out, high);
+            push_literal(&mut self.out, high);
         }
         Ok(())
     }
 
-    fn class_char(&self, missing: &dyn Fn() -> PatternError) -> Result<(char, usize), PatternError> {
+    fn class_byte(&mut self, class: usize) -> Result<u8, PatternError> {
         let rest = self.rest();
-        match rest.chars().next() {
-            None => Err(missing()),
-            Some('\\') if rest.len() == 1 => Err(PatternError { message: "trailing \\".to_owned(), at: self.at }),
-            Some('\\') => literal_escape(rest, self.at),
-            Some(c) => Ok((c, c.len_utf8())),
-        }
+        let (byte, len) = match rest {
+            [] => return Err(error("missing ]", &self.pattern[class..], class)),
+            [b'\\'] => return Err(trailing_backslash(self.at)),
+            [b'\\', ..] => literal_escape(rest, self.at)?,
+            [byte, ..] => (*byte, 1),
+        };
+        self.at += len;
+        Ok(byte)
     }
 }
 
-/// Writes a character by itself or, where it may mean something, by its number.
-fn push_char(out: &mut String, c: char) {
-    if c.is_ascii_control() {
-        out.push_str(&format!("\\x{:02x}", c as u32));
-    } else {
-        push_literal(out, c);
-    }
-}
-
-/// An escape that stands for one character, at the start of `rest`: the character and the length.
-fn literal_escape(rest: &str, at: usize) -> Result<(char, usize), PatternError> {
-    let bytes = rest.as_bytes();
-    let invalid = |len: usize| {
-        let shown = rest.get(..len).or_else(|| rest.get(..len + 1)).unwrap_or(rest);
-        Err(error("invalid escape sequence", shown, at))
-    };
-    let Some(c) = rest[1..].chars().next() else { return invalid(1) };
-    let simple = |c: char| Ok((c, 2));
-    match c {
-        'a' => simple('\x07'),
-        'f' => simple('\x0c'),
-        'n' => simple('\n'),
-        'r' => simple('\r'),
-        't' => simple('\t'),
-        'v' => simple('\x0b'),
+/// An escape that stands for one byte, at the start of `rest`: the byte and the length.
+fn literal_escape(rest: &[u8], at: usize) -> Result<(u8, usize), PatternError> {
+    let invalid = |len: usize| Err(error("invalid escape sequence", &rest[..len.min(rest.len())], at));
+    let Some(&byte) = rest.get(1) else { return invalid(1) };
+    let is_octal = |at: usize| rest.get(at).is_some_and(|b| (b'0'..=b'7').contains(b));
+    match byte {
+        b'a' => Ok((0x07, 2)),
+        b'f' => Ok((0x0c, 2)),
+        b'n' => Ok((b'\n', 2)),
+        b'r' => Ok((b'\r', 2)),
+        b't' => Ok((b'\t', 2)),
+        b'v' => Ok((0x0b, 2)),
         // `\1` alone would be a back reference, which RE2 has not.
-        '1'..='7' if !bytes.get(2).is_some_and(|b| (b'0'..=b'7').contains(b)) => invalid(2),
-        '0'..='7' => {
-            let len = bytes[1..].iter().take(3).take_while(|b| (b'0'..=b'7').contains(*b)).count();
-            match u32::from_str_radix(&rest[1..=len], 8).ok().and_then(char::from_u32) {
-                Some(c) => Ok((c, 1 + len)),
-                None => invalid(1 + len),
-            }
+        b'1'..=b'7' if !is_octal(2) => invalid(2),
+        b'0'..=b'7' => {
+            let len = (1..4).take_while(|&at| is_octal(at)).count();
+            let value = rest[1..=len].iter().fold(0_u32, |value, digit| value * 8 + u32::from(digit - b'0'));
+            u8::try_from(value).map_or_else(|_| invalid(1 + len), |byte| Ok((byte, 1 + len)))
         }
-        'x' => {
-            let (digits, len) = match rest[2..].strip_prefix('{') {
-                Some(braced) => match braced.find('}') {
-                    Some(end) => (&braced[..end], end + 4),
-                    None => return invalid(rest.len()),
-                },
-                None => match rest.get(2..4) {
-                    Some(digits) => (digits, 4),
-                    None => return invalid(rest.len()),
-                },
-            };
-            match u32::from_str_radix(digits, 16).ok().and_then(char::from_u32) {
-                Some(c) if !digits.starts_with('+') => Ok((c, len)),
-                _ => invalid(len.min(rest.len())),
-            }
-        }
-        c if c.is_ascii_punctuation() => simple(c),
-        c => invalid(1 + c.len_utf8()),
+        b'x' => hexadecimal(rest).map_or_else(invalid, Ok),
+        byte if byte.is_ascii_punctuation() => Ok((byte, 2)),
+        // A letter that means nothing; outside ASCII, show it whole.
+        byte => invalid(2 + rest[2..].iter().take_while(|b| byte >= 0xc0 && (0x80..0xc0).contains(*b)).count()),
     }
+}
+
+/// `\x41` and `\x{41}`; the error is the length of what RE2 complains about.
+fn hexadecimal(rest: &[u8]) -> Result<(u8, usize), usize> {
+    let digit = |at: usize| rest.get(at).and_then(|&b| char::from(b).to_digit(16));
+    if rest.get(2) != Some(&b'{') {
+        let high = digit(2).ok_or(3_usize)?;
+        let low = digit(3).ok_or(4_usize)?;
+        return Ok(((high * 16 + low) as u8, 4));
+    }
+    let mut value = 0;
+    let mut at = 3;
+    while let Some(next) = digit(at) {
+        value = value * 16 + next;
+        at += 1;
+        if value > 0xff {
+            return Err(at);
+        }
+    }
+    if at == 3 || rest.get(at) != Some(&b'}') {
+        return Err(at + 1);
+    }
+    Ok((value as u8, at + 1))
 }
 
 /// `{n}`, `{n,}` or `{n,m}` at the start of `rest`: its length and bounds.
-fn counted(rest: &str) -> Option<(usize, (u32, Option<u32>))> {
-    let inner = &rest[1..rest.find('}')?];
+fn counted(rest: &[u8]) -> Option<(usize, (u32, Option<u32>))> {
+    let end = rest.iter().position(|&b| b == b'}')?;
+    let inner = std::str::from_utf8(&rest[1..end]).ok()?;
     let number = |text: &str| -> Option<u32> {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         // A number too long for us is too large for RE2 as well.
@@ -475,6 +493,21 @@ mod tests {
             ("[z-a]", "invalid character class range: z-a"),
             ("[[:nope:]]", "invalid character class range: [:nope:]"),
             ("(?P<n", "invalid named capture group: (?P<n"),
+            ("(?", "invalid perl operator: (?"),
+            ("(?P", "invalid perl operator: (?P"),
+            ("(?i", "invalid perl operator: (?i"),
+            ("(?i-)a", "invalid perl operator: (?i-)"),
+            ("(?--i)", "invalid perl operator: (?--"),
+            ("a*?+", "bad repetition operator: *?+"),
+            ("x{2}{3}", "bad repetition operator: {2}{3}"),
+            ("(ab{500}){3}", "invalid repetition size: {3}"),
+            ("((a{100}){100}){100}", "invalid repetition size: {100}"),
+            ("\\x{110000}", "invalid escape sequence: \\x{110"),
+            ("\\x", "invalid escape sequence: \\x"),
+            ("\\xg", "invalid escape sequence: \\xg"),
+            ("\\u1234", "invalid escape sequence: \\u"),
+            ("[a-\\d]", "invalid escape sequence: \\d"),
+            ("\\p{Nope}", "invalid character class range: \\p{Nope}"),
         ] {
             assert_eq!(refused(pattern), message, "{pattern}");
         }
@@ -491,30 +524,53 @@ mod tests {
         let cases: &[(&str, &[&str], &[&str])] = &[
             (r"/item/\d+", &["/item/42"], &["/item/x", "/item/٣"]),
             (r"\w+", &["a_1"], &["é", ""]),
+            (r"[\s]\S", &["\t!"], &["\x0b!"]),
             (r"a{,2}", &["a{,2}"], &["aa"]),
             (r"x{", &["x{"], &["x"]),
             (r"[[a]+", &["[a"], &["b"]),
             (r"[a&&b]+", &["a&b"], &["c"]),
             (r"[!--]+", &["!,-"], &["."]),
+            (r"[a-b-c]+", &["a-c"], &["d"]),
             (r"a(?i)*b", &["aaB", "b"], &["Ab"]),
             (r"[]a]+", &["]a"], &["b"]),
             (r"\Qa.b\E+", &["a.b", "a.bb"], &["axb"]),
             (r"\x41\x{42}\103", &["ABC"], &["abc"]),
-            (r"(?P<n>a)(?<m>b)", &["ab"], &["a"]),
+            (r"(?P<n>a)(?<m>b)(?P<n>c)", &["abc"], &["a"]),
             (r"(?i)abc", &["ABC"], &["ABD"]),
             (r"\<a\>", &["<a>"], &["a"]),
             (r"[\d\-.]+", &["1-2.3"], &["a"]),
             (r"[^\W]+", &["ab"], &["a-"]),
             (r"[[:alpha:]]+", &["ab"], &["a1"]),
-            (r"\p{Greek}+\pL", &["αa"], &["aa"]),
-            (r"a.b", &["axb", "aéb"], &["a\nb"]),
+            (r"\pL+", &["ab"], &["a1"]),
+            (r"[^\p{Greek}]", &["a"], &["ab"]),
+            (r"\p{Greek}", &[], &["a", "α"]),
         ];
         for (pattern, yes, no) in cases {
-            let text = format!("^(?:{})$", translate(pattern).expect(pattern));
-            let regex = regex::Regex::new(&text).expect(&text);
-            assert!(yes.iter().all(|t| regex.is_match(t)), "{pattern} as {text}: {yes:?}");
-            assert!(!no.iter().any(|t| regex.is_match(t)), "{pattern} as {text}: {no:?}");
+            let regex = compiled(pattern);
+            assert!(yes.iter().all(|t| regex.is_match(t.as_bytes())), "{regex}: {yes:?}");
+            assert!(!no.iter().any(|t| regex.is_match(t.as_bytes())), "{regex}: {no:?}");
         }
+    }
+
+    #[test]
+    fn patterns_are_about_bytes() {
+        let cases: &[(&str, &[&[u8]], &[&[u8]])] = &[
+            ("a.b", &[b"a\xffb"], &["aéb".as_bytes()]),
+            ("aé*b", &["aéb".as_bytes(), b"a\xc3\xa9\xa9b", b"a\xc3b"], &[b"ab"]),
+            (r"\x{e9}", &[b"\xe9"], &["é".as_bytes()]),
+            ("[é]", &[b"\xc3", b"\xa9"], &["é".as_bytes()]),
+            (r"\pL\D", &[b"\xe9\xe9"], &["é1".as_bytes()]),
+        ];
+        for (pattern, yes, no) in cases {
+            let regex = compiled(pattern);
+            assert!(yes.iter().all(|t| regex.is_match(t)), "{regex}: {yes:?}");
+            assert!(!no.iter().any(|t| regex.is_match(t)), "{regex}: {no:?}");
+        }
+    }
+
+    fn compiled(pattern: &str) -> regex::bytes::Regex {
+        let text = format!("^(?:{})$", translate(pattern).expect(pattern));
+        regex::bytes::RegexBuilder::new(&text).unicode(false).build().expect(&text)
     }
 
     #[test]
@@ -531,8 +587,7 @@ mod tests {
         }
     }
 
-    /// Parses without compiling, which is what takes the time; `(?-u:\b)` and classes need the bytes' parser.
     fn regex_compiles(text: &str) -> bool {
-        regex::bytes::RegexBuilder::new(text).dfa_size_limit(0).build().is_ok()
+        regex::bytes::RegexBuilder::new(text).unicode(false).build().is_ok()
     }
 }

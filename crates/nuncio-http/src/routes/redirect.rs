@@ -13,15 +13,24 @@ const DETAILS: &str = "direct_response";
 /// one in `x-envoy-original-path`, as access logs show it. `None` for routes that do not redirect.
 pub fn redirect_reply(cx: &mut StreamCx, entry: &RouteEntry, keep_original: bool) -> Option<LocalReply> {
     let Action::Redirect(redirect) = &entry.route.action else { return None };
-    if let RedirectPath::Rewrite(rewrite) = &redirect.path {
-        rewrite_path(cx, rewrite, &entry.route.matcher.path, keep_original);
-    }
-    let location = redirect_location(&cx.request, redirect);
+    let location = match &redirect.path {
+        // A formatted path goes into the answer only; other rewrites show in logs as well.
+        RedirectPath::Rewrite(PathRewrite::Formatted(value)) => {
+            let mut path = Vec::new();
+            value.write(cx, &mut path);
+            location_with(&cx.request, redirect, Some(&path))
+        }
+        RedirectPath::Rewrite(rewrite) => {
+            rewrite_path(cx, rewrite, &entry.route.matcher.path, keep_original);
+            redirect_location(&cx.request, redirect)
+        }
+        RedirectPath::Keep | RedirectPath::Replace(_) => redirect_location(&cx.request, redirect),
+    };
     Some(LocalReply::new(redirect.status, DETAILS).header("location", lossless(location)))
 }
 
 /// The answer of a route with a direct response; `None` for other routes. A status of 201 or 3xx gets a
-/// `location`, as Envoy gives it: what was asked for, without its query.
+/// `location`, as Envoy gives it: what was asked for.
 pub fn direct_reply(cx: &StreamCx, entry: &RouteEntry) -> Option<LocalReply> {
     let Action::DirectResponse(response) = &entry.route.action else { return None };
     let DirectResponse { status, body, body_format, content_type } = &**response;
@@ -36,8 +45,7 @@ pub fn direct_reply(cx: &StreamCx, entry: &RouteEntry) -> Option<LocalReply> {
     };
     reply.content_type = content_type.as_ref().map(|kind| kind.to_string().into());
     if matches!(status, 201 | 300..=399) && cx.request.contains(Known::Path) {
-        let here = Redirect { strip_query: true, ..Redirect::default() };
-        reply = reply.header("location", lossless(redirect_location(&cx.request, &here)));
+        reply = reply.header("location", lossless(redirect_location(&cx.request, &Redirect::default())));
     }
     Some(reply)
 }
@@ -58,6 +66,14 @@ fn lossless(bytes: Vec<u8>) -> String {
 /// Where a redirect sends the client. The path in `head` must have been rewritten already, where the redirect
 /// rewrites it.
 pub fn redirect_location(head: &HeaderMap, redirect: &Redirect) -> Vec<u8> {
+    let new_path = match &redirect.path {
+        RedirectPath::Replace(path) => Some(&**path),
+        RedirectPath::Keep | RedirectPath::Rewrite(_) => None,
+    };
+    location_with(head, redirect, new_path)
+}
+
+fn location_with(head: &HeaderMap, redirect: &Redirect, new_path: Option<&[u8]>) -> Vec<u8> {
     let scheme = redirect.scheme.as_deref().or_else(|| head.get(Known::Scheme)).unwrap_or_default();
     let path = head.get(Known::Path).unwrap_or_default();
     let query_at = path.iter().position(|&b| b == b'?').unwrap_or(path.len());
@@ -71,16 +87,8 @@ pub fn redirect_location(head: &HeaderMap, redirect: &Redirect) -> Vec<u8> {
     if let Some(port) = redirect.port {
         location.extend_from_slice(format!(":{port}").as_bytes());
     }
-    let own_query = match &redirect.path {
-        RedirectPath::Replace(new) => {
-            location.extend_from_slice(new);
-            new.contains(&b'?')
-        }
-        RedirectPath::Keep | RedirectPath::Rewrite(_) => {
-            location.extend_from_slice(&path[..query_at]);
-            false
-        }
-    };
+    location.extend_from_slice(new_path.unwrap_or(&path[..query_at]));
+    let own_query = new_path.is_some_and(|path| path.contains(&b'?'));
     if !own_query && !redirect.strip_query {
         location.extend_from_slice(&path[query_at..]);
     }

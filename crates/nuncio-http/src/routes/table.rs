@@ -265,16 +265,9 @@ impl RouteTableView for PinnedTable {
     }
 }
 
-/// Where the port of `host:port` begins, colon included; an IPv6 address needs its brackets.
-pub(super) fn port_at(host: &[u8]) -> Option<usize> {
+/// Where the port of `host:port` begins, colon included: at the last colon that is not inside brackets.
+fn port_at(host: &[u8]) -> Option<usize> {
     let colon = host.iter().rposition(|&b| b == b':')?;
     let bracket = host.iter().rposition(|&b| b == b']');
-    match bracket {
-        Some(bracket) if colon < bracket => None,
-        Some(_) => Some(colon),
-        // More than one colon without brackets is an address, not a port.
-        None if host[..colon].contains(&b':') => None,
-        None => Some(colon),
-    }
-    .filter(|colon| host.len() > colon + 1 && host[colon + 1..].iter().all(u8::is_ascii_digit))
+    (bracket < Some(colon)).then_some(colon)
 }

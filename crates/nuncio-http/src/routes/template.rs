@@ -1,13 +1,13 @@
 //! URI templates: `path_match_policy` and `path_rewrite_policy` (`envoy.path.match.uri_template…`).
 //!
-//! `/a/{x}/*/{rest=**}`: `*` and a plain variable stand for one non-empty segment, `**` for any rest and only at
-//! the end. The rewrite template puts variables into a new path.
+//! `/a/{x}/*/{rest=**}`: `*` and a plain variable stand for one non-empty segment, `**` for any number of them. The
+//! rewrite template puts variables into a new path.
 
 use regex::bytes::Regex;
 use std::fmt;
 
-/// What a segment may hold (rfc3986#appendix-A pchar without `*`).
-const SEGMENT: &str = "a-zA-Z0-9._~%!$&'()+,;:@=-";
+/// What a segment may hold (rfc3986#appendix-A pchar).
+const SEGMENT: &str = "a-zA-Z0-9._~%!$&'()*+,;:@=-";
 /// Most variables of a template.
 const MAX_VARIABLES: usize = 5;
 /// Longest name of a variable in bytes.
@@ -35,7 +35,7 @@ impl PathTemplate {
         if !source.starts_with('/') {
             return Err(format!("path_match_policy.path_template {source} is invalid"));
         }
-        let mut reader = Reader { source, expression: String::from("\\A"), variables: Vec::new(), ended: false };
+        let mut reader = Reader { source, expression: String::from("\\A"), variables: Vec::new()};
         let mut rest = source;
         while let Some(after) = rest.strip_prefix('/') {
             reader.expression.push('/');
@@ -88,15 +88,10 @@ struct Reader<'s> {
     source: &'s str,
     expression: String,
     variables: Vec<Box<str>>,
-    /// `**` has been: nothing may follow.
-    ended: bool,
 }
 
 impl Reader<'_> {
     fn segment(&mut self, text: &str) -> Result<(), String> {
-        if self.ended {
-            return Err(reason(self.source));
-        }
         let Some(open) = text.find('{') else { return self.plain(text) };
         let close = text.rfind('}').filter(|&close| close > open).ok_or_else(|| reason(self.source))?;
         self.literal(&text[..open])?;
@@ -117,30 +112,21 @@ impl Reader<'_> {
             self.plain(part)?;
         }
         self.expression.push(')');
-        if self.ended && close + 1 < text.len() {
-            return Err(reason(self.source));
-        }
         self.literal(&text[close + 1..])
     }
 
     /// `*`, `**` or a literal.
     fn plain(&mut self, text: &str) -> Result<(), String> {
-        if self.ended {
-            return Err(reason(self.source));
-        }
         match text {
             "*" => self.expression.push_str(&format!("[{SEGMENT}]+")),
-            "**" => {
-                self.expression.push_str(&format!("[/{SEGMENT}]*"));
-                self.ended = true;
-            }
+            "**" => self.expression.push_str(&format!("[/{SEGMENT}]*")),
             text => self.literal(text)?,
         }
         Ok(())
     }
 
     fn literal(&mut self, text: &str) -> Result<(), String> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._~%!$&'()+,;:@=-".contains(&b);
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._~%!$&'()*+,;:@=-".contains(&b);
         if !text.bytes().all(allowed) {
             return Err(reason(self.source));
         }
@@ -220,6 +206,9 @@ mod tests {
             ("/tpl/{a}/{b=**}", &["/tpl/one/two/three", "/tpl/one/"], &["/tpl/one", "/tpl//x", "/x/one/two"]),
             ("/a/*/c", &["/a/b/c"], &["/a//c", "/a/b/b/c", "/a/b/c/"]),
             ("/v/{p=x/*}/end", &["/v/x/1/end"], &["/v/y/1/end", "/v/x/end"]),
+            ("/**/b", &["/a/b", "/a/x/b", "//b"], &["/b", "/a/c"]),
+            ("/{x=**}/b", &["/a/c/b"], &["/b"]),
+            ("/a*b", &["/a*b"], &["/axb"]),
             ("/{file}.json", &["/a.json"], &["/.json", "/a/b.json"]),
         ];
         for (template, yes, no) in cases {
@@ -231,7 +220,7 @@ mod tests {
 
     #[test]
     fn templates_that_mean_nothing_are_refused() {
-        for template in ["a", "/**/b", "/{a=**}/b", "/{a}/{a}", "/{}", "/{1a}", "/a*b", "/{a", "/é"] {
+        for template in ["a", "/{a}/{a}", "/{}", "/{1a}", "/{a", "/{a}{b}", "/é"] {
             assert!(PathTemplate::new(template).is_err(), "{template}");
         }
     }
