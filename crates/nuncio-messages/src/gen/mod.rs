@@ -210,16 +210,12 @@ pub mod envoy {
             pub mod reverse_tunnel {
                 pub mod downstream_socket_interface {
                     pub mod v3 {
-                        include!(
-                            "envoy.extensions.bootstrap.reverse_tunnel.downstream_socket_interface.v3.rs"
-                        );
+                        include!("envoy.extensions.bootstrap.reverse_tunnel.downstream_socket_interface.v3.rs");
                     }
                 }
                 pub mod upstream_socket_interface {
                     pub mod v3 {
-                        include!(
-                            "envoy.extensions.bootstrap.reverse_tunnel.upstream_socket_interface.v3.rs"
-                        );
+                        include!("envoy.extensions.bootstrap.reverse_tunnel.upstream_socket_interface.v3.rs");
                     }
                 }
             }
@@ -602,9 +598,7 @@ pub mod envoy {
                 }
                 pub mod grpc_json_reverse_transcoder {
                     pub mod v3 {
-                        include!(
-                            "envoy.extensions.filters.http.grpc_json_reverse_transcoder.v3.rs"
-                        );
+                        include!("envoy.extensions.filters.http.grpc_json_reverse_transcoder.v3.rs");
                     }
                 }
                 pub mod grpc_json_transcoder {
@@ -860,24 +854,18 @@ pub mod envoy {
                     pub mod codecs {
                         pub mod dubbo {
                             pub mod v3 {
-                                include!(
-                                    "envoy.extensions.filters.network.generic_proxy.codecs.dubbo.v3.rs"
-                                );
+                                include!("envoy.extensions.filters.network.generic_proxy.codecs.dubbo.v3.rs");
                             }
                         }
                         pub mod http1 {
                             pub mod v3 {
-                                include!(
-                                    "envoy.extensions.filters.network.generic_proxy.codecs.http1.v3.rs"
-                                );
+                                include!("envoy.extensions.filters.network.generic_proxy.codecs.http1.v3.rs");
                             }
                         }
                     }
                     pub mod matcher {
                         pub mod v3 {
-                            include!(
-                                "envoy.extensions.filters.network.generic_proxy.matcher.v3.rs"
-                            );
+                            include!("envoy.extensions.filters.network.generic_proxy.matcher.v3.rs");
                         }
                     }
                     pub mod router {
@@ -941,9 +929,7 @@ pub mod envoy {
                 }
                 pub mod sni_dynamic_forward_proxy {
                     pub mod v3 {
-                        include!(
-                            "envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.rs"
-                        );
+                        include!("envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.rs");
                     }
                 }
                 pub mod tcp_bandwidth_limit {
@@ -960,23 +946,17 @@ pub mod envoy {
                     pub mod filters {
                         pub mod header_to_metadata {
                             pub mod v3 {
-                                include!(
-                                    "envoy.extensions.filters.network.thrift_proxy.filters.header_to_metadata.v3.rs"
-                                );
+                                include!("envoy.extensions.filters.network.thrift_proxy.filters.header_to_metadata.v3.rs");
                             }
                         }
                         pub mod payload_to_metadata {
                             pub mod v3 {
-                                include!(
-                                    "envoy.extensions.filters.network.thrift_proxy.filters.payload_to_metadata.v3.rs"
-                                );
+                                include!("envoy.extensions.filters.network.thrift_proxy.filters.payload_to_metadata.v3.rs");
                             }
                         }
                         pub mod ratelimit {
                             pub mod v3 {
-                                include!(
-                                    "envoy.extensions.filters.network.thrift_proxy.filters.ratelimit.v3.rs"
-                                );
+                                include!("envoy.extensions.filters.network.thrift_proxy.filters.ratelimit.v3.rs");
                             }
                         }
                     }
@@ -1015,23 +995,17 @@ pub mod envoy {
                     pub mod session {
                         pub mod dynamic_forward_proxy {
                             pub mod v3 {
-                                include!(
-                                    "envoy.extensions.filters.udp.udp_proxy.session.dynamic_forward_proxy.v3.rs"
-                                );
+                                include!("envoy.extensions.filters.udp.udp_proxy.session.dynamic_forward_proxy.v3.rs");
                             }
                         }
                         pub mod ext_authz {
                             pub mod v3 {
-                                include!(
-                                    "envoy.extensions.filters.udp.udp_proxy.session.ext_authz.v3.rs"
-                                );
+                                include!("envoy.extensions.filters.udp.udp_proxy.session.ext_authz.v3.rs");
                             }
                         }
                         pub mod http_capsule {
                             pub mod v3 {
-                                include!(
-                                    "envoy.extensions.filters.udp.udp_proxy.session.http_capsule.v3.rs"
-                                );
+                                include!("envoy.extensions.filters.udp.udp_proxy.session.http_capsule.v3.rs");
                             }
                         }
                     }
@@ -1161,9 +1135,7 @@ pub mod envoy {
             pub mod custom_response {
                 pub mod local_response_policy {
                     pub mod v3 {
-                        include!(
-                            "envoy.extensions.http.custom_response.local_response_policy.v3.rs"
-                        );
+                        include!("envoy.extensions.http.custom_response.local_response_policy.v3.rs");
                     }
                 }
                 pub mod redirect_policy {
@@ -1175,16 +1147,12 @@ pub mod envoy {
             pub mod early_header_mutation {
                 pub mod dynamic_modules {
                     pub mod v3 {
-                        include!(
-                            "envoy.extensions.http.early_header_mutation.dynamic_modules.v3.rs"
-                        );
+                        include!("envoy.extensions.http.early_header_mutation.dynamic_modules.v3.rs");
                     }
                 }
                 pub mod header_mutation {
                     pub mod v3 {
-                        include!(
-                            "envoy.extensions.http.early_header_mutation.header_mutation.v3.rs"
-                        );
+                        include!("envoy.extensions.http.early_header_mutation.header_mutation.v3.rs");
                     }
                 }
             }
@@ -1192,18 +1160,14 @@ pub mod envoy {
                 pub mod processing_request_modifiers {
                     pub mod mapped_attribute_builder {
                         pub mod v3 {
-                            include!(
-                                "envoy.extensions.http.ext_proc.processing_request_modifiers.mapped_attribute_builder.v3.rs"
-                            );
+                            include!("envoy.extensions.http.ext_proc.processing_request_modifiers.mapped_attribute_builder.v3.rs");
                         }
                     }
                 }
                 pub mod response_processors {
                     pub mod save_processing_response {
                         pub mod v3 {
-                            include!(
-                                "envoy.extensions.http.ext_proc.response_processors.save_processing_response.v3.rs"
-                            );
+                            include!("envoy.extensions.http.ext_proc.response_processors.save_processing_response.v3.rs");
                         }
                     }
                 }
@@ -1301,9 +1265,7 @@ pub mod envoy {
         pub mod load_balancing_policies {
             pub mod client_side_weighted_round_robin {
                 pub mod v3 {
-                    include!(
-                        "envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.rs"
-                    );
+                    include!("envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.rs");
                 }
             }
             pub mod cluster_provided {
@@ -1370,9 +1332,7 @@ pub mod envoy {
         pub mod local_address_selectors {
             pub mod filter_state_override {
                 pub mod v3 {
-                    include!(
-                        "envoy.extensions.local_address_selectors.filter_state_override.v3.rs"
-                    );
+                    include!("envoy.extensions.local_address_selectors.filter_state_override.v3.rs");
                 }
             }
         }
@@ -1387,9 +1347,7 @@ pub mod envoy {
             pub mod common_inputs {
                 pub mod environment_variable {
                     pub mod v3 {
-                        include!(
-                            "envoy.extensions.matching.common_inputs.environment_variable.v3.rs"
-                        );
+                        include!("envoy.extensions.matching.common_inputs.environment_variable.v3.rs");
                     }
                 }
                 pub mod network {
@@ -1423,9 +1381,7 @@ pub mod envoy {
             pub mod input_matchers {
                 pub mod consistent_hashing {
                     pub mod v3 {
-                        include!(
-                            "envoy.extensions.matching.input_matchers.consistent_hashing.v3.rs"
-                        );
+                        include!("envoy.extensions.matching.input_matchers.consistent_hashing.v3.rs");
                     }
                 }
                 pub mod dynamic_modules {
@@ -1646,9 +1602,7 @@ pub mod envoy {
             pub mod cluster_specifiers {
                 pub mod dynamic_modules {
                     pub mod v3 {
-                        include!(
-                            "envoy.extensions.router.cluster_specifiers.dynamic_modules.v3.rs"
-                        );
+                        include!("envoy.extensions.router.cluster_specifiers.dynamic_modules.v3.rs");
                     }
                 }
                 pub mod lua {
@@ -1783,50 +1737,38 @@ pub mod envoy {
                 pub mod cert_mappers {
                     pub mod filter_state_override {
                         pub mod v3 {
-                            include!(
-                                "envoy.extensions.transport_sockets.tls.cert_mappers.filter_state_override.v3.rs"
-                            );
+                            include!("envoy.extensions.transport_sockets.tls.cert_mappers.filter_state_override.v3.rs");
                         }
                     }
                     pub mod sni {
                         pub mod v3 {
-                            include!(
-                                "envoy.extensions.transport_sockets.tls.cert_mappers.sni.v3.rs"
-                            );
+                            include!("envoy.extensions.transport_sockets.tls.cert_mappers.sni.v3.rs");
                         }
                     }
                     pub mod static_name {
                         pub mod v3 {
-                            include!(
-                                "envoy.extensions.transport_sockets.tls.cert_mappers.static_name.v3.rs"
-                            );
+                            include!("envoy.extensions.transport_sockets.tls.cert_mappers.static_name.v3.rs");
                         }
                     }
                 }
                 pub mod cert_selectors {
                     pub mod on_demand_secret {
                         pub mod v3 {
-                            include!(
-                                "envoy.extensions.transport_sockets.tls.cert_selectors.on_demand_secret.v3.rs"
-                            );
+                            include!("envoy.extensions.transport_sockets.tls.cert_selectors.on_demand_secret.v3.rs");
                         }
                     }
                 }
                 pub mod cert_validator {
                     pub mod dynamic_modules {
                         pub mod v3 {
-                            include!(
-                                "envoy.extensions.transport_sockets.tls.cert_validator.dynamic_modules.v3.rs"
-                            );
+                            include!("envoy.extensions.transport_sockets.tls.cert_validator.dynamic_modules.v3.rs");
                         }
                     }
                 }
                 pub mod handshakers {
                     pub mod dynamic_modules {
                         pub mod v3 {
-                            include!(
-                                "envoy.extensions.transport_sockets.tls.handshakers.dynamic_modules.v3.rs"
-                            );
+                            include!("envoy.extensions.transport_sockets.tls.handshakers.dynamic_modules.v3.rs");
                         }
                     }
                 }
