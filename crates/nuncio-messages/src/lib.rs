@@ -6,8 +6,8 @@
 //! everything. Every message implements `prost::Message` and `prost::Name`; comments and services are left out.
 
 #[allow(missing_docs, deprecated, clippy::all, clippy::pedantic, rustdoc::all)]
-#[rustfmt::skip]
-#[path = "gen/mod.rs"]
-mod generated;
+mod generated {
+    include!("gen/mod.rs");
+}
 
 pub use generated::*;

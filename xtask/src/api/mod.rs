@@ -82,6 +82,6 @@ mod tests {
             eprintln!("skipped, the .proto files cannot be had here: {why}");
             return;
         }
-        super::run(true).unwrap();
+        super::run(true).expect("generated files are up to date");
     }
 }
