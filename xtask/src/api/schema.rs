@@ -49,6 +49,8 @@ pub fn compile(roots: &[PathBuf], overlay: &Path) -> Result<Schema, Box<dyn std:
             .open_file(name)
             .map_err(|e| format!("{name}: {e:?}"))?;
     }
+    // Known to every protobuf reader though no file of Envoy's imports it.
+    compiler.open_file("google/protobuf/field_mask.proto")?;
     Ok(Schema {
         encoded: compiler.encode_file_descriptor_set(),
         files: compiler.file_descriptor_set(),

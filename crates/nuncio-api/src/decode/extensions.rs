@@ -1,0 +1,270 @@
+//! Extensions by name: which there are, and what becomes of one that is only named.
+//!
+//! Envoy refuses an extension without `typed_config`. Well-known ones get their default configuration here, with a
+//! warning, unless strict; access control never does, because an empty configuration of it lets everything pass.
+
+use super::walker::Walker;
+use super::wire_out;
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Edit, Fix};
+use crate::schema::{Field, Kind, Message, WellKnown};
+use crate::source::Span;
+use crate::tree::{NodeId, Value};
+use crate::validate;
+use std::sync::LazyLock;
+
+/// An extension that Envoy 1.40 registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extension {
+    /// For example `envoy.filters.http`.
+    pub category: &'static str,
+    /// For example `envoy.filters.http.router`.
+    pub name: &'static str,
+    /// Full names of its configuration messages, the main one first.
+    pub types: &'static str,
+}
+
+impl Extension {
+    /// The main configuration message's full name.
+    pub fn main_type(&self) -> &'static str {
+        self.types.split(',').next().unwrap_or(self.types)
+    }
+}
+
+static EXTENSIONS: LazyLock<Vec<Extension>> = LazyLock::new(|| {
+    let row = |line: &'static str| {
+        let mut columns = line.split('\t');
+        Some(Extension {
+            category: columns.next()?,
+            name: columns.next()?,
+            types: columns.next()?,
+        })
+    };
+    include_str!("../../extensions.tsv")
+        .lines()
+        .filter_map(row)
+        .collect()
+});
+
+/// All extensions of Envoy 1.40 that have a configuration message, sorted by category and name.
+pub fn extensions() -> &'static [Extension] {
+    &EXTENSIONS
+}
+
+/// The extension of that name; in the category if one is given.
+pub fn extension(category: Option<&str>, name: &str) -> Option<&'static Extension> {
+    let mut found = EXTENSIONS
+        .iter()
+        .filter(|e| e.name == name && category.is_none_or(|c| e.category == c));
+    let first = found.next()?;
+    // A name that means different things in different places means nothing without its place.
+    found
+        .all(|e| e.main_type() == first.main_type())
+        .then_some(first)
+}
+
+/// Extensions that decide who may pass.
+const ACCESS_CONTROL: [&str; 14] = [
+    "envoy.filters.http.rbac",
+    "envoy.filters.network.rbac",
+    "envoy.filters.http.jwt_authn",
+    "envoy.filters.http.ext_authz",
+    "envoy.filters.network.ext_authz",
+    "envoy.filters.http.basic_auth",
+    "envoy.filters.http.oauth2",
+    "envoy.filters.http.api_key_auth",
+    "envoy.filters.http.csrf",
+    "envoy.rbac",
+    "envoy.ext_authz",
+    "envoy.filters.http.ext_proc",
+    "envoy.transport_sockets.tls",
+    "tls",
+];
+
+/// Names that need no configuration in Envoy either.
+const NAME_IS_ENOUGH: [&str; 1] = ["envoy.config.cluster.v3.Cluster.CustomClusterType"];
+
+/// Where each kind of extension stands.
+const CATEGORIES: [(&str, &str); 9] = [
+    (
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
+        "envoy.filters.http",
+    ),
+    ("envoy.config.listener.v3.Filter", "envoy.filters.network"),
+    (
+        "envoy.config.listener.v3.ListenerFilter",
+        "envoy.filters.listener",
+    ),
+    (
+        "envoy.config.accesslog.v3.AccessLog",
+        "envoy.access_loggers",
+    ),
+    ("envoy.config.metrics.v3.StatsSink", "envoy.stats_sinks"),
+    ("envoy.config.trace.v3.Tracing.Http", "envoy.tracers"),
+    (
+        "envoy.config.route.v3.RetryPolicy.RetryHostPredicate",
+        "envoy.retry_host_predicates",
+    ),
+    (
+        "envoy.config.route.v3.RetryPolicy.RetryPriority",
+        "envoy.retry_priorities",
+    ),
+    (
+        "envoy.config.core.v3.HealthCheck.CustomHealthCheck",
+        "envoy.health_checkers",
+    ),
+];
+
+/// The `typed_config` field of a message that configures an extension by name.
+fn typed_config(message: &'static Message) -> Option<&'static Field> {
+    let name = message
+        .field("name")
+        .is_some_and(|f| matches!(f.kind, Kind::String));
+    let config = message.field("typed_config")?;
+    let any = config
+        .kind
+        .message()
+        .is_some_and(|m| m.well_known == Some(WellKnown::Any));
+    (name && any && !NAME_IS_ENOUGH.contains(&message.name)).then_some(config)
+}
+
+impl Walker<'_> {
+    /// After an object was read: an extension whose `typed_config` says no type.
+    pub(super) fn name_only_extension(&mut self, message: &'static Message, node: NodeId) {
+        let Some(config) = typed_config(message) else {
+            return;
+        };
+        if self.sets_another(message, config, node) {
+            return;
+        }
+        let name = self.text(node, "name").unwrap_or_default();
+        let category = CATEGORIES
+            .iter()
+            .find(|(holder, _)| *holder == message.name)
+            .map(|(_, category)| *category);
+        let extension = extension(category, &name).or_else(|| extension(None, &name));
+        let span = self.tree.get(node, "name").map_or_else(
+            || self.document.point(None, node),
+            |(_, v)| self.tree.span(v),
+        );
+        if ACCESS_CONTROL.contains(&name.as_str()) {
+            let text = format!(
+                "`{name}` has no configuration; access control is never given a default one"
+            );
+            let help =
+                "add its `typed_config`, or remove it: an empty one would let everything pass";
+            self.report(
+                Diagnostic::error(codes::UNCONFIGURED_ACCESS_CONTROL, span, text).help(help),
+            );
+            return;
+        }
+        let main_type = extension.map(Extension::main_type);
+        let empty_will_do = main_type.is_some_and(validate::admits_empty);
+        let (true, Some(main_type)) = (empty_will_do, main_type) else {
+            let text = match name.as_str() {
+                "" => format!("this {} has no `typed_config`", message.short_name()),
+                name => format!("`{name}` has no `typed_config`"),
+            };
+            let mut diagnostic =
+                Diagnostic::error(codes::NO_TYPE, span, text).label("which configuration?");
+            diagnostic = match main_type {
+                Some(main) => diagnostic.help(format!(
+                    "add typed_config with \"@type\": type.googleapis.com/{main}"
+                )),
+                None => diagnostic
+                    .help("add typed_config with the \"@type\" of the extension's configuration"),
+            };
+            self.report(diagnostic);
+            return;
+        };
+        let url = format!("type.googleapis.com/{main_type}");
+        let text = if self.options.strict {
+            format!("`{name}` has no `typed_config`")
+        } else {
+            format!(
+                "`{name}` has no `typed_config`; its default configuration is used, Envoy refuses this"
+            )
+        };
+        let fix = self.add_typed_config(node, &url);
+        self.report(
+            Diagnostic::refused_if(self.options.strict, codes::NO_TYPE, span, text)
+                .label("only a name")
+                .help(format!("add typed_config: {{\"@type\": {url}}}"))
+                .fix(fix),
+        );
+        let start = wire_out::begin(&mut self.out, config.number);
+        wire_out::put_bytes(&mut self.out, 1, url.as_bytes());
+        wire_out::end(&mut self.out, start);
+    }
+
+    /// The configuration is there, or comes from elsewhere, or the extension may be missing.
+    fn sets_another(&self, message: &Message, config: &Field, node: NodeId) -> bool {
+        let set = |value: NodeId| match self.tree.value(value) {
+            Value::Null => false,
+            Value::Map(pairs) => !pairs.is_empty(),
+            _ => true,
+        };
+        self.tree.pairs(node).iter().any(|(key, value)| {
+            let Some(field) = message.field(self.tree.key(*key)) else {
+                return false;
+            };
+            match field.name {
+                "typed_config" => set(*value),
+                "is_optional" => matches!(self.tree.value(*value), Value::Bool(true)),
+                _ => field.oneof.is_some() && field.oneof == config.oneof,
+            }
+        })
+    }
+
+    /// The text of a string field of an object.
+    fn text(&self, node: NodeId, key: &str) -> Option<String> {
+        match self.tree.value(self.tree.get(node, key)?.1) {
+            Value::String(text) => Some(text.to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Writes the missing `typed_config` after the name.
+    fn add_typed_config(&self, node: NodeId, url: &str) -> Option<Fix> {
+        if self.tree.get(node, "typed_config").is_some() {
+            return None;
+        }
+        let (key, value) = self.tree.get(node, "name")?;
+        let at = self.tree.span(value).end as usize;
+        let text = if self.tree.is_flow(node) {
+            format!(", typed_config: {{\"@type\": {url}}}")
+        } else {
+            let indent = " ".repeat(self.source().position(self.tree.span(key).start).column - 1);
+            format!("\n{indent}typed_config:\n{indent}  \"@type\": {url}")
+        };
+        let edits = vec![Edit {
+            span: Span::new(at, at),
+            text,
+        }];
+        Some(Fix {
+            title: "add its typed_config".to_owned(),
+            edits,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn names_lead_to_messages_that_exist() {
+        for row in extensions() {
+            for name in row.types.split(',') {
+                assert!(schema::message(name).is_some(), "{} {name}", row.name);
+            }
+        }
+        let router = extension(None, "envoy.filters.http.router").expect("known");
+        assert_eq!(
+            router.main_type(),
+            "envoy.extensions.filters.http.router.v3.Router"
+        );
+        assert_eq!(extension(None, "envoy.transport_sockets.tls"), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! The walk over the tree: where we are, what was written, what was found.
+//!
+//! `fields` reads objects, `scalar` lone values, `well_known` and `any` protobuf's special messages, `unknown` explains
+//! keys that fit nothing.
+
+use super::Options;
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::document::Document;
+use crate::schema::Message;
+use crate::source::{Source, Span};
+use crate::tree::{NodeId, Tree};
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+/// Objects of which a part could not be read.
+pub(super) type Broken = HashSet<NodeId>;
+
+/// What a walk gives.
+pub(super) struct Walked {
+    pub bytes: Vec<u8>,
+    pub diagnostics: Vec<Diagnostic>,
+    pub broken: Broken,
+}
+
+/// One step of the current path.
+#[derive(Clone, Copy)]
+pub(super) enum Step<'d> {
+    Field(&'static str),
+    Index(usize),
+    Key(&'d str),
+}
+
+/// A message that is being read.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub message: &'static Message,
+    pub node: NodeId,
+    /// The key that opened it; `None` for the root and for list items.
+    pub key: Option<NodeId>,
+}
+
+/// Nodes that one walk may visit for each node that the text holds; aliases make the two differ.
+const MAX_VISITS: usize = 10_000_000;
+/// Nested messages. Protobuf readers stop at 100.
+const MAX_DEPTH: usize = 100;
+/// Findings of one walk; more help nobody.
+const MAX_FINDINGS: usize = 200;
+
+pub(super) struct Walker<'d> {
+    pub document: &'d Document,
+    pub tree: &'d Tree,
+    pub options: &'d Options,
+    pub out: Vec<u8>,
+    pub places: Vec<Place>,
+    diagnostics: Vec<Diagnostic>,
+    broken: Broken,
+    path: Vec<Step<'d>>,
+    visits: usize,
+}
+
+/// Reads the whole document as `message`.
+pub(super) fn walk(message: &'static Message, document: &Document, options: &Options) -> Walked {
+    let mut walker = Walker {
+        document,
+        tree: document.tree(),
+        options,
+        out: Vec::with_capacity(document.source().text.len() / 2),
+        places: Vec::new(),
+        diagnostics: Vec::new(),
+        broken: Broken::new(),
+        path: Vec::new(),
+        visits: 0,
+    };
+    if !walker.foreign_object(message) {
+        walker.message(message, document.root(), None);
+    }
+    Walked {
+        bytes: walker.out,
+        diagnostics: walker.diagnostics,
+        broken: walker.broken,
+    }
+}
+
+impl<'d> Walker<'d> {
+    pub fn source(&self) -> &'d Source {
+        self.document.source()
+    }
+
+    /// Records a finding at the current path.
+    pub fn report(&mut self, mut diagnostic: Diagnostic) {
+        if self.diagnostics.len() >= MAX_FINDINGS {
+            return;
+        }
+        if diagnostic.path.is_empty() {
+            diagnostic.path = self.path();
+        }
+        if diagnostic.is_error()
+            && let Some(place) = self.places.last()
+        {
+            self.broken.insert(place.node);
+        }
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// Runs `read` one step deeper in the path.
+    pub fn at<T>(&mut self, step: Step<'d>, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(step);
+        let result = read(self);
+        self.path.pop();
+        result
+    }
+
+    /// Runs `read` with the message as the innermost place; refuses what is too deep or too much.
+    pub fn inside(&mut self, place: Place, read: impl FnOnce(&mut Self)) {
+        self.visits += 1;
+        if self.places.len() >= MAX_DEPTH || self.visits > MAX_VISITS {
+            // Say it once; the walk has no end otherwise.
+            if self.visits <= MAX_VISITS + 1 {
+                let span = self.document.point(place.key, place.node);
+                self.report(Diagnostic::error(
+                    codes::TOO_DEEP,
+                    span,
+                    "nested too deeply, or repeated by aliases too often",
+                ));
+                self.visits = MAX_VISITS + 1;
+            }
+            return;
+        }
+        self.places.push(place);
+        read(self);
+        self.places.pop();
+    }
+
+    /// The current path, as Envoy writes paths.
+    pub fn path(&self) -> String {
+        let mut text = String::new();
+        for step in &self.path {
+            // Writing to a String cannot fail.
+            let _ = match step {
+                Step::Field(name) if text.is_empty() => write!(text, "{name}"),
+                Step::Field(name) => write!(text, ".{name}"),
+                Step::Index(at) => write!(text, "[{at}]"),
+                Step::Key(key) => write!(text, "[\"{key}\"]"),
+            };
+        }
+        text
+    }
+
+    /// Line of a place, for sentences.
+    pub fn line(&self, span: Span) -> usize {
+        self.source().position(span.start).line
+    }
+}
