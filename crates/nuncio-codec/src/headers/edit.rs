@@ -38,7 +38,9 @@ impl HeaderMap {
                 self.remove_after(index, known, name.bytes());
                 self.replace(index, entry);
             }
-            None => self.push(entry),
+            None => {
+                self.push(entry);
+            }
         }
     }
 
@@ -171,23 +173,23 @@ impl HeaderMap {
     }
 
     /// Describes a header in the loaded bytes. `line` says that it stands there as `name: value\r\n`.
+    /// Answers whether the name is well-known and was there before.
     #[inline]
     pub(crate) fn push_loaded(
         &mut self,
         known: Known,
-        name: (usize, usize),
-        value: (usize, usize),
+        (name_at, name_len): (usize, usize),
+        (value_at, value_len): (usize, usize),
         line: bool,
-    ) {
-        let flags = if line { LINE | WIRE } else { WIRE };
+    ) -> bool {
         self.push(Entry {
-            name_at: name.0 as u32,
-            value_at: value.0 as u32,
-            value_len: value.1 as u32,
-            name_len: name.1 as u16,
+            name_at: name_at as u32,
+            value_at: value_at as u32,
+            value_len: value_len as u32,
+            name_len: name_len as u16,
             known,
-            flags,
-        });
+            flags: if line { LINE | WIRE } else { WIRE },
+        })
     }
 
     /// Describes a pseudo-header whose value stands in the loaded bytes.
@@ -248,17 +250,22 @@ impl HeaderMap {
     // --- bookkeeping ----------------------------------------------------------------------------------
 
     #[inline]
-    fn push(&mut self, entry: Entry) {
-        let known = entry.known;
-        if known != Known::Other {
-            match self.slot(known) {
-                None => self.slots[known as usize] = self.entries.len() as u32 + 1,
-                Some(first) => self.entries[first].flags |= MORE,
+    fn push(&mut self, entry: Entry) -> bool {
+        let mut repeated = false;
+        if entry.known != Known::Other {
+            let slot = &mut self.slots[entry.known as usize];
+            match (*slot as usize).checked_sub(1) {
+                None => *slot = self.entries.len() as u32 + 1,
+                Some(first) => {
+                    self.entries[first].flags |= MORE;
+                    repeated = true;
+                }
             }
         }
         self.live += 1;
         self.size += entry.size();
         self.entries.push(entry);
+        repeated
     }
 
     /// Gives an entry a new value; it keeps its place and, where kept, its spelling.

@@ -20,7 +20,7 @@ mod value;
 
 pub use iter::{Header, Iter};
 pub use known::{Known, classify};
-pub(crate) use name::TOKEN_LOWER;
+
 pub use name::{HeaderName, Name, is_token_byte};
 pub use value::ValueWriter;
 pub(crate) use value::put_decimal;

@@ -35,6 +35,9 @@ pub fn is_upgrade(map: &HeaderMap) -> bool {
 /// Whether a request leaves its connection open for another.
 pub(super) fn keeps_alive(map: &HeaderMap, version: Version) -> bool {
     let connection = map.get(Known::Connection);
+    if connection == Some(b"keep-alive") && !map.contains(Known::ProxyConnection) {
+        return true;
+    }
     match version {
         Version::Http10 => connection.is_some_and(|value| has_token(value, "keep-alive")),
         Version::Http11 => {

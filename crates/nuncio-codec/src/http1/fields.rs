@@ -4,9 +4,9 @@
 //! loop; folds and stray CRs go through [`untangle`].
 
 use super::rules::{Strictness, UnderscoreAction};
-use super::scan::{is_forbidden, text_len};
+use super::scan::{is_forbidden, is_plain_name, lower_to_colon, text_len};
 use super::violation::Violation;
-use crate::headers::{HeaderMap, Known, MAX_NAME_LEN, TOKEN_LOWER, classify};
+use crate::headers::{HeaderMap, Known, MAX_NAME_LEN, classify, is_token_byte};
 
 /// Which message part the lines belong to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,17 +39,29 @@ pub(super) struct Seen {
     pub(super) dropped: u32,
 }
 
-/// One value's place and where its line ends.
+/// One value's place.
 struct Value {
     at: usize,
     len: usize,
-    next: usize,
     /// The bytes behind the name are exactly `: value\r\n`.
     plain: bool,
-    /// A line end or a CR stands inside the value, or only white space behind a fold.
+    /// It took several lines.
     folded: bool,
     /// A line end or a CR stands between two bytes of the value.
     torn: bool,
+}
+
+impl Value {
+    #[inline]
+    fn plain(at: usize, len: usize) -> Value {
+        Value {
+            at,
+            len,
+            plain: true,
+            folded: false,
+            torn: false,
+        }
+    }
 }
 
 /// Reads lines from `at` to the empty line; `None` if the bytes end before it.
@@ -61,80 +73,118 @@ pub(super) fn parse_fields(
 ) -> Result<Option<Seen>, Violation> {
     let mut seen = Seen::default();
     let mut lines = 0;
+    let any_name = rules.underscores == UnderscoreAction::Allow;
     loop {
-        match bytes.get(at) {
-            None => return Ok(None),
-            Some(b'\n') => {
-                seen.end = at + 1;
-                return Ok(Some(seen));
-            }
-            Some(b'\r') => match bytes.get(at + 1) {
-                None => return Ok(None),
-                Some(b'\n') => {
-                    seen.end = at + 2;
-                    return Ok(Some(seen));
-                }
-                Some(_) => return Err(Violation::HeaderLine),
-            },
-            Some(_) => {}
+        let rest = &mut bytes[at..];
+        if rest.first().is_none_or(|&b| b <= b'\r') {
+            return Ok(empty_line(rest)?.map(|len| Seen {
+                end: at + len,
+                ..seen
+            }));
         }
         if lines == rules.max_headers {
             return Err(Violation::TooManyHeaders);
         }
         lines += 1;
-        let name_len = lower_name(&mut bytes[at..]);
-        let colon = at + name_len;
-        match bytes.get(colon) {
-            None => return Ok(None),
-            Some(b':') if name_len > 0 && name_len <= MAX_NAME_LEN => {}
-            Some(_) => return Err(Violation::HeaderLine),
-        }
-        let Some(value) = find_value(bytes, colon + 1, rules.strictness)? else {
-            return Ok(None);
+        let name_len = lower_to_colon(rest);
+        let Some((name, [_, tail @ ..])) = rest.split_at_checked(name_len) else {
+            let may_be_name = rest.iter().all(|&b| is_token_byte(b));
+            return if may_be_name {
+                Ok(None)
+            } else {
+                Err(Violation::HeaderLine)
+            };
         };
-        record(bytes, map, (at, name_len), &value, rules, &mut seen)?;
-        at = value.next;
-    }
-}
-
-/// Lower-cases the token at the front and says how long it is.
-#[inline]
-fn lower_name(bytes: &mut [u8]) -> usize {
-    let mut len = 0;
-    for byte in bytes {
-        let lower = TOKEN_LOWER[*byte as usize];
-        if lower == 0 {
-            break;
+        let known = classify(name);
+        if known == Known::Other && !is_name(name) {
+            return Err(Violation::HeaderLine);
         }
-        *byte = lower;
-        len += 1;
+        let value_at = at + name_len + 2;
+        let plain = plain_value_len(tail);
+        if let Some(len) = plain
+            && any_name
+            && !is_special(known)
+        {
+            seen.joinable |= map.push_loaded(known, (at, name_len), (value_at, len), true);
+            at = value_at + len + 2;
+            continue;
+        }
+        let (value, next) = match plain {
+            Some(len) => (Value::plain(value_at, len), value_at + len + 2),
+            None => match find_value(bytes, value_at - 1, rules.strictness)? {
+                Some(found) => found,
+                None => return Ok(None),
+            },
+        };
+        if any_name || !bytes[at..at + name_len].contains(&b'_') {
+            record(map, (known, at, name_len), &value, rules, &mut seen)?;
+        } else if rules.underscores == UnderscoreAction::Drop {
+            seen.dropped += 1;
+        } else {
+            return Err(Violation::Underscore);
+        }
+        at = next;
     }
-    len
+}
+
+/// Length of the empty line at the front; `None` if it is cut short, an error if it is none.
+fn empty_line(rest: &[u8]) -> Result<Option<usize>, Violation> {
+    match rest {
+        [] | [b'\r'] => Ok(None),
+        [b'\n', ..] => Ok(Some(1)),
+        [b'\r', b'\n', ..] => Ok(Some(2)),
+        _ => Err(Violation::HeaderLine),
+    }
+}
+
+/// Names that mean something to the reading of the message itself.
+#[inline]
+fn is_special(known: Known) -> bool {
+    matches!(
+        known,
+        Known::Host | Known::ContentLength | Known::TransferEncoding
+    )
+}
+
+/// Length of the value if what stands behind the colon is exactly ` value\r\n` and another line that does
+/// not continue this one: nearly always.
+#[inline]
+fn plain_value_len(tail: &[u8]) -> Option<usize> {
+    let [b' ', value @ ..] = tail else {
+        return None;
+    };
+    let len = text_len(value);
+    let [b'\r', b'\n', after, ..] = value[len..] else {
+        return None;
+    };
+    let (Some(&first), Some(&last)) = (value[..len].first(), value[..len].last()) else {
+        return None;
+    };
+    (first > b' ' && last > b' ' && (after > b' ' || after == b'\r')).then_some(len)
 }
 
 #[inline]
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// The value that begins at `from`, and where its line ends, whatever the line looks like.
+#[cold]
 fn find_value(
     bytes: &mut [u8],
     from: usize,
     strictness: Strictness,
-) -> Result<Option<Value>, Violation> {
-    let mut at = from;
-    while matches!(bytes.get(at), Some(b' ' | b'\t')) {
-        at += 1;
-    }
-    let mut end = at;
+) -> Result<Option<(Value, usize)>, Violation> {
+    let mut end = from;
     let next = loop {
         end += text_len(&bytes[end..]);
-        match bytes.get(end) {
-            None => return Ok(None),
-            Some(b'\t') => end += 1,
-            Some(b'\n') => break end + 1,
-            Some(b'\r') => match bytes.get(end + 1) {
-                None => return Ok(None),
-                Some(b'\n') => break end + 2,
-                Some(_) => return untangle(bytes, from, strictness),
-            },
-            Some(_) => return Err(Violation::Characters),
+        match &bytes[end..] {
+            [] | [b'\r'] => return Ok(None),
+            [b'\t', ..] => end += 1,
+            [b'\n', ..] => break end + 1,
+            [b'\r', b'\n', ..] => break end + 2,
+            [b'\r', ..] => return untangle(bytes, from, strictness),
+            _ => return Err(Violation::Characters),
         }
     };
     match bytes.get(next) {
@@ -142,19 +192,36 @@ fn find_value(
         Some(b' ' | b'\t') => return untangle(bytes, from, strictness),
         Some(_) => {}
     }
-    let mut len = end - at;
-    while len > 0 && matches!(bytes[at + len - 1], b' ' | b'\t') {
-        len -= 1;
-    }
-    let plain = at == from + 1 && bytes[from] == b' ' && at + len + 2 == next;
-    Ok(Some(Value {
-        at,
-        len,
+    let text = &bytes[from..end];
+    let start = text
+        .iter()
+        .position(|&b| !is_blank(b))
+        .unwrap_or(text.len());
+    let stop = text
+        .iter()
+        .rposition(|&b| !is_blank(b))
+        .map_or(start, |last| last + 1);
+    let plain = start == 1 && text[0] == b' ' && from + stop + 2 == next;
+    Ok(Some((
+        Value {
+            at: from + start,
+            len: stop - start,
+            plain,
+            folded: false,
+            torn: false,
+        },
         next,
-        plain,
-        folded: false,
-        torn: false,
-    }))
+    )))
+}
+
+/// Whether a name without a number is a token of bearable length. Kept out of line: inlined, its vector
+/// constants would be loaded for every header.
+#[inline(never)]
+fn is_name(name: &[u8]) -> bool {
+    let len = name.len();
+    len > 0
+        && len <= MAX_NAME_LEN
+        && (is_plain_name(name) || name.iter().all(|&b| is_token_byte(b)))
 }
 
 /// A value with folds (rfc9112#5.2) or stray CRs in it. Envoy deletes every CR and LF inside; the friendly
@@ -164,7 +231,7 @@ fn untangle(
     bytes: &mut [u8],
     from: usize,
     strictness: Strictness,
-) -> Result<Option<Value>, Violation> {
+) -> Result<Option<(Value, usize)>, Violation> {
     let mut next = from;
     let mut folded = false;
     loop {
@@ -212,34 +279,24 @@ fn untangle(
         .iter()
         .rposition(|b| !matches!(b, b' ' | b'\t'))
         .map_or(start, |last| last + 1);
-    Ok(Some(Value {
+    let value = Value {
         at: from + start,
         len: stop - start,
-        next,
         plain: false,
         folded,
         torn,
-    }))
+    };
+    Ok(Some((value, next)))
 }
 
 #[inline]
 fn record(
-    bytes: &mut [u8],
     map: &mut HeaderMap,
-    name: (usize, usize),
+    (known, name_at, name_len): (Known, usize, usize),
     value: &Value,
     rules: &FieldRules,
     seen: &mut Seen,
 ) -> Result<(), Violation> {
-    let name_bytes = &bytes[name.0..name.0 + name.1];
-    if rules.underscores != UnderscoreAction::Allow && name_bytes.contains(&b'_') {
-        if rules.underscores == UnderscoreAction::Reject {
-            return Err(Violation::Underscore);
-        }
-        seen.dropped += 1;
-        return Ok(());
-    }
-    let known = classify(name_bytes);
     if rules.part != Part::Trailers {
         match known {
             Known::Host if rules.part == Part::Request => {
@@ -254,9 +311,14 @@ fn record(
         {
             frames_in_one_line(known, value, rules.strictness, seen)?;
         }
-        seen.joinable |= known != Known::Other && map.contains(known);
     }
-    map.push_loaded(known, name, (value.at, value.len), value.plain);
+    let repeated = map.push_loaded(
+        known,
+        (name_at, name_len),
+        (value.at, value.len),
+        value.plain,
+    );
+    seen.joinable |= repeated;
     Ok(())
 }
 

@@ -71,8 +71,7 @@ pub(super) fn parse_request_line(
     };
     let method_bytes = &bytes[parts.method.clone()];
     let method = Method::of(method_bytes);
-    let custom = rules.allow_custom_methods && method_bytes.iter().all(|&b| is_token_byte(b));
-    if method == Method::Other && !custom && !OTHER_METHODS.contains(&method_bytes) {
+    if method == Method::Other && !method_is_known(method_bytes, rules) {
         return Err(Violation::Method);
     }
     // `GET /path` and no version is HTTP/0.9, which Envoy takes for HTTP/1.0 without fields.
@@ -152,6 +151,9 @@ fn split_odd(bytes: &[u8], rules: &RequestRules) -> Result<Option<Parts>, Violat
     if method.is_empty() || target.is_empty() {
         return Err(Violation::StartLine);
     }
+    if !line[target.clone()].iter().all(u8::is_ascii_graphic) {
+        return Err(Violation::Target);
+    }
     let version_at = word(target.end).start;
     let version_end = line
         .iter()
@@ -163,6 +165,11 @@ fn split_odd(bytes: &[u8], rules: &RequestRules) -> Result<Option<Parts>, Violat
         version: version_at..version_end,
         next: line_end + 1,
     }))
+}
+
+fn method_is_known(token: &[u8], rules: &RequestRules) -> bool {
+    let custom = rules.allow_custom_methods && token.iter().all(|&b| is_token_byte(b));
+    custom || Method::of(token) != Method::Other || OTHER_METHODS.contains(&token)
 }
 
 /// `HTTP/x.y`; Envoy takes everything but 1.1 for 1.0.

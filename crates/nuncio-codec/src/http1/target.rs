@@ -18,7 +18,7 @@ pub(super) struct Target {
     pub(super) is_query_only: bool,
 }
 
-/// Reads the target; the caller knows that it is not empty.
+/// Reads the target, which the caller knows to be visible ASCII and not empty.
 #[inline]
 pub(super) fn parse_target(
     bytes: &[u8],
@@ -28,9 +28,6 @@ pub(super) fn parse_target(
 ) -> Result<Target, Violation> {
     let text = &bytes[at.clone()];
     if text[0] == b'/' && !method.is_connect() {
-        if !text.iter().all(|b| b.is_ascii_graphic()) {
-            return Err(Violation::Target);
-        }
         return Ok(Target {
             path: Some(at),
             ..Target::default()
@@ -78,10 +75,7 @@ fn parse_other_form(
         .unwrap_or(rest.len());
     let (host, path) = rest.split_at(path_at);
     let has_doubled_at = host.windows(2).any(|pair| pair == b"@@");
-    if !host.iter().all(|&b| is_url_host_byte(b))
-        || has_doubled_at
-        || !path.iter().all(|b| b.is_ascii_graphic())
-    {
+    if !host.iter().all(|&b| is_url_host_byte(b)) || has_doubled_at {
         return Err(Violation::Target);
     }
     if !rules.allow_absolute_url {
