@@ -133,28 +133,27 @@ pub struct HostState {
     lanes: Box<[OnceLock<Box<HostCounters>>]>,
 }
 
-/// Requests in flight over all workers; on its own cache lines, for every worker writes it.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Active(AtomicU32);
-
-/// What one lane has counted about a host. Gauges of a lane may be negative, their sum is not.
+/// Requests in flight over all workers; on a cache line of its own, for every worker writes it.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub struct HostCounters([AtomicU64; 8]);
+struct Active(AtomicU32);
 
-/// A statistic of a host, in the order of `/clusters`.
+/// What one lane has counted about a host: one cache line. A lane's part of a gauge may be negative, their sum is not.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct HostCounters {
+    counters: [AtomicU64; 6],
+    gauges: [AtomicU32; 3],
+}
+
+/// A statistic of a host, counters first, in the order of `/clusters?format=json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum HostStat {
-    /// Open connections (gauge).
-    CxActive,
     /// Connections that could not be made.
     CxConnectFail,
     /// Connections begun.
     CxTotal,
-    /// Requests in flight (gauge).
-    RqActive,
     /// Requests that ended in an error or a 5xx.
     RqError,
     /// Requests answered otherwise.
@@ -163,21 +162,70 @@ pub enum HostStat {
     RqTimeout,
     /// Requests sent.
     RqTotal,
+    /// Open connections (gauge).
+    CxActive,
+    /// Requests in flight (gauge).
+    RqActive,
+    /// Requests that wait for a connection (gauge).
+    RqPendingActive,
+}
+
+impl HostStat {
+    /// All of them, in order.
+    pub const ALL: [HostStat; 9] = [
+        HostStat::CxConnectFail,
+        HostStat::CxTotal,
+        HostStat::RqError,
+        HostStat::RqSuccess,
+        HostStat::RqTimeout,
+        HostStat::RqTotal,
+        HostStat::CxActive,
+        HostStat::RqActive,
+        HostStat::RqPendingActive,
+    ];
+
+    /// As `/clusters` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            HostStat::CxConnectFail => "cx_connect_fail",
+            HostStat::CxTotal => "cx_total",
+            HostStat::RqError => "rq_error",
+            HostStat::RqSuccess => "rq_success",
+            HostStat::RqTimeout => "rq_timeout",
+            HostStat::RqTotal => "rq_total",
+            HostStat::CxActive => "cx_active",
+            HostStat::RqActive => "rq_active",
+            HostStat::RqPendingActive => "rq_pending_active",
+        }
+    }
+
+    /// Whether it goes down as well as up.
+    pub fn is_gauge(self) -> bool {
+        self as usize >= HostStat::CxActive as usize
+    }
 }
 
 impl HostCounters {
     /// Adds one. Only the lane's own thread may.
     #[inline]
     pub fn inc(&self, stat: HostStat) {
-        let cell = &self.0[stat as usize];
-        cell.store(cell.load(Relaxed).wrapping_add(1), Relaxed);
+        self.add(stat, 1);
     }
 
-    /// Takes one from a gauge.
+    /// Takes one from a gauge. Only the lane's own thread may.
     #[inline]
     pub fn dec(&self, stat: HostStat) {
-        let cell = &self.0[stat as usize];
-        cell.store(cell.load(Relaxed).wrapping_sub(1), Relaxed);
+        self.add(stat, u32::MAX);
+    }
+
+    #[inline]
+    fn add(&self, stat: HostStat, n: u32) {
+        let at = stat as usize;
+        if let Some(cell) = self.counters.get(at) {
+            cell.store(cell.load(Relaxed).wrapping_add(u64::from(n)), Relaxed);
+        } else if let Some(cell) = self.gauges.get(at - self.counters.len()) {
+            cell.store(cell.load(Relaxed).wrapping_add(n), Relaxed);
+        }
     }
 }
 
@@ -211,12 +259,15 @@ impl HostState {
 
     /// A statistic over all lanes.
     pub fn stat(&self, stat: HostStat) -> u64 {
-        let sum = self
-            .lanes
-            .iter()
-            .filter_map(|cell| cell.get())
-            .fold(0u64, |sum, lane| sum.wrapping_add(lane.0[stat as usize].load(Relaxed)));
-        if (sum as i64) < 0 { 0 } else { sum }
+        let lanes = self.lanes.iter().filter_map(|cell| cell.get());
+        let at = stat as usize;
+        if !stat.is_gauge() {
+            return lanes.filter_map(|lane| lane.counters.get(at)).map(|cell| cell.load(Relaxed)).sum();
+        }
+        let parts = lanes.filter_map(|lane| lane.gauges.get(at - lane.counters.len()));
+        let sum = parts.fold(0u32, |sum, cell| sum.wrapping_add(cell.load(Relaxed)));
+        // Lanes are read one after the other while they move.
+        u64::try_from(sum as i32).unwrap_or(0)
     }
 
     /// Requests in flight as [`HostState::request_began`] and [`HostState::request_ended`] were told.
@@ -268,6 +319,7 @@ mod tests {
                             cells.inc(HostStat::RqTotal);
                             cells.inc(HostStat::RqActive);
                             cells.dec(HostStat::RqActive);
+                            cells.inc(HostStat::RqPendingActive);
                         }
                         state.request_began();
                         state.request_ended();
@@ -276,6 +328,7 @@ mod tests {
             }
         });
         assert_eq!((state.stat(HostStat::RqTotal), state.stat(HostStat::RqActive)), (40_000, 0));
+        assert_eq!(state.stat(HostStat::RqPendingActive), 40_000);
         assert_eq!(state.active_requests(), 0);
     }
 }

@@ -44,6 +44,10 @@ impl ClusterInfo {
         self.config.display_name()
     }
 
+    pub(crate) fn store(&self) -> Option<Arc<Store>> {
+        self.store.upgrade()
+    }
+
     /// Statistics of the HTTP/1 codec, which exist once there is a connection.
     pub(crate) fn codec_stats(&self) -> Option<&Arc<Scope>> {
         if let Some(stats) = self.codec_stats.get() {

@@ -12,8 +12,10 @@ use crate::lb::{Balancer, PickCx};
 use crate::pool::{Reaper, WorkerHost};
 use nuncio_core::Worker;
 use nuncio_stats::tables::cluster as stat;
+use nuncio_stats::tables::cluster_manager::{CLUSTERS_INFLATED, THREAD_CLUSTERS};
+use nuncio_stats::{Lane, Scope};
 use std::{
-    cell::RefCell,
+    cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
     rc::Rc,
     sync::Arc,
@@ -38,6 +40,10 @@ pub struct WorkerClusters {
     reaper: Rc<Reaper>,
     scratch: Rc<RefCell<Vec<u8>>>,
     slots: RefCell<HashMap<Arc<str>, Rc<ClusterSlot>>>,
+    /// Forsaken slots are swept out when there are this many.
+    sweep_at: Cell<usize>,
+    /// `thread_local_cluster_manager.<thread>.*`, made with the first cluster.
+    stats: OnceCell<Arc<Scope>>,
 }
 
 /// The place of a cluster, whether there is one of that name or not.
@@ -65,6 +71,8 @@ impl WorkerClusters {
             reaper,
             scratch: Rc::default(),
             slots: RefCell::default(),
+            sweep_at: Cell::new(64),
+            stats: OnceCell::new(),
         });
         worker.parts.set(clusters.clone());
         clusters
@@ -89,8 +97,31 @@ impl WorkerClusters {
             return slot.clone();
         }
         let slot = Rc::new(ClusterSlot::default());
-        self.slots.borrow_mut().insert(name.into(), slot.clone());
+        let mut slots = self.slots.borrow_mut();
+        if slots.len() >= self.sweep_at.get() {
+            // Slots that have no cluster and that no route keeps.
+            slots.retain(|_, slot| Rc::strong_count(slot) > 1 || slot.cluster.borrow().is_some());
+            self.sweep_at.set(2 * slots.len() + 64);
+        }
+        slots.insert(name.into(), slot.clone());
         slot
+    }
+
+    fn count(&self, info: &ClusterInfo, n: i64) {
+        // The main thread's clusters are the manager's to count.
+        if self.worker.lane == Lane::MAIN {
+            return;
+        }
+        if self.stats.get().is_none()
+            && let Some(store) = info.store()
+        {
+            let prefix = format!("thread_local_cluster_manager.worker_{}.", self.worker.index);
+            let scope = store.scope(&prefix, &THREAD_CLUSTERS);
+            self.stats.get_or_init(|| scope);
+        }
+        if let Some(stats) = self.stats.get() {
+            stats.gauge_add(self.worker.lane, CLUSTERS_INFLATED, n);
+        }
     }
 
     /// Takes in one change.
@@ -98,6 +129,9 @@ impl WorkerClusters {
         match update {
             ClusterUpdate::Put(info, hosts) => {
                 let slot = self.slot(info.name());
+                if slot.get().is_none() {
+                    self.count(&info, 1);
+                }
                 let cx = ClusterCx { info, worker: self.worker.clone(), reaper: self.reaper.clone(), scratch: self.scratch.clone() };
                 let cluster = WorkerCluster { cx: Rc::new(cx), latest: RefCell::new(hosts), members: RefCell::default() };
                 let before = slot.cluster.replace(Some(Rc::new(cluster)));
@@ -111,9 +145,10 @@ impl WorkerClusters {
             ClusterUpdate::Remove(name) => {
                 let slot = self.slots.borrow().get(&name).cloned();
                 let before = slot.and_then(|slot| slot.cluster.take());
-                before.inspect(|cluster| cluster.retire());
-                // Slots that no route keeps go with the cluster.
-                self.slots.borrow_mut().retain(|_, slot| Rc::strong_count(slot) > 1 || slot.cluster.borrow().is_some());
+                if let Some(cluster) = before {
+                    self.count(cluster.info(), -1);
+                    cluster.retire();
+                }
             }
         }
     }

@@ -97,6 +97,14 @@ fn replacing_all_clusters_removes_those_that_are_gone() {
         bench.manager.replace_static(vec![cluster("b", &[]), cluster("c", &[])]);
         let names: Vec<String> = bench.manager.view().iter().map(|view| view.info.name().to_string()).collect();
         assert_eq!(names, ["b", "c"]);
+        settle().await;
+        for thread in ["main_thread", "worker_0"] {
+            let scope = bench.store.scope(
+                &format!("thread_local_cluster_manager.{thread}."),
+                &cluster_manager::THREAD_CLUSTERS,
+            );
+            assert_eq!(scope.gauge(cluster_manager::CLUSTERS_INFLATED), 2, "{thread}");
+        }
     });
 }
 

@@ -39,6 +39,18 @@ pub(crate) struct Shared {
     waiting: RefCell<Vec<Waker>>,
     /// All clusters of the first configuration have warmed.
     started: Cell<bool>,
+    tally: Cell<Tally>,
+    /// `thread_local_cluster_manager.main_thread.*`.
+    main_thread: Arc<Scope>,
+}
+
+/// How many clusters there are of each kind, kept by the way: there may be ten thousand.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    active: u64,
+    warming: u64,
+    /// Those warming that start-up waits for.
+    awaited: u64,
 }
 
 impl std::fmt::Debug for Shared {
@@ -69,6 +81,7 @@ impl ClusterManager {
     /// A manager without clusters. Must be made, and used, on the main thread's executor.
     pub fn new(store: Arc<Store>, resolvers: Rc<dyn Resolvers>) -> ClusterManager {
         let stats = store.scope("cluster_manager.", &stat::CLUSTER_MANAGER);
+        let main_thread = store.scope("thread_local_cluster_manager.main_thread.", &stat::THREAD_CLUSTERS);
         ClusterManager(Rc::new(Shared {
             store,
             resolvers,
@@ -77,6 +90,8 @@ impl ClusterManager {
             clusters: RefCell::default(),
             waiting: RefCell::default(),
             started: Cell::new(false),
+            tally: Cell::default(),
+            main_thread,
         }))
     }
 
@@ -105,7 +120,7 @@ impl ClusterManager {
         }
         let change = if latest.is_none() { Change::Added } else { Change::Modified };
         let cluster = Cluster::new(ClusterInfo::new(Arc::new(config), &self.0.store), &self.0);
-        entry.warming = Some(cluster.clone());
+        self.0.retally(entry, |entry| entry.warming = Some(cluster.clone()));
         drop(clusters);
         let count = match change {
             Change::Added => stat::CLUSTER_ADDED,
@@ -113,18 +128,18 @@ impl ClusterManager {
         };
         self.0.stats.inc(Lane::MAIN, count);
         cluster.start();
-        self.0.count();
         change
     }
 
     /// Removes a cluster. Requests in flight end undisturbed.
     pub fn remove(&self, name: &str) -> bool {
-        let Some(entry) = self.0.clusters.borrow_mut().remove(name) else { return false };
+        let Some(mut entry) = self.0.clusters.borrow_mut().remove(name) else { return false };
+        let active = entry.active.clone();
+        self.0.retally(&mut entry, |entry| *entry = Entry::default());
         self.0.stats.inc(Lane::MAIN, stat::CLUSTER_REMOVED);
-        if let Some(cluster) = entry.active {
+        if let Some(cluster) = active {
             self.0.tell(&ClusterUpdate::Remove(cluster.info.name().clone()));
         }
-        self.0.count();
         self.0.settle();
         true
     }
@@ -143,7 +158,7 @@ impl ClusterManager {
     /// Waits until every cluster that start-up waits for has warmed (`wait_for_warm_on_init`).
     pub async fn ready(&self) {
         poll_fn(|cx| {
-            if self.0.clusters.borrow().values().all(Entry::is_ready) {
+            if self.0.tally.get().awaited == 0 {
                 self.0.started.set(true);
                 return Poll::Ready(());
             }
@@ -178,8 +193,13 @@ impl ClusterManager {
 }
 
 impl Entry {
-    fn is_ready(&self) -> bool {
-        self.warming.as_ref().is_none_or(|cluster| !cluster.info.config.wait_for_warm_on_init)
+    fn tally(&self) -> Tally {
+        let awaited = self.warming.as_ref().is_some_and(|cluster| cluster.info.config.wait_for_warm_on_init);
+        Tally {
+            active: u64::from(self.active.is_some()),
+            warming: u64::from(self.warming.is_some()),
+            awaited: u64::from(awaited),
+        }
     }
 
     fn added_via_api(&self) -> bool {
@@ -197,10 +217,9 @@ impl Shared {
             if !entry.warming.as_ref().is_some_and(|warming| Rc::ptr_eq(warming, cluster)) {
                 return;
             }
-            entry.active = entry.warming.take();
+            self.retally(entry, |entry| entry.active = entry.warming.take());
         }
         self.tell(&ClusterUpdate::Put(cluster.info.clone(), cluster.hosts()));
-        self.count();
         self.settle();
     }
 
@@ -223,16 +242,26 @@ impl Shared {
 
     /// Wakes those who wait for clusters to be ready.
     fn settle(&self) {
-        self.waiting.take().into_iter().for_each(Waker::wake);
+        if self.tally.get().awaited == 0 {
+            self.waiting.take().into_iter().for_each(Waker::wake);
+        }
     }
 
-    fn count(&self) {
-        let clusters = self.clusters.borrow();
-        let active = clusters.values().filter(|entry| entry.active.is_some()).count();
-        let warming = clusters.values().filter(|entry| entry.warming.is_some()).count();
-        self.stats.gauge_set(stat::ACTIVE_CLUSTERS, active as u64);
+    /// Changes an entry, and the counts with it.
+    fn retally(&self, entry: &mut Entry, change: impl FnOnce(&mut Entry)) {
+        let before = entry.tally();
+        change(entry);
+        let (after, sum) = (entry.tally(), self.tally.get());
+        let sum = Tally {
+            active: sum.active + after.active - before.active,
+            warming: sum.warming + after.warming - before.warming,
+            awaited: sum.awaited + after.awaited - before.awaited,
+        };
+        self.tally.set(sum);
+        self.stats.gauge_set(stat::ACTIVE_CLUSTERS, sum.active);
+        self.main_thread.gauge_set(stat::CLUSTERS_INFLATED, sum.active);
         // The clusters that start-up waits for are not called warming.
-        self.stats.gauge_set(stat::WARMING_CLUSTERS, if self.started.get() { warming as u64 } else { 0 });
+        self.stats.gauge_set(stat::WARMING_CLUSTERS, if self.started.get() { sum.warming } else { 0 });
     }
 }
 

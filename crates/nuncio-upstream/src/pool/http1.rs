@@ -3,7 +3,7 @@
 use super::reaper::Stir;
 use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::conn::Http1Connection;
-use crate::host::{Host, HostStat};
+use crate::host::{Host, HostCounters, HostStat};
 use crate::info::ClusterCx;
 use crate::reset::{Reset, ResetReason, connect_failure};
 use nuncio_rt::{TcpOptions, Time};
@@ -68,6 +68,7 @@ impl Waiting {
     fn leave_queue(&self, pool: &Http1Pool) {
         drop(self.permit.borrow_mut().take());
         pool.cluster.gauge(stat::UPSTREAM_RQ_PENDING_ACTIVE, -1);
+        pool.count_host(|cells| cells.dec(HostStat::RqPendingActive));
     }
 }
 
@@ -123,6 +124,7 @@ impl Http1Pool {
         };
         self.cluster.inc(stat::UPSTREAM_RQ_PENDING_TOTAL);
         self.cluster.gauge(stat::UPSTREAM_RQ_PENDING_ACTIVE, 1);
+        self.count_host(|cells| cells.inc(HostStat::RqPendingActive));
         let waiting = Rc::new(Waiting {
             outcome: RefCell::new(None),
             waker: RefCell::new(cx.waker().clone()),
@@ -174,10 +176,10 @@ impl Http1Pool {
         self.cluster.inc(stat::UPSTREAM_CX_TOTAL);
         self.cluster.inc(stat::UPSTREAM_CX_HTTP1_TOTAL);
         self.cluster.gauge(stat::UPSTREAM_CX_ACTIVE, 1);
-        if let Some(cells) = self.host.state.counters(self.cluster.worker.lane) {
+        self.count_host(|cells| {
             cells.inc(HostStat::CxTotal);
             cells.inc(HostStat::CxActive);
-        }
+        });
         self.open.set(self.open.get() + 1);
         self.connecting.set(self.connecting.get() + 1);
         let pool = self.clone();
@@ -202,9 +204,7 @@ impl Http1Pool {
 
     fn connect_failed(self: &Rc<Self>, reset: Reset, begun: Time, permit: Permit) {
         self.cluster.inc(stat::UPSTREAM_CX_CONNECT_FAIL);
-        if let Some(cells) = self.host.state.counters(self.cluster.worker.lane) {
-            cells.inc(HostStat::CxConnectFail);
-        }
+        self.count_host(|cells| cells.inc(HostStat::CxConnectFail));
         let closed = match reset.reason {
             ResetReason::ConnectionTimeout => {
                 self.cluster.inc(stat::UPSTREAM_CX_CONNECT_TIMEOUT);
@@ -343,10 +343,14 @@ impl Http1Pool {
             cluster.inc(active);
         }
         cluster.gauge(stat::UPSTREAM_CX_ACTIVE, -1);
-        if let Some(cells) = self.host.state.counters(cluster.worker.lane) {
-            cells.dec(HostStat::CxActive);
-        }
+        self.count_host(|cells| cells.dec(HostStat::CxActive));
         cluster.record(stat::UPSTREAM_CX_LENGTH_MS, Time::now().since(created).as_millis() as u64);
+    }
+
+    fn count_host(&self, count: impl FnOnce(&HostCounters)) {
+        if let Some(cells) = self.host.state.counters(self.cluster.worker.lane) {
+            count(cells);
+        }
     }
 
     /// A busy connection was closed: whoever waits needs another.

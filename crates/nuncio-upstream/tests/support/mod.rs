@@ -1,6 +1,7 @@
 //! A cluster, a worker and a scripted server on loopback.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::panic, reason = "a test may")]
 
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_core::Worker;
