@@ -3,6 +3,8 @@
 mod admit;
 mod chain;
 mod engine;
+#[cfg(test)]
+mod engine_tests;
 mod exchange;
 mod reply;
 mod routes;
