@@ -78,8 +78,8 @@ impl Served {
             self.drain_watched = true;
             self.drain.register(task.waker());
         }
+        let mut now = Time::now();
         loop {
-            let now = Time::now();
             let next = match std::mem::replace(&mut self.state, State::Idle) {
                 State::Idle => self.poll_idle(task, now),
                 State::Head(exchange) => self.poll_head(task, exchange, now),
@@ -94,6 +94,7 @@ impl Served {
                     if self.deadline.poll(task, now).is_pending() {
                         return Poll::Pending;
                     }
+                    now = Time::now();
                     if self.expired(now) {
                         self.drain.unregister(task.waker());
                         return Poll::Ready(());

@@ -173,18 +173,12 @@ impl H1 {
         Box::new(reply.flags(ResponseFlags::DPE))
     }
 
-    /// Reads more into the buffer, making one only when there is something to read, and room where it is full.
+    /// Reads more into the buffer, making room where it is full; keeps none when nothing came.
     fn poll_fill(&mut self, task: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.peer_ended {
             return Poll::Ready(Ok(0));
         }
-        if self.read.is_none() {
-            match self.io.poll_read_ready(task) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        // Borrowing a buffer costs less than asking for readiness first; it goes back at once when there is nothing.
         let bufs = &self.hcm.worker.bufs;
         let buf = self.read.get_or_insert_with(|| bufs.get());
         if buf.room() == 0 {

@@ -158,9 +158,15 @@ impl Exchange {
     /// Moves everything that can move.
     pub(crate) fn poll<C: ClientSide>(&mut self, task: &mut Context<'_>, hcm: &HcmWorker, client: &mut C, now: Time) -> Poll<Outcome> {
         let limit = hcm.config.buffer_limit.max(1);
+        let mut client_is_quiet = false;
         loop {
             let mut moved = self.poll_filters(task, hcm, client, now);
-            moved |= self.poll_client(task, hcm, client, now, limit);
+            if !client_is_quiet {
+                let came = self.poll_client(task, hcm, client, now, limit);
+                moved |= came;
+                // Once it has nothing more, its waker stands; a request that has ended is only watched for its leaving.
+                client_is_quiet = !came && (self.request_ended || self.request_closed);
+            }
             if self.end.is_none() && !self.router.is_finished() {
                 let may_read = client.waiting() < limit && !self.engine.is_full(Dir::Response);
                 if let Poll::Ready(event) = self.router.poll(task, &mut self.cx, now, may_read) {

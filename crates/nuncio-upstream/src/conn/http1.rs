@@ -369,15 +369,11 @@ impl Http1Stream {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Reset>> {
         let Some(conn) = self.conn.as_mut() else { return Poll::Ready(Ok(false)) };
         let bufs = &self.host.cluster().worker.bufs;
-        if conn.input.as_ref().is_none_or(Buf::is_empty) {
-            // No buffer is held while there is nothing to read.
-            if let Some(empty) = conn.input.take() {
-                bufs.put(empty);
-            }
-            match ready!(conn.io.poll_read_ready(cx)) {
-                Ok(()) => conn.input = Some(bufs.get()),
-                Err(_) => return Poll::Ready(Err(self.broken(Reset::new(ResetReason::ConnectionTermination)))),
-            }
+        // Borrowing a buffer costs less than asking for readiness first; it goes back at once when there is nothing.
+        match &mut conn.input {
+            Some(input) if input.is_empty() => input.clear(),
+            Some(_) => {}
+            None => conn.input = Some(bufs.get()),
         }
         let Some(input) = conn.input.as_mut() else { return Poll::Pending };
         if input.room() == 0 {
