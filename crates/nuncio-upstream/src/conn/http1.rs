@@ -272,7 +272,8 @@ impl Http1Stream {
         head: &mut HeaderMap,
     ) -> Poll<Result<UpPiece, Reset>> {
         loop {
-            let decoded = match self.phase {
+            let phase = self.phase;
+            let decoded = match phase {
                 Phase::Head => self.decode_head(head),
                 Phase::Body => self.decode_body(),
                 Phase::Trailers => self.decode_trailers(head),
@@ -281,6 +282,8 @@ impl Http1Stream {
             match decoded {
                 Ok(Some(piece)) => return Poll::Ready(Ok(piece)),
                 Err(reset) => return Poll::Ready(Err(self.broken(reset))),
+                // The body ended without bytes for the caller: the trailers may be here already.
+                Ok(None) if self.phase != phase => continue,
                 Ok(None) => {}
             }
             if !ready!(self.poll_read(cx))? {
@@ -346,8 +349,7 @@ impl Http1Stream {
         };
         if input.is_empty() && !end {
             self.host.cluster().worker.bufs.put(input);
-            // Nothing for the caller in what came; there may be more behind it.
-            return if self.phase == Phase::Trailers { Ok(Some(UpPiece::Data(Buf::with_capacity(0), false))) } else { Ok(None) };
+            return Ok(None);
         }
         Ok(Some(UpPiece::Data(input, end)))
     }
