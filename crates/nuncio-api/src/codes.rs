@@ -58,6 +58,8 @@ codes! {
     KUBERNETES_OBJECT = "NUN0112";
     /// Access control named without its configuration would let everything pass; it is refused in every mode.
     UNCONFIGURED_ACCESS_CONTROL = "NUN0113";
+    /// The message exists, but no extension of this kind is configured by it.
+    UNREGISTERED = "NUN0114";
     /// A number is outside the bounds that the API sets.
     OUT_OF_BOUNDS = "NUN0201";
     /// A field that must be set is not.

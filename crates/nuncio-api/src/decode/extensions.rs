@@ -3,8 +3,8 @@
 //! Envoy refuses an extension without `typed_config`. Well-known ones get their default configuration here, with a
 //! warning, unless strict; access control never does, because an empty configuration of it lets everything pass.
 
-use super::walker::Walker;
-use super::wire_out;
+use super::walker::{Step, Walker};
+use super::{registered, wire_out};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Edit, Fix};
 use crate::schema::{Field, Kind, Message, WellKnown};
@@ -20,7 +20,7 @@ pub struct Extension {
     pub category: &'static str,
     /// For example `envoy.filters.http.router`.
     pub name: &'static str,
-    /// Full names of its configuration messages, the main one first.
+    /// Full names of its configuration messages, the main one first, separated by commas; empty when it has none.
     pub types: &'static str,
 }
 
@@ -46,16 +46,17 @@ static EXTENSIONS: LazyLock<Vec<Extension>> = LazyLock::new(|| {
         .collect()
 });
 
-/// All extensions of Envoy 1.40 that have a configuration message, sorted by category and name.
+/// All extensions of Envoy 1.40, sorted by category and name.
 pub fn extensions() -> &'static [Extension] {
     &EXTENSIONS
 }
 
-/// The extension of that name; in the category if one is given.
+/// The extension of that name that has a configuration message; in the category if one is given.
 pub fn extension(category: Option<&str>, name: &str) -> Option<&'static Extension> {
-    let mut found = EXTENSIONS
-        .iter()
-        .filter(|e| e.name == name && category.is_none_or(|c| e.category == c));
+    let fits = |e: &&Extension| {
+        e.name == name && !e.types.is_empty() && category.is_none_or(|c| e.category == c)
+    };
+    let mut found = EXTENSIONS.iter().filter(fits);
     let first = found.next()?;
     // A name that means different things in different places means nothing without its place.
     found
@@ -82,37 +83,9 @@ const ACCESS_CONTROL: [&str; 14] = [
 ];
 
 /// Names that need no configuration in Envoy either.
-const NAME_IS_ENOUGH: [&str; 1] = ["envoy.config.cluster.v3.Cluster.CustomClusterType"];
-
-/// Where each kind of extension stands.
-const CATEGORIES: [(&str, &str); 9] = [
-    (
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
-        "envoy.filters.http",
-    ),
-    ("envoy.config.listener.v3.Filter", "envoy.filters.network"),
-    (
-        "envoy.config.listener.v3.ListenerFilter",
-        "envoy.filters.listener",
-    ),
-    (
-        "envoy.config.accesslog.v3.AccessLog",
-        "envoy.access_loggers",
-    ),
-    ("envoy.config.metrics.v3.StatsSink", "envoy.stats_sinks"),
-    ("envoy.config.trace.v3.Tracing.Http", "envoy.tracers"),
-    (
-        "envoy.config.route.v3.RetryPolicy.RetryHostPredicate",
-        "envoy.retry_host_predicates",
-    ),
-    (
-        "envoy.config.route.v3.RetryPolicy.RetryPriority",
-        "envoy.retry_priorities",
-    ),
-    (
-        "envoy.config.core.v3.HealthCheck.CustomHealthCheck",
-        "envoy.health_checkers",
-    ),
+const NAME_IS_ENOUGH: [&str; 2] = [
+    "envoy.config.cluster.v3.Cluster.CustomClusterType",
+    "envoy.config.overload.v3.OverloadAction",
 ];
 
 /// The `typed_config` field of a message that configures an extension by name.
@@ -134,14 +107,23 @@ impl Walker<'_> {
         let Some(config) = typed_config(message) else {
             return;
         };
+        let category = registered::category(self, message);
         if self.sets_another(message, config, node) {
+            let any = self
+                .tree
+                .get(node, "typed_config")
+                .or_else(|| self.tree.get(node, "typedConfig"));
+            if let (Some((_, any)), Some(category), false) = (any, category, self.is_optional(node))
+            {
+                let name = self.text(node, "name").unwrap_or_default();
+                self.at(Step::Field("typed_config"), |walker| {
+                    walker.check_registered(category, &name, any)
+                });
+            }
             return;
         }
         let name = self.text(node, "name").unwrap_or_default();
-        let category = CATEGORIES
-            .iter()
-            .find(|(holder, _)| *holder == message.name)
-            .map(|(_, category)| *category);
+
         let extension = extension(category, &name).or_else(|| extension(None, &name));
         let span = self.tree.get(node, "name").map_or_else(
             || self.document.point(None, node),
@@ -210,10 +192,19 @@ impl Walker<'_> {
             };
             match field.name {
                 "typed_config" => set(*value),
-                "is_optional" => matches!(self.tree.value(*value), Value::Bool(true)),
+                "is_optional" => self.is_optional(node),
                 _ => field.oneof.is_some() && field.oneof == config.oneof,
             }
         })
+    }
+
+    /// Envoy goes on without the extension should it not know it.
+    fn is_optional(&self, node: NodeId) -> bool {
+        let flag = self
+            .tree
+            .get(node, "is_optional")
+            .or_else(|| self.tree.get(node, "isOptional"));
+        flag.is_some_and(|(_, v)| matches!(self.tree.value(v), Value::Bool(true)))
     }
 
     /// The text of a string field of an object.
@@ -256,7 +247,7 @@ mod tests {
     #[test]
     fn names_lead_to_messages_that_exist() {
         for row in extensions() {
-            for name in row.types.split(',') {
+            for name in row.types.split(',').filter(|t| !t.is_empty()) {
                 assert!(schema::message(name).is_some(), "{} {name}", row.name);
             }
         }

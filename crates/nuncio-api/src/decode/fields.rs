@@ -43,6 +43,7 @@ impl<'d> Walker<'d> {
             walker.pairs(message, pairs, any, &mut set);
             walker.merge_keys(message, node, &mut set);
             walker.name_only_extension(message, node);
+            walker.check_cluster_type(message, node);
         });
     }
 
@@ -74,7 +75,7 @@ impl<'d> Walker<'d> {
             }
             self.at(Step::Field(field.name), |walker| {
                 walker.deprecations(message, field, key, value);
-                walker.field(field, key, value);
+                walker.field(message, field, key, value);
             });
         }
     }
@@ -132,11 +133,17 @@ impl<'d> Walker<'d> {
         );
     }
 
-    fn field(&mut self, field: &'static Field, key: NodeId, value: NodeId) {
+    fn field(
+        &mut self,
+        message: &'static Message,
+        field: &'static Field,
+        key: NodeId,
+        value: NodeId,
+    ) {
         match field.label {
             Label::Single => self.element(field, Some(key), value),
             Label::Repeated => self.list(field, key, value),
-            Label::Map => self.map(field, value),
+            Label::Map => self.map(message, field, value),
         }
     }
 
@@ -165,7 +172,7 @@ impl<'d> Walker<'d> {
         }
     }
 
-    fn map(&mut self, field: &'static Field, value: NodeId) {
+    fn map(&mut self, message: &'static Message, field: &'static Field, value: NodeId) {
         let Value::Map(pairs) = self.tree.value(value) else {
             self.wrong_type(
                 value,
@@ -192,6 +199,7 @@ impl<'d> Walker<'d> {
                     wire_out::put_bytes(&mut walker.out, value_field.number, &[]);
                 }
                 wire_out::end(&mut walker.out, start);
+                walker.check_map_entry(message, field, key, value);
             });
         }
     }

@@ -8,6 +8,7 @@ mod deprecated;
 mod extensions;
 mod fields;
 mod numbers;
+mod registered;
 mod scalar;
 pub(crate) mod spelling;
 pub(crate) mod typed_struct;

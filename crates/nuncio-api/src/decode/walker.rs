@@ -147,6 +147,17 @@ impl<'d> Walker<'d> {
         text
     }
 
+    /// The field that the current path is in, whatever item or entry of it.
+    pub fn field_step(&self) -> Option<&'static str> {
+        self.path.iter().rev().find_map(|step| {
+            if let Step::Field(name) = step {
+                Some(*name)
+            } else {
+                None
+            }
+        })
+    }
+
     /// Line of a place, for sentences.
     pub fn line(&self, span: Span) -> usize {
         self.source().position(span.start).line

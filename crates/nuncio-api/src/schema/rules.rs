@@ -34,12 +34,13 @@ impl<T: PartialOrd + Copy> Limit<T> {
         self.lt.is_none() && self.lte.is_none() && self.gt.is_none() && self.gte.is_none()
     }
 
-    /// The value keeps every bound. NaN keeps none.
+    /// The value breaks no bound. NaN breaks none: it is not beyond any, which is how Envoy asks.
     pub fn admits(&self, value: T) -> bool {
-        self.lt.is_none_or(|l| value < l)
-            && self.lte.is_none_or(|l| value <= l)
-            && self.gt.is_none_or(|l| value > l)
-            && self.gte.is_none_or(|l| value >= l)
+        let beyond = self.lt.is_some_and(|l| value >= l)
+            || self.lte.is_some_and(|l| value > l)
+            || self.gt.is_some_and(|l| value <= l)
+            || self.gte.is_some_and(|l| value < l);
+        !beyond
     }
 }
 
