@@ -200,6 +200,11 @@ impl Walker<'_> {
 
     /// Envoy goes on without the extension should it not know it.
     fn is_optional(&self, node: NodeId) -> bool {
+        let around = self.places.iter().rev().nth(1).map(|p| p.node);
+        self.flagged(node) || around.is_some_and(|node| self.flagged(node))
+    }
+
+    fn flagged(&self, node: NodeId) -> bool {
         let flag = self
             .tree
             .get(node, "is_optional")

@@ -29,9 +29,13 @@ static POINTS: LazyLock<HashMap<(&'static str, &'static str), &'static str>> =
 /// Inputs of matchers: each kind of matcher has a category of its own, and all of them the common one.
 const COMMON_INPUTS: &str = "envoy.matching.common_inputs";
 
+/// Filters of TCP and of UDP listeners stand in one list.
+const LISTENER_FILTERS: [&str; 2] = ["envoy.filters.listener", "envoy.filters.udp_listener"];
+
 fn belongs(extension: &Extension, category: &str) -> bool {
     extension.category == category
         || (category == COMMON_INPUTS && extension.category.starts_with("envoy.matching."))
+        || (category == LISTENER_FILTERS[0] && extension.category == LISTENER_FILTERS[1])
 }
 
 /// The category of the extension that the innermost message configures: its parent's word counts before its own.
@@ -175,7 +179,14 @@ impl Walker<'_> {
             .tree
             .get(node, "typed_config")
             .or_else(|| self.tree.get(node, "typedConfig"));
-        if configured.is_some_and(|(_, any)| self.configured_type(any).is_some()) {
+        let by_type = configured
+            .and_then(|(_, any)| self.configured_type(any))
+            .is_some_and(|(written, _)| {
+                extensions().iter().any(|e| {
+                    e.category == "envoy.clusters" && e.types.split(',').any(|t| t == written)
+                })
+            });
+        if by_type {
             return;
         }
         let names = || {
