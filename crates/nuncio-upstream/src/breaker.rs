@@ -129,12 +129,9 @@ impl Breakers {
     /// Counts one more unless the limit is reached.
     fn try_take(&self, priority: RoutingPriority, resource: Resource) -> bool {
         let max = self.max(priority, resource);
-        let count = self.count(priority, resource);
-        if count.fetch_add(1, Relaxed) < max {
-            return true;
-        }
-        count.fetch_sub(1, Relaxed);
-        false
+        // Not add and take back: a worker that is refused must not make another one's attempt fail.
+        let more = |n| (n < max).then_some(n + 1);
+        self.count(priority, resource).fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 }
 
