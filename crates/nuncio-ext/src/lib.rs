@@ -3,3 +3,5 @@
 //! An extension sees its own protobuf message and the traits of `nuncio-core`, nothing of the data path.
 
 pub mod access_log;
+pub mod http;
+pub mod registry;

@@ -1,0 +1,3 @@
+//! HTTP filters, one file or folder each; `registry` lists them.
+
+pub mod header_mutation;
