@@ -1,7 +1,9 @@
 //! The `date` header's text (rfc9110#5.6.7, IMF-fixdate), made once a second.
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// Writes a Unix time in seconds as `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub fn imf_fixdate(unix: u64) -> [u8; 29] {
@@ -48,7 +50,10 @@ pub struct DateCache {
 
 impl Default for DateCache {
     fn default() -> Self {
-        DateCache { second: 0, text: imf_fixdate(0) }
+        DateCache {
+            second: 0,
+            text: imf_fixdate(0),
+        }
     }
 }
 
@@ -57,7 +62,10 @@ impl DateCache {
     #[inline]
     pub fn at(&mut self, unix: u64) -> &[u8; 29] {
         if self.second != unix {
-            *self = DateCache { second: unix, text: imf_fixdate(unix) };
+            *self = DateCache {
+                second: unix,
+                text: imf_fixdate(unix),
+            };
         }
         &self.text
     }

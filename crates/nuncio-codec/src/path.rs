@@ -49,7 +49,10 @@ pub fn clean(target: &[u8], rules: Cleaning) -> Cleaned {
     if !rules.normalize && !rules.merge_slashes && rules.escaped_slashes == EscapedSlashes::Keep {
         return Cleaned::Unchanged;
     }
-    let query_at = target.iter().position(|&b| b == b'?').unwrap_or(target.len());
+    let query_at = target
+        .iter()
+        .position(|&b| b == b'?')
+        .unwrap_or(target.len());
     let (path, query) = target.split_at(query_at);
     let mut path = Cow::Borrowed(path);
     let mut redirect = false;
@@ -180,8 +183,17 @@ mod tests {
 
     #[test]
     fn dot_segments_go_and_the_query_stays() {
-        let rules = Cleaning { normalize: true, ..Cleaning::default() };
-        for (from, to) in [("/a/../b?x=/../", "/b?x=/../"), ("/a/./b/.", "/a/b/"), ("/..", "/"), ("/a/%2e%2E/b", "/b"), ("/a\\b", "/a/b")] {
+        let rules = Cleaning {
+            normalize: true,
+            ..Cleaning::default()
+        };
+        for (from, to) in [
+            ("/a/../b?x=/../", "/b?x=/../"),
+            ("/a/./b/.", "/a/b/"),
+            ("/..", "/"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a\\b", "/a/b"),
+        ] {
             assert_eq!(with(rules, from), Cleaned::Changed(to.into()), "{from}");
         }
         assert_eq!(with(rules, "/a//b/%2F"), Cleaned::Unchanged);
@@ -189,10 +201,31 @@ mod tests {
 
     #[test]
     fn escaped_slashes_are_treated_as_asked() {
-        let rules = |escaped_slashes| Cleaning { escaped_slashes, ..Cleaning::default() };
-        assert_eq!(with(rules(EscapedSlashes::Reject), "/a%2fb"), Cleaned::Refused);
-        assert_eq!(with(rules(EscapedSlashes::UnescapeAndRedirect), "/a%2Fb"), Cleaned::Redirect("/a/b".into()));
-        assert_eq!(with(rules(EscapedSlashes::UnescapeAndForward), "/a%5Cb"), Cleaned::Changed("/a\\b".into()));
-        assert_eq!(with(Cleaning { merge_slashes: true, ..Cleaning::default() }, "/a///b"), Cleaned::Changed("/a/b".into()));
+        let rules = |escaped_slashes| Cleaning {
+            escaped_slashes,
+            ..Cleaning::default()
+        };
+        assert_eq!(
+            with(rules(EscapedSlashes::Reject), "/a%2fb"),
+            Cleaned::Refused
+        );
+        assert_eq!(
+            with(rules(EscapedSlashes::UnescapeAndRedirect), "/a%2Fb"),
+            Cleaned::Redirect("/a/b".into())
+        );
+        assert_eq!(
+            with(rules(EscapedSlashes::UnescapeAndForward), "/a%5Cb"),
+            Cleaned::Changed("/a\\b".into())
+        );
+        assert_eq!(
+            with(
+                Cleaning {
+                    merge_slashes: true,
+                    ..Cleaning::default()
+                },
+                "/a///b"
+            ),
+            Cleaned::Changed("/a/b".into())
+        );
     }
 }

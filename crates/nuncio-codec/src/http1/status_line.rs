@@ -3,6 +3,7 @@
 use super::Version;
 use super::head::Lead;
 use super::rules::Strictness;
+use super::scan::is_forbidden;
 use super::violation::Violation;
 use crate::headers::{HeaderMap, Known};
 
@@ -48,6 +49,13 @@ pub(super) fn parse_status_line(
         .position(|&b| b <= b' ')
         .unwrap_or(digits.len());
     let status = parse_status(&digits[..len], strictness)?;
+    let phrase = digits[len..].strip_suffix(b"\r").unwrap_or(&digits[len..]);
+    if phrase
+        .iter()
+        .any(|&b| is_forbidden(b) || (b == b'\r' && !strictness.is_parity()))
+    {
+        return Err(Violation::Characters);
+    }
     let at = line_end - digits.len();
     map.set_pseudo_loaded(Known::Status, at, len);
     Ok(Some(Lead {
