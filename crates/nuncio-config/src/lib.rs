@@ -10,6 +10,7 @@ mod context;
 mod finding;
 mod nearest;
 mod path;
+pub mod routes;
 mod unbuilt;
 
 pub use context::{CompileCx, Declared, Identity, Mode, Purpose};

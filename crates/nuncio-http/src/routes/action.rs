@@ -87,8 +87,27 @@ pub struct ForwardExtras {
     pub internal_redirect: Option<InternalRedirect>,
     /// Longest life of a stream.
     pub max_stream_duration: Option<MaxStreamDuration>,
-    /// `metadata_match` of `envoy.lb`: key and value as JSON text.
-    pub metadata_match: Box<[(Box<str>, Box<str>)]>,
+}
+
+impl ForwardExtras {
+    /// `None` when there is nothing in it, as in most routes.
+    pub fn boxed(self) -> Option<Box<ForwardExtras>> {
+        let ForwardExtras {
+            hedge_policy,
+            hash_policy,
+            upgrades,
+            mirror_policies,
+            internal_redirect,
+            max_stream_duration,
+        } = &self;
+        let idle = hedge_policy.is_none()
+            && hash_policy.is_empty()
+            && upgrades.is_empty()
+            && mirror_policies.is_empty()
+            && internal_redirect.is_none()
+            && max_stream_duration.is_none();
+        (!idle).then(|| Box::new(self))
+    }
 }
 
 /// Where a request goes.
@@ -128,8 +147,6 @@ pub struct WeightedCluster {
     pub host_rewrite: Option<Box<[u8]>>,
     /// Settings of filters for this choice.
     pub filters: FilterOverrides,
-    /// `metadata_match` of `envoy.lb`, over the route's.
-    pub metadata_match: Box<[(Box<str>, Box<str>)]>,
 }
 
 /// A cluster, or the request header that names it.

@@ -131,8 +131,18 @@ pub struct RouteExtras {
     pub decorator: Option<Decorator>,
     /// Sampling of this route.
     pub tracing: Option<Tracing>,
-    /// `metadata`, by filter name, as JSON text.
-    pub metadata: Vec<(Box<str>, Box<str>)>,
+}
+
+impl RouteExtras {
+    /// `None` when there is nothing in it, as in most routes.
+    pub fn boxed(self) -> Option<Box<RouteExtras>> {
+        let RouteExtras { stat_prefix, request_body_buffer_limit, decorator, tracing } = &self;
+        let idle = stat_prefix.is_empty()
+            && request_body_buffer_limit.is_none()
+            && decorator.is_none()
+            && tracing.is_none();
+        (!idle).then(|| Box::new(self))
+    }
 }
 
 /// `Decorator`.

@@ -223,6 +223,27 @@ impl Matcher {
 }
 
 impl MoreConditions {
+    /// `None` when there is no condition in it, as most routes have none.
+    pub fn boxed(self) -> Option<Box<MoreConditions>> {
+        let MoreConditions {
+            query,
+            cookies,
+            grpc,
+            fraction,
+            certificate_presented,
+            certificate_validated,
+            absent_state_satisfies,
+        } = &self;
+        let idle = query.is_empty()
+            && cookies.is_empty()
+            && !grpc
+            && fraction.is_none()
+            && certificate_presented.is_none()
+            && certificate_validated.is_none()
+            && absent_state_satisfies.is_none();
+        (!idle).then(|| Box::new(self))
+    }
+
     fn check<'m>(&'m self, request: &RequestParts<'_>, cx: &MatchCx<'_>) -> Result<(), Mismatch<'m>> {
         if let Some(query) = self.query.iter().find(|query| !query.matches(request.query)) {
             return Err(Mismatch::Query(query));

@@ -7,6 +7,7 @@
 use super::single::is_single;
 use nuncio_codec::headers::{HeaderMap, HeaderName, Name as _};
 use nuncio_core::StreamCx;
+use nuncio_core::format::{Format, FormatCx, JsonFormat};
 use std::{cell::Cell, fmt, sync::Arc};
 
 /// A header's value in the configuration.
@@ -33,8 +34,18 @@ impl Value {
         Value::Literal(text.into())
     }
 
+    /// A text made from the exchange.
+    pub fn formatted(format: Format) -> Value {
+        Value::Formatted(Arc::new(format))
+    }
+
     /// Appends the value for one exchange.
     pub fn write(&self, cx: &StreamCx, out: &mut Vec<u8>) {
+        self.write_in(&FormatCx::from(cx), out);
+    }
+
+    /// Appends the value for one moment of an exchange.
+    pub fn write_in(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) {
         match self {
             Value::Literal(text) => out.extend_from_slice(text),
             Value::Formatted(format) => format.write(cx, out),
@@ -42,10 +53,24 @@ impl Value {
     }
 }
 
-/// Makes a text from an exchange; the formatter of access logs does.
+/// Makes a text from an exchange.
 pub trait FormatValue: Send + Sync + fmt::Debug {
     /// Appends the text.
-    fn write(&self, cx: &StreamCx, out: &mut Vec<u8>);
+    fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>);
+}
+
+impl FormatValue for Format {
+    fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) {
+        self.write_in(cx, out);
+    }
+}
+
+/// One line of JSON, as Envoy writes bodies in a JSON format.
+impl FormatValue for JsonFormat {
+    fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) {
+        self.write_in(cx, out);
+        out.push(b'\n');
+    }
 }
 
 /// What to do with values that a header already has (`HeaderAppendAction`).
@@ -178,7 +203,7 @@ impl HeaderMutations {
             let empty = match &addition.value {
                 Value::Literal(text) => text.is_empty(),
                 Value::Formatted(format) => {
-                    format.write(cx, &mut scratch.text);
+                    format.write(&FormatCx::from(&*cx), &mut scratch.text);
                     scratch.text.len() == from
                 }
             };

@@ -4,6 +4,7 @@ use super::action::{Action, DirectResponse, PathRewrite, Redirect, RedirectPath}
 use super::finalize::rewrite_path;
 use super::table::RouteEntry;
 use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_core::format::FormatCx;
 use nuncio_core::{LocalReply, StreamCx};
 
 /// `%RESPONSE_CODE_DETAILS%` of everything that is made here.
@@ -38,7 +39,8 @@ pub fn direct_reply(cx: &StreamCx, entry: &RouteEntry) -> Option<LocalReply> {
     reply = match body_format {
         Some(format) => {
             let mut text = Vec::new();
-            format.write(cx, &mut text);
+            let inner = FormatCx { local_reply_body: body.as_bytes(), ..FormatCx::from(cx) };
+            format.write_in(&inner, &mut text);
             reply.body(lossless(text))
         }
         None => reply.body(body.to_string()),

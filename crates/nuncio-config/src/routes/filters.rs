@@ -1,0 +1,66 @@
+//! `typed_per_filter_config`: settings of HTTP filters for a route, a virtual host, a weighted cluster.
+
+use crate::codes;
+use crate::context::CompileCx;
+use nuncio_api::envoy::config::route::v3 as proto;
+use nuncio_core::{BuildCx, FilterConfig};
+use nuncio_http::routes::{FilterOverride, FilterOverrides};
+use prost::{Message, Name};
+use std::collections::HashMap;
+
+/// Compiles the map; entries are looked at in the order of their names, so that reports are the same every time.
+pub(super) fn compile(cx: &mut CompileCx<'_>, map: &HashMap<String, prost_types::Any>) -> FilterOverrides {
+    let mut entries: Vec<_> = map.iter().collect();
+    entries.sort_unstable_by_key(|(name, _)| name.as_str());
+    let made = entries.into_iter().filter_map(|(name, config)| {
+        let made = cx.entry("typed_per_filter_config", name, |cx| entry(cx, name, config));
+        Some((name.as_str().into(), made?))
+    });
+    FilterOverrides::new(made.collect())
+}
+
+fn entry(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any) -> Option<FilterOverride> {
+    if message_name(&config.type_url) != proto::FilterConfig::full_name() {
+        return Some(FilterOverride { config: Some(settings(cx, name, config)?), disabled: None });
+    }
+    let proto::FilterConfig { config, is_optional: _, disabled } = proto::FilterConfig::decode(&*config.value).ok()?;
+    if disabled {
+        cx.without_effect("disabled").note("the filter runs on this route");
+    }
+    let config = match &config {
+        Some(config) if !config.type_url.is_empty() => cx.at("config", |cx| settings(cx, name, config)),
+        _ => None,
+    };
+    Some(FilterOverride { config, disabled: Some(disabled) })
+}
+
+fn message_name(type_url: &str) -> &str {
+    type_url.rsplit('/').next().unwrap_or(type_url)
+}
+
+fn settings(
+    cx: &mut CompileCx<'_>,
+    name: &str,
+    config: &prost_types::Any,
+) -> Option<std::sync::Arc<dyn std::any::Any + Send + Sync>> {
+    let message = message_name(&config.type_url);
+    let Some(entry) = cx.http_filters.iter().find(|entry| entry.route_message == message) else {
+        if cx.http_filters.iter().any(|entry| entry.message == message) {
+            cx.error(codes::UNKNOWN_EXTENSION, format!("the filter `{name}` has no settings for routes of the type {message}"))
+                .envoy(format!("The filter {name} doesn't support virtual host or route specific configurations"));
+        } else {
+            cx.value_without_effect(&format!("the setting of the filter `{name}`"));
+        }
+        return None;
+    };
+    let stats = cx.stats.clone();
+    let mut build = BuildCx::new(&stats, "");
+    build.filter_name = name;
+    let built = (entry.route)(FilterConfig { type_url: &config.type_url, value: &config.value }, &mut build);
+    cx.extension_warnings(&mut build);
+    built
+        .map_err(|error| {
+            cx.extension_error(codes::BAD_VALUE, error);
+        })
+        .ok()
+}

@@ -1,0 +1,148 @@
+//! `envoy.config.route.v3.RouteConfiguration` → [`RouteTable`].
+//!
+//! Each file is a part of the message: virtual hosts (`host`), which requests a route takes (`matching`,
+//! `conditions`, `text`), what is done with them (`action`, `clusters`, `rewrite`, `redirect`, `direct_response`,
+//! `retry`, `extras`), and what all levels have (`headers`, `filters`).
+//!
+//! Every field of every message is visited: it is used, or reported as having no effect. What a route table cannot
+//! be without is reported and replaced by something harmless, so that one run finds everything.
+
+mod action;
+mod clusters;
+mod conditions;
+mod direct_response;
+mod extras;
+mod filters;
+mod headers;
+mod host;
+mod matching;
+mod redirect;
+mod retry;
+mod rewrite;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use crate::codes;
+use crate::context::CompileCx;
+use crate::unbuilt;
+use nuncio_api::envoy::config::route::v3 as proto;
+use nuncio_http::routes::{RouteConfig, RouteTable};
+use std::sync::Arc;
+
+/// Envoy's default `max_direct_response_body_size_bytes`.
+const DIRECT_RESPONSE_LIMIT_BYTES: usize = 4096;
+
+/// Where a route configuration comes from: Envoy holds them to different rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It stands in the connection manager: its clusters must exist, unless it says otherwise.
+    Static,
+    /// It came over RDS or scoped routes: its clusters may come later.
+    Dynamic,
+}
+
+/// What the parts of a route configuration know of the whole.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    /// Clusters that do not exist are errors.
+    validate_clusters: bool,
+    /// Longest body of a direct response in bytes.
+    direct_response_limit: usize,
+}
+
+/// Compiles a route configuration; `None` after a report.
+pub fn compile(cx: &mut CompileCx<'_>, config: &proto::RouteConfiguration, origin: Origin) -> Option<Arc<RouteTable>> {
+    let before = errors(cx);
+    let config = build(cx, config, origin);
+    let table = match RouteTable::compile(config) {
+        Ok(table) => table,
+        Err(found) => {
+            for error in found {
+                let envoy = error.message.clone();
+                let plain = nuncio_core::ConfigError::at(error.path, plain_words(&envoy));
+                cx.extension_error(codes::DUPLICATE_DOMAIN, plain).envoy(envoy);
+            }
+            return None;
+        }
+    };
+    if errors(cx) > before {
+        return None;
+    }
+    report_dead_routes(cx, &table);
+    Some(Arc::new(table))
+}
+
+fn errors(cx: &CompileCx<'_>) -> usize {
+    cx.findings().iter().filter(|finding| finding.is_error()).count()
+}
+
+fn plain_words(envoy: &str) -> &'static str {
+    if envoy.starts_with("Only a single wildcard") {
+        "another virtual host has the domain `*` already; put the routes of both in one virtual host"
+    } else {
+        "another virtual host, or this one, has this domain already"
+    }
+}
+
+/// Routes behind one that takes everything: Envoy says nothing, and people wonder.
+fn report_dead_routes(cx: &mut CompileCx<'_>, table: &RouteTable) {
+    for dead in table.dead_routes() {
+        let path = |id: nuncio_core::RouteId| format!("virtual_hosts[{}].routes[{}]", id.virtual_host, id.route);
+        let by = table.get(dead.taken_by).map(|entry| entry.route.matcher.path.to_string()).unwrap_or_default();
+        cx.step(crate::path::Step::Text(path(dead.route).into()), |cx| {
+            cx.warn(codes::UNREACHABLE, format!("no request reaches this route: route {} ({by}) before it takes all of them", dead.taken_by.route))
+                .help("routes are tried from the first to the last: put this one further up");
+        });
+    }
+}
+
+/// Makes a route configuration; everything wrong with it is reported.
+pub fn build(cx: &mut CompileCx<'_>, config: &proto::RouteConfiguration, origin: Origin) -> RouteConfig {
+    let proto::RouteConfiguration {
+        name,
+        virtual_hosts,
+        vhds,
+        internal_only_headers,
+        response_headers_to_add,
+        response_headers_to_remove,
+        request_headers_to_add,
+        request_headers_to_remove,
+        most_specific_header_mutations_wins,
+        validate_clusters,
+        max_direct_response_body_size_bytes,
+        cluster_specifier_plugins,
+        request_mirror_policies,
+        ignore_port_in_host_matching,
+        vhost_header,
+        ignore_path_parameters_in_path_matching,
+        typed_per_filter_config,
+        metadata,
+        route_specifiers,
+    } = config;
+    unbuilt!(cx, vhds, cluster_specifier_plugins, metadata, route_specifiers);
+    let rules = Rules {
+        validate_clusters: validate_clusters.unwrap_or(origin == Origin::Static),
+        direct_response_limit: max_direct_response_body_size_bytes
+            .map_or(DIRECT_RESPONSE_LIMIT_BYTES, |limit| limit as usize),
+    };
+    RouteConfig {
+        name: name.as_str().into(),
+        internal_only_headers: headers::names(cx, "internal_only_headers", internal_only_headers),
+        headers: headers::Lists {
+            request_add: request_headers_to_add,
+            request_remove: request_headers_to_remove,
+            response_add: response_headers_to_add,
+            response_remove: response_headers_to_remove,
+        }
+        .compile(cx),
+        most_specific_header_mutations_wins: *most_specific_header_mutations_wins,
+        ignore_port_in_host_matching: *ignore_port_in_host_matching,
+        ignore_path_parameters_in_path_matching: *ignore_path_parameters_in_path_matching,
+        vhost_header: headers::optional_name(cx, "vhost_header", vhost_header),
+        mirror_policies: extras::mirrors(cx, request_mirror_policies, rules),
+        filters: filters::compile(cx, typed_per_filter_config),
+        virtual_hosts: cx.each("virtual_hosts", virtual_hosts, |cx, host| Some(host::compile(cx, host, rules))),
+    }
+}
