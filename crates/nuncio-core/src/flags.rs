@@ -2,9 +2,14 @@
 
 use std::fmt;
 
-/// A set of response flags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct ResponseFlags(u32);
+/// A set of response flags that remembers in which order they were set: that is how Envoy prints them.
+#[derive(Clone, Copy, Default)]
+pub struct ResponseFlags {
+    bits: u32,
+    /// Numbers of the flags, counted from 1, in the order they were set; the first in the lowest byte. An exchange
+    /// that collects more than eight keeps them all, and prints the first eight.
+    order: u64,
+}
 
 /// One flag's short and long name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +28,7 @@ macro_rules! flags {
             &[$((ResponseFlags::$id, FlagName { short: $short, long: $long })),*];
     };
     (@bits $n:expr; $(#[doc = $doc:literal])* $id:ident, $($rest:tt)*) => {
-        $(#[doc = $doc])* pub const $id: ResponseFlags = ResponseFlags(1 << ($n));
+        $(#[doc = $doc])* pub const $id: ResponseFlags = ResponseFlags { bits: 1 << ($n), order: ($n) as u64 + 1 };
         flags!(@bits $n + 1; $($rest)*);
     };
     (@bits $n:expr;) => {};
@@ -94,31 +99,71 @@ flags! {
 
 impl ResponseFlags {
     /// No flag.
-    pub const NONE: ResponseFlags = ResponseFlags(0);
+    pub const NONE: ResponseFlags = ResponseFlags { bits: 0, order: 0 };
 
-    /// Adds the flags of `other`.
+    /// Adds the flags of `other`, those that are new.
     pub fn set(&mut self, other: ResponseFlags) {
-        self.0 |= other.0;
+        for number in other.order.to_le_bytes() {
+            let Some(bit) = u32::from(number).checked_sub(1) else { break };
+            if self.bits & (1 << bit) == 0 {
+                self.bits |= 1 << bit;
+                let used = (u64::BITS - self.order.leading_zeros()).next_multiple_of(8);
+                self.order |= u64::from(number).checked_shl(used).unwrap_or(0);
+            }
+        }
+        self.bits |= other.bits;
     }
 
     /// Removes the flags of `other`.
     pub fn unset(&mut self, other: ResponseFlags) {
-        self.0 &= !other.0;
+        let kept = self.order.to_le_bytes();
+        let bits = self.bits & !other.bits;
+        *self = ResponseFlags::NONE;
+        for number in kept {
+            if let Some(bit) = u32::from(number).checked_sub(1)
+                && bits & (1 << bit) != 0
+            {
+                self.set(ResponseFlags { bits: 1 << bit, order: u64::from(number) });
+            }
+        }
+        self.bits = bits;
     }
 
     /// True if any flag of `other` is set.
     pub fn has(self, other: ResponseFlags) -> bool {
-        self.0 & other.0 != 0
+        self.bits & other.bits != 0
     }
 
     /// True if no flag is set.
     pub fn is_empty(self) -> bool {
-        self.0 == 0
+        self.bits == 0
     }
 
-    /// Names of the set flags, in Envoy's order.
+    /// Names of the set flags, in the order they were set.
     pub fn names(self) -> impl Iterator<Item = FlagName> {
-        FLAGS.iter().filter(move |(f, _)| self.has(*f)).map(|(_, n)| *n)
+        let numbers = self.order.to_le_bytes();
+        numbers.into_iter().filter_map(|number| FLAGS.get(usize::from(number).checked_sub(1)?)).map(|(_, name)| *name)
+    }
+}
+
+/// Equal if the same flags are set, in whatever order.
+impl PartialEq for ResponseFlags {
+    fn eq(&self, other: &ResponseFlags) -> bool {
+        self.bits == other.bits
+    }
+}
+
+impl Eq for ResponseFlags {}
+
+impl std::hash::Hash for ResponseFlags {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.bits.hash(state);
+    }
+}
+
+impl fmt::Debug for ResponseFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ResponseFlags({self})")
     }
 }
 
@@ -142,12 +187,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thirty_flags_print_joined_by_commas() {
+    fn flags_print_in_the_order_they_were_set() {
         assert_eq!(FLAGS.len(), 30);
         let mut f = ResponseFlags::NONE;
         assert_eq!(f.to_string(), "-");
         f.set(ResponseFlags::URX);
         f.set(ResponseFlags::UF);
-        assert_eq!(f.to_string(), "UF,URX");
+        f.set(ResponseFlags::URX);
+        assert_eq!(f.to_string(), "URX,UF");
+        let mut g = ResponseFlags::UF;
+        g.set(f);
+        assert_eq!((g.to_string().as_str(), g == f), ("UF,URX", true));
+        g.unset(ResponseFlags::UF);
+        assert_eq!(g.to_string(), "URX");
+    }
+
+    #[test]
+    fn every_flag_is_kept_and_the_first_eight_are_printed() {
+        let mut all = ResponseFlags::NONE;
+        for (flag, name) in FLAGS {
+            assert_eq!(flag.to_string(), name.short);
+            all.set(*flag);
+        }
+        assert!(FLAGS.iter().all(|(flag, _)| all.has(*flag)));
+        assert_eq!(all.names().count(), 8);
     }
 }

@@ -70,7 +70,7 @@ fn what_did_not_happen_prints_as_in_envoy() {
     check(
         &refused(),
         &[
-            ("%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", "UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded"),
+            ("%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", "URX,UF UpstreamRetryLimitExceeded,UpstreamConnectionFailure"),
             ("%UPSTREAM_TRANSPORT_FAILURE_REASON%", "delayed_connect_error:_Connection_refused"),
             ("%UPSTREAM_HOST% %UPSTREAM_HOSTS_ATTEMPTED% %UPSTREAM_REMOTE_PORT%", "[::1]:9 - -"),
             ("%UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID% %UPSTREAM_CONNECTION_ID% %UPSTREAM_PROTOCOL%", "- 0 -"),

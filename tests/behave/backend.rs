@@ -1,0 +1,197 @@
+//! Scripted upstream servers.
+//!
+//! A backend is a list of rules; the first that fits a request answers it:
+//!
+//! ```yaml
+//! backends:
+//!   b1:
+//!   - {path: /slow, delay_ms: 300, times: 2}      # only the first two requests under /slow
+//!   - {path: /x, status: 503, reason: Odd, headers: {x-a: 1}, body: text, body_len: 70000, chunked: true,
+//!      trailers: {x-t: v}, informational: [103], close: true}
+//!   - {path: /raw, raw: "HTTP/1.1 200 OK\r\n\r\n", close: true}
+//!   - {path: /die, reset: true}                    # a reset instead of an answer
+//!   - {path: /never, hang: true}                   # no answer at all
+//!   - {path: /early, early: true}                  # answers before it reads the body
+//!   - {path: /health, unseen: true}                # not in the transcript
+//!   b2: refuse                                     # nobody listens
+//! ```
+//!
+//! Without a rule that fits, the answer is 200 with the backend's name.
+
+use crate::{
+    message::{self, Kind, Message, Stream},
+    node::Node,
+};
+use std::{
+    fmt::Write as _,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+/// Longest a backend waits for the rest of a request.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Requests that backends saw, as transcript lines, in order of arrival.
+pub type Seen = Arc<Mutex<Vec<String>>>;
+
+struct Backend {
+    name: String,
+    rules: Vec<Node>,
+    used: Mutex<Vec<u64>>,
+    seen: Seen,
+}
+
+/// Starts a backend on a port, unless it is one that refuses.
+pub fn start(name: &str, rules: &Node, port: u16, seen: &Seen) -> Result<(), String> {
+    if *rules == Node::from("refuse") {
+        return Ok(());
+    }
+    let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("backend {name}: {error}"))?;
+    let rules = rules.items().to_vec();
+    let used = Mutex::new(vec![0; rules.len()]);
+    let backend = Arc::new(Backend { name: name.to_owned(), rules, used, seen: Arc::clone(seen) });
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let backend = Arc::clone(&backend);
+            thread::spawn(move || backend.serve(stream));
+        }
+    });
+    Ok(())
+}
+
+impl Backend {
+    fn serve(&self, stream: TcpStream) {
+        // A connection that ends in an error has nobody left to tell.
+        let _ = stream.set_read_timeout(Some(PATIENCE));
+        let _ = stream.set_nodelay(true);
+        let mut stream = BufReader::new(stream);
+        while let Ok(true) = self.exchange(&mut stream) {}
+    }
+
+    /// One request and its answer; false if the connection is over.
+    fn exchange(&self, stream: &mut Stream) -> std::io::Result<bool> {
+        let early = self.peeks_early(stream)?;
+        if let Some(rule) = early {
+            self.answer(stream, &rule, false)?;
+            if rule.flag("close") {
+                return Ok(false);
+            }
+        }
+        let Some(request) = message::read(stream, Kind::Request)? else { return Ok(false) };
+        let rule = self.rule(&request);
+        if !rule.flag("unseen") {
+            self.note(&request);
+        }
+        if request.broken.is_some() {
+            return Ok(false);
+        }
+        if rule.flag("early") {
+            return Ok(true);
+        }
+        if let Some(ms) = rule.number("delay_ms") {
+            thread::sleep(Duration::from_millis(ms));
+        }
+        if rule.flag("reset") {
+            let socket = socket2::SockRef::from(stream.get_ref());
+            socket.set_linger(Some(Duration::ZERO))?;
+            return Ok(false);
+        }
+        if rule.flag("hang") {
+            // Until the proxy gives up.
+            let _ = stream.fill_buf();
+            return Ok(false);
+        }
+        self.answer(stream, &rule, request.start.starts_with("HEAD "))?;
+        Ok(!rule.flag("close"))
+    }
+
+    /// The rule of a request that is to be answered before its body is read: looks at the start line only.
+    fn peeks_early(&self, stream: &mut Stream) -> std::io::Result<Option<Node>> {
+        if !self.rules.iter().any(|rule| rule.flag("early")) {
+            return Ok(None);
+        }
+        let start = String::from_utf8_lossy(stream.fill_buf()?).lines().next().unwrap_or_default().to_owned();
+        Ok(self.rules.iter().find(|rule| rule.flag("early") && fits(rule, &start)).cloned())
+    }
+
+    fn note(&self, request: &Message) {
+        let mut text = String::new();
+        request.show(&format!("{} <", self.name), &mut text);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+
+    /// The rule that answers a request.
+    fn rule(&self, request: &Message) -> Node {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        for (rule, used) in self.rules.iter().zip(used.iter_mut()) {
+            if fits(rule, &request.start) && rule.number("times").is_none_or(|times| *used < times) {
+                *used += 1;
+                return rule.clone();
+            }
+        }
+        Node::Map(Vec::new())
+    }
+
+    fn answer(&self, stream: &mut Stream, rule: &Node, head: bool) -> std::io::Result<()> {
+        let out = stream.get_mut();
+        if let Some(raw) = rule.get("raw") {
+            for (index, piece) in raw.items().iter().enumerate() {
+                if index > 0 {
+                    thread::sleep(Duration::from_millis(rule.number("gap_ms").unwrap_or(20)));
+                }
+                out.write_all(piece.text().as_bytes())?;
+            }
+            return Ok(());
+        }
+        let mut text = String::new();
+        for status in rule.get("informational").map_or(&[][..], Node::items) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "HTTP/1.1 {} Informational\r\nx-early: yes\r\n\r\n", status.text());
+        }
+        let status = rule.number("status").unwrap_or(200);
+        let _ = write!(text, "HTTP/1.1 {status} {}\r\n", rule.string("reason").unwrap_or_else(|| "OK".to_owned()));
+        for (name, value) in rule.get("headers").map_or(&[][..], Node::pairs) {
+            for value in value.items() {
+                let _ = write!(text, "{name}: {}\r\n", value.text());
+            }
+        }
+        let body = match rule.number("body_len") {
+            Some(length) => (0..length).map(|n| b'a' + (n % 23) as u8).collect(),
+            None => rule.string("body").unwrap_or_else(|| self.name.clone()).into_bytes(),
+        };
+        let bodiless = status == 204 || status == 304;
+        let chunked = rule.flag("chunked");
+        if chunked {
+            text.push_str("transfer-encoding: chunked\r\n");
+        } else if !bodiless && !rule.flag("no_length") {
+            let _ = write!(text, "content-length: {}\r\n", body.len());
+        }
+        text.push_str("\r\n");
+        out.write_all(text.as_bytes())?;
+        if head || bodiless {
+            return Ok(());
+        }
+        if !chunked {
+            return out.write_all(&body);
+        }
+        for piece in body.chunks(1000) {
+            out.write_all(format!("{:x}\r\n", piece.len()).as_bytes())?;
+            out.write_all(piece)?;
+            out.write_all(b"\r\n")?;
+        }
+        out.write_all(b"0\r\n")?;
+        for (name, value) in rule.get("trailers").map_or(&[][..], Node::pairs) {
+            out.write_all(format!("{name}: {}\r\n", value.text()).as_bytes())?;
+        }
+        out.write_all(b"\r\n")
+    }
+}
+
+/// Whether a rule is for a request with this start line.
+fn fits(rule: &Node, start: &str) -> bool {
+    let path = start.split(' ').nth(1).unwrap_or_default();
+    rule.string("path").is_none_or(|prefix| path.starts_with(&prefix))
+}

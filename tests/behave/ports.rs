@@ -1,0 +1,70 @@
+//! Free ports by name: `PORT_b1` in a script is always the same number within one run.
+
+use std::{
+    net::TcpListener,
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+/// Ports below the ones the system gives to outgoing connections.
+const FIRST: u16 = 20_000;
+const COUNT: u16 = 12_000;
+
+static NEXT: AtomicU16 = AtomicU16::new(0);
+
+/// The ports of one run.
+#[derive(Debug, Default)]
+pub struct Ports {
+    named: Vec<(String, u16)>,
+}
+
+impl Ports {
+    /// The port of that name, found free when it is first asked for.
+    pub fn get(&mut self, name: &str) -> u16 {
+        if let Some((_, port)) = self.named.iter().find(|(known, _)| known == name) {
+            return *port;
+        }
+        let port = free();
+        self.named.push((name.to_owned(), port));
+        port
+    }
+
+    /// Puts numbers in the place of the word `PORT_name`.
+    pub fn fill(&mut self, text: &str) -> String {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find("PORT_") {
+            let name = &rest[at + 5..];
+            if rest[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+                out.push_str(&rest[..at + 5]);
+                rest = name;
+                continue;
+            }
+            let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
+            out.push_str(&rest[..at]);
+            out.push_str(&self.get(&name[..end]).to_string());
+            rest = &name[end..];
+        }
+        out + rest
+    }
+
+    /// Puts names in the place of numbers.
+    pub fn mask(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (name, port) in &self.named {
+            text = text.replace(&port.to_string(), &format!("PORT_{name}"));
+        }
+        text
+    }
+}
+
+fn free() -> u16 {
+    // Processes that run at the same time begin at different places.
+    let offset = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap_or_default().wrapping_mul(37);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + offset.wrapping_add(step) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
