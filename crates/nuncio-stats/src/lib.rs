@@ -24,7 +24,7 @@ pub use histogram::{Bin, Histogram, QUANTILES};
 pub use lane::Lane;
 pub use output_rules::{DEFAULT_BUCKETS, NameMatch, OutputRules};
 pub use scope::{HistogramView, Scope};
-pub use snapshot::{Metric, Select, Snapshot, Value};
+pub use snapshot::{Metric, Select, Snapshot, StatType, Value};
 pub use store::Store;
 pub use table::{
     CodesId, CounterId, Def, GaugeId, GaugeMode, GroupId, HistogramId, Kind, Shown, Table, TextId,

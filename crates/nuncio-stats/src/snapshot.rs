@@ -15,8 +15,34 @@ use std::sync::Arc;
 pub struct Select<'a> {
     /// Only statistics that were ever written (`usedonly`).
     pub used_only: bool,
+    /// Only statistics of this type.
+    pub only: Option<StatType>,
     /// Only these names.
     pub names: Option<&'a dyn Fn(&str) -> bool>,
+}
+
+/// The types that `/stats?type=` tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatType {
+    /// Counters, and the members of code families.
+    Counters,
+    /// Gauges.
+    Gauges,
+    /// Histograms.
+    Histograms,
+    /// Text readouts.
+    TextReadouts,
+}
+
+impl StatType {
+    fn of(kind: Kind) -> StatType {
+        match kind {
+            Kind::Counter | Kind::Codes | Kind::Group => StatType::Counters,
+            Kind::Gauge(_) => StatType::Gauges,
+            Kind::Histogram(_) => StatType::Histograms,
+            Kind::Text => StatType::TextReadouts,
+        }
+    }
 }
 
 /// All statistics at one moment.
@@ -187,6 +213,9 @@ impl Snapshot {
     fn read(&mut self, at: usize, select: &Select<'_>) {
         let scope = Arc::clone(&self.scopes[at]);
         for (index, def) in (0u16..).zip(scope.table().defs) {
+            if select.only.is_some_and(|only| only != StatType::of(def.kind)) {
+                continue;
+            }
             let used = scope.used(index);
             if !scope.shown(index) || (select.used_only && !used) {
                 continue;
@@ -325,7 +354,7 @@ mod tests {
         scope.record(Lane(1), H, 5);
         let used = Select {
             used_only: true,
-            names: None,
+            ..Select::default()
         };
         assert_eq!(names(&Snapshot::take(&store, &used)), ["x.g", "x.h", "x.z"]);
         store.reset_counters();

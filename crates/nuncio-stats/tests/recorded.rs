@@ -123,9 +123,7 @@ impl Recorded {
         Snapshot::take(
             &self.store,
             &Select {
-                used_only: false,
-                names: Some(&|name| name.starts_with(prefix)),
-            },
+                names: Some(&|name| name.starts_with(prefix)), ..Select::default() },
         )
     }
 }
