@@ -4,7 +4,8 @@
 //! Envoy's spellings.
 
 use crate::view::{
-    Certificates, Cluster, ConfigSection, Drain, Listener, Logger, Memory, Runtime, ServerInfo, State, UnreadyTargets,
+    Certificates, Cluster, ConfigSection, Drain, Listener, Logger, Memory, Runtime, ServerInfo,
+    State, UnreadyTargets,
 };
 use nuncio_stats::{OutputRules, Store};
 

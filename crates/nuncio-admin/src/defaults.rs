@@ -14,7 +14,9 @@ pub(crate) fn with_defaults(name: &str, bytes: &[u8]) -> Json {
 
 fn fill(message: &Message, value: &mut Json) {
     // What has a JSON form of its own is complete.
-    let (Json::Object(members), None) = (value, message.well_known) else { return };
+    let (Json::Object(members), None) = (value, message.well_known) else {
+        return;
+    };
     let mut found = std::mem::take(members);
     let mut fields: Vec<&Field> = message.fields.iter().collect();
     fields.sort_by_key(|field| field.number);
@@ -31,13 +33,19 @@ fn fill(message: &Message, value: &mut Json) {
 }
 
 fn fill_nested(field: &Field, value: &mut Json) {
-    let Some(message) = field.kind.message() else { return };
+    let Some(message) = field.kind.message() else {
+        return;
+    };
     match (field.label, value) {
         (Label::Single, value) => fill(message, value),
-        (Label::Repeated, Json::List(items)) => items.iter_mut().for_each(|item| fill(message, item)),
+        (Label::Repeated, Json::List(items)) => {
+            items.iter_mut().for_each(|item| fill(message, item))
+        }
         (Label::Map, Json::Object(entries)) => {
             if let Some(of_value) = message.field_by_number(2) {
-                entries.iter_mut().for_each(|(_, value)| fill_nested(of_value, value));
+                entries
+                    .iter_mut()
+                    .for_each(|(_, value)| fill_nested(of_value, value));
             }
         }
         _ => {}
@@ -55,7 +63,10 @@ fn default(field: &Field) -> Option<Json> {
         (Label::Single, Kind::String | Kind::Bytes) => Some(Json::text("")),
         (Label::Single, Kind::Int64 | Kind::Uint64) => Some(Json::text("0")),
         (Label::Single, Kind::Enum(_)) => {
-            let zero = field.kind.enumeration().and_then(|values| values.by_number(0));
+            let zero = field
+                .kind
+                .enumeration()
+                .and_then(|values| values.by_number(0));
             zero.map(|value| Json::text(value.name))
         }
         (Label::Single, _) => Some(Json::from(0u64)),

@@ -7,8 +7,8 @@ use crate::request::AdminRequest;
 use crate::response::AdminResponse;
 use nuncio_codec::date::imf_fixdate;
 use nuncio_codec::http1::{
-    BodyState, Encoding, RequestDecoder, RequestHead, RequestRules, ResponseEncoding, Version, Violation, chunk_end,
-    chunk_prefix, encode_response_head,
+    BodyState, Encoding, RequestDecoder, RequestHead, RequestRules, ResponseEncoding, Version,
+    Violation, chunk_end, chunk_prefix, encode_response_head,
 };
 use nuncio_codec::{HeaderMap, Known, Method};
 
@@ -35,7 +35,11 @@ pub struct Exchange {
 
 impl Default for Exchange {
     fn default() -> Exchange {
-        Exchange { decoder: RequestDecoder::new(RequestRules::default()), headers: HeaderMap::new(), reading: None }
+        Exchange {
+            decoder: RequestDecoder::new(RequestRules::default()),
+            headers: HeaderMap::new(),
+            reading: None,
+        }
     }
 }
 
@@ -70,33 +74,38 @@ impl Exchange {
     }
 
     /// Takes the next complete request from `input`.
-    fn next_request(&mut self, input: &mut Vec<u8>) -> Result<Option<(RequestHead, Vec<u8>)>, Violation> {
+    fn next_request(
+        &mut self,
+        input: &mut Vec<u8>,
+    ) -> Result<Option<(RequestHead, Vec<u8>)>, Violation> {
         if self.reading.is_none() {
-            let Some(head) = self.decoder.decode_head(input, &mut self.headers)? else { return Ok(None) };
+            let Some(head) = self.decoder.decode_head(input, &mut self.headers)? else {
+                return Ok(None);
+            };
             input.drain(..head.consumed);
             if head.end_stream() {
                 return Ok(Some((head, Vec::new())));
             }
             self.reading = Some((head, Vec::new()));
         }
-        let mut trailers = HeaderMap::new();
-        loop {
-            let Some((_, kept)) = &mut self.reading else { return Ok(None) };
-            let piece = self.decoder.decode_body(input)?;
-            let payload = input.get(piece.payload.clone()).unwrap_or_default();
-            let room = MAX_BODY_BYTES.saturating_sub(kept.len());
-            kept.extend_from_slice(&payload[..payload.len().min(room)]);
-            input.drain(..piece.consumed);
-            match piece.state {
-                BodyState::More => return Ok(None),
-                BodyState::Trailers => {
-                    let Some(taken) = self.decoder.decode_trailers(input, &mut trailers)? else { return Ok(None) };
-                    input.drain(..taken);
-                }
-                BodyState::Done => {}
+        let Some((_, kept)) = &mut self.reading else {
+            return Ok(None);
+        };
+        let piece = self.decoder.decode_body(input)?;
+        let payload = input.get(piece.payload.clone()).unwrap_or_default();
+        let room = MAX_BODY_BYTES.saturating_sub(kept.len());
+        kept.extend_from_slice(&payload[..payload.len().min(room)]);
+        input.drain(..piece.consumed);
+        match piece.state {
+            BodyState::More => return Ok(None),
+            BodyState::Trailers => {
+                let taken = self.decoder.decode_trailers(input, &mut HeaderMap::new())?;
+                let Some(taken) = taken else { return Ok(None) };
+                input.drain(..taken);
             }
-            return Ok(self.reading.take());
+            BodyState::Done => {}
         }
+        Ok(self.reading.take())
     }
 
     /// Tells a client that waits for it to go on (rfc9110#10.1.1), once.
@@ -109,8 +118,10 @@ impl Exchange {
     }
 
     fn request(&self, body: &[u8]) -> AdminRequest {
-        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-        let mut request = AdminRequest::new(&text(self.headers.method()), &text(self.headers.path()));
+        let text =
+            |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+        let mut request =
+            AdminRequest::new(&text(self.headers.method()), &text(self.headers.path()));
         request.accept = text(self.headers.get(Known::Accept));
         request.with_body(&text(self.headers.get(Known::ContentType)), body)
     }
@@ -157,7 +168,10 @@ fn write_violation(out: &mut Vec<u8>, violation: Violation, now_unix: u64) {
     headers.insert(Known::Date, imf_fixdate(now_unix));
     headers.insert(Known::Server, "envoy");
     headers.insert(Known::Connection, "close");
-    let how = ResponseEncoding { version: Version::Http11, ..ResponseEncoding::default() };
+    let how = ResponseEncoding {
+        version: Version::Http11,
+        ..ResponseEncoding::default()
+    };
     if encode_response_head(&headers, how, out).is_ok() {
         out.extend_from_slice(violation.body().as_bytes());
     }

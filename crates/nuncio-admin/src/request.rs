@@ -32,7 +32,9 @@ impl AdminRequest {
     /// Adds the body, if its content type says that it is a form.
     pub fn with_body(mut self, content_type: &str, body: &[u8]) -> AdminRequest {
         if content_type.starts_with("application/x-www-form-urlencoded") {
-            self.params.0.extend(Params::parse(&String::from_utf8_lossy(body)).0);
+            self.params
+                .0
+                .extend(Params::parse(&String::from_utf8_lossy(body)).0);
         }
         self
     }
@@ -43,15 +45,22 @@ impl Params {
     pub fn parse(query: &str) -> Params {
         let query = query.split('#').next().unwrap_or("");
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
-        Params(pairs.map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (percent_decoded(name), percent_decoded(value))
-        }).collect())
+        Params(
+            pairs
+                .map(|pair| {
+                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (percent_decoded(name), percent_decoded(value))
+                })
+                .collect(),
+        )
     }
 
     /// The first value of that name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The first value of that name, unless it is empty.
@@ -66,7 +75,9 @@ impl Params {
 
     /// Every pair.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// How many pairs there are.
@@ -84,7 +95,9 @@ impl Params {
 fn percent_decoded(text: &str) -> String {
     let (bytes, mut out, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
     while at < bytes.len() {
-        let escaped = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        let escaped = (bytes[at] == b'%')
+            .then(|| text.get(at + 1..at + 3))
+            .flatten();
         match escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(byte) => {
                 out.push(byte);
@@ -107,8 +120,19 @@ mod tests {
     fn a_query_is_taken_apart() {
         let request = AdminRequest::new("GET", "/stats?usedonly&filter=a%2Eb%zz+&x=1=2&&filter=no");
         let pairs: Vec<_> = request.params.iter().collect();
-        assert_eq!(pairs, [("usedonly", ""), ("filter", "a.b%zz+"), ("x", "1=2"), ("filter", "no")]);
-        assert_eq!((request.path.as_str(), request.params.get("filter")), ("/stats", Some("a.b%zz+")));
+        assert_eq!(
+            pairs,
+            [
+                ("usedonly", ""),
+                ("filter", "a.b%zz+"),
+                ("x", "1=2"),
+                ("filter", "no")
+            ]
+        );
+        assert_eq!(
+            (request.path.as_str(), request.params.get("filter")),
+            ("/stats", Some("a.b%zz+"))
+        );
         assert_eq!(request.params.filled("usedonly"), None);
     }
 
@@ -117,6 +141,13 @@ mod tests {
         let request = AdminRequest::new("POST", "/runtime_modify?a=1");
         let request = request.with_body("application/x-www-form-urlencoded", b"b=2");
         assert_eq!(request.params.get("b"), Some("2"));
-        assert_eq!(request.clone().with_body("text/plain", b"c=3").params.get("c"), None);
+        assert_eq!(
+            request
+                .clone()
+                .with_body("text/plain", b"c=3")
+                .params
+                .get("c"),
+            None
+        );
     }
 }

@@ -25,7 +25,12 @@ pub struct AdminResponse {
 impl AdminResponse {
     /// 200 with this text.
     pub fn text(body: impl Into<String>) -> AdminResponse {
-        AdminResponse { status: 200, content_type: TEXT, body: body.into(), then_quit: false }
+        AdminResponse {
+            status: 200,
+            content_type: TEXT,
+            body: body.into(),
+            then_quit: false,
+        }
     }
 
     /// 200 and `OK`: a command was done.
@@ -35,14 +40,20 @@ impl AdminResponse {
 
     /// An error with this text.
     pub fn error(status: u16, body: impl Into<String>) -> AdminResponse {
-        AdminResponse { status, ..AdminResponse::text(body) }
+        AdminResponse {
+            status,
+            ..AdminResponse::text(body)
+        }
     }
 
     /// 200 with this value, indented, and a line end.
     pub fn json(value: &Json) -> AdminResponse {
         let mut body = value.indented();
         body.push('\n');
-        AdminResponse { content_type: JSON, ..AdminResponse::text(body) }
+        AdminResponse {
+            content_type: JSON,
+            ..AdminResponse::text(body)
+        }
     }
 
     /// The same with another content type.

@@ -6,7 +6,9 @@
 use crate::context::AdminContext;
 use crate::endpoints::handle;
 use crate::exchange::{Exchange, Next};
-use nuncio_stats::tables::{http1, http_connection_manager as http, listener, listener_http, listener_worker};
+use nuncio_stats::tables::{
+    http_connection_manager as http, http1, listener, listener_http, listener_worker,
+};
 use nuncio_stats::{Lane, Scope, Store};
 use std::io;
 use std::rc::Rc;
@@ -47,7 +49,10 @@ impl AdminStats {
             http1: store.scope("http1.", &http1::HTTP1),
             listener: store.scope("listener.admin.", &listener::LISTENER),
             listener_http: store.scope("listener.admin.http.admin.", &listener_http::LISTENER_HTTP),
-            thread: store.scope("listener.admin.main_thread.", &listener_worker::LISTENER_WORKER),
+            thread: store.scope(
+                "listener.admin.main_thread.",
+                &listener_worker::LISTENER_WORKER,
+            ),
         }
     }
 
@@ -58,7 +63,8 @@ impl AdminStats {
         self.thread.inc(lane, listener_worker::DOWNSTREAM_CX_TOTAL);
         self.http.inc(lane, http::DOWNSTREAM_CX_TOTAL);
         self.http.inc(lane, http::DOWNSTREAM_CX_HTTP1_TOTAL);
-        self.listener.record(lane, listener::CONNECTIONS_ACCEPTED_PER_SOCKET_EVENT, 1);
+        self.listener
+            .record(lane, listener::CONNECTIONS_ACCEPTED_PER_SOCKET_EVENT, 1);
         self.active(1);
     }
 
@@ -68,22 +74,28 @@ impl AdminStats {
         self.listener.inc(lane, listener::DOWNSTREAM_CX_DESTROY);
         self.http.inc(lane, http::DOWNSTREAM_CX_DESTROY);
         let millis = after.as_millis() as u64;
-        self.listener.record(lane, listener::DOWNSTREAM_CX_LENGTH_MS, millis);
-        self.http.record(lane, http::DOWNSTREAM_CX_LENGTH_MS, millis);
+        self.listener
+            .record(lane, listener::DOWNSTREAM_CX_LENGTH_MS, millis);
+        self.http
+            .record(lane, http::DOWNSTREAM_CX_LENGTH_MS, millis);
     }
 
     fn active(&self, n: i64) {
         let lane = Lane::MAIN;
-        self.listener.gauge_add(lane, listener::DOWNSTREAM_CX_ACTIVE, n);
-        self.thread.gauge_add(lane, listener_worker::DOWNSTREAM_CX_ACTIVE, n);
+        self.listener
+            .gauge_add(lane, listener::DOWNSTREAM_CX_ACTIVE, n);
+        self.thread
+            .gauge_add(lane, listener_worker::DOWNSTREAM_CX_ACTIVE, n);
         self.http.gauge_add(lane, http::DOWNSTREAM_CX_ACTIVE, n);
-        self.http.gauge_add(lane, http::DOWNSTREAM_CX_HTTP1_ACTIVE, n);
+        self.http
+            .gauge_add(lane, http::DOWNSTREAM_CX_HTTP1_ACTIVE, n);
     }
 
     fn request(&self) {
         self.http.inc(Lane::MAIN, http::DOWNSTREAM_RQ_TOTAL);
         self.http.inc(Lane::MAIN, http::DOWNSTREAM_RQ_HTTP1_TOTAL);
-        self.http.gauge_add(Lane::MAIN, http::DOWNSTREAM_RQ_ACTIVE, 1);
+        self.http
+            .gauge_add(Lane::MAIN, http::DOWNSTREAM_RQ_ACTIVE, 1);
     }
 
     fn answered(&self, status: u16, after: Duration) {
@@ -98,9 +110,11 @@ impl AdminStats {
         self.http.inc(lane, of_http);
         self.http.inc(lane, http::DOWNSTREAM_RQ_COMPLETED);
         self.listener_http.inc(lane, of_listener);
-        self.listener_http.inc(lane, listener_http::DOWNSTREAM_RQ_COMPLETED);
+        self.listener_http
+            .inc(lane, listener_http::DOWNSTREAM_RQ_COMPLETED);
         self.http.gauge_add(lane, http::DOWNSTREAM_RQ_ACTIVE, -1);
-        self.http.record(lane, http::DOWNSTREAM_RQ_TIME, after.as_millis() as u64);
+        self.http
+            .record(lane, http::DOWNSTREAM_RQ_TIME, after.as_millis() as u64);
     }
 }
 
@@ -156,14 +170,22 @@ async fn converse(
     let (mut exchange, mut input, mut out) = (Exchange::default(), Vec::new(), Vec::new());
     loop {
         input.reserve(READ_BYTES);
-        let read = timeout(IDLE, stream.read_buf(&mut input)).await.map_err(io::Error::other)??;
-        stats.http.add(Lane::MAIN, http::DOWNSTREAM_CX_RX_BYTES_TOTAL, read as u64);
+        let read = timeout(IDLE, stream.read_buf(&mut input))
+            .await
+            .map_err(io::Error::other)??;
+        stats
+            .http
+            .add(Lane::MAIN, http::DOWNSTREAM_CX_RX_BYTES_TOTAL, read as u64);
         if read == 0 {
-            stats.http.inc(Lane::MAIN, http::DOWNSTREAM_CX_DESTROY_REMOTE);
+            stats
+                .http
+                .inc(Lane::MAIN, http::DOWNSTREAM_CX_DESTROY_REMOTE);
             return Ok(());
         }
         let mut quit = false;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
         let next = exchange.advance(&mut input, &mut out, now, |request| {
             let began = Instant::now();
             stats.request();
@@ -173,14 +195,20 @@ async fn converse(
             response
         });
         stream.write_all(&out).await?;
-        stats.http.add(Lane::MAIN, http::DOWNSTREAM_CX_TX_BYTES_TOTAL, out.len() as u64);
+        stats.http.add(
+            Lane::MAIN,
+            http::DOWNSTREAM_CX_TX_BYTES_TOTAL,
+            out.len() as u64,
+        );
         out.clear();
         if quit {
             stream.flush().await?;
             cx.quit();
         }
         if next == Next::Close {
-            stats.http.inc(Lane::MAIN, http::DOWNSTREAM_CX_DESTROY_LOCAL);
+            stats
+                .http
+                .inc(Lane::MAIN, http::DOWNSTREAM_CX_DESTROY_LOCAL);
             return stream.shutdown().await;
         }
     }

@@ -213,7 +213,10 @@ impl Snapshot {
     fn read(&mut self, at: usize, select: &Select<'_>) {
         let scope = Arc::clone(&self.scopes[at]);
         for (index, def) in (0u16..).zip(scope.table().defs) {
-            if select.only.is_some_and(|only| only != StatType::of(def.kind)) {
+            if select
+                .only
+                .is_some_and(|only| only != StatType::of(def.kind))
+            {
                 continue;
             }
             let used = scope.used(index);

@@ -123,7 +123,9 @@ impl Recorded {
         Snapshot::take(
             &self.store,
             &Select {
-                names: Some(&|name| name.starts_with(prefix)), ..Select::default() },
+                names: Some(&|name| name.starts_with(prefix)),
+                ..Select::default()
+            },
         )
     }
 }

@@ -16,7 +16,11 @@ pub(super) const CONFIG_DUMP: Endpoint = Endpoint {
     help: "dump current Envoy configs",
     command: false,
     params: &[
-        Param { name: "resource", help: "The resource to dump", choice: Choice::Text },
+        Param {
+            name: "resource",
+            help: "The resource to dump",
+            choice: Choice::Text,
+        },
         Param {
             name: "mask",
             help: "The mask to apply. When both resource and mask are specified, the mask is applied to every \
@@ -42,7 +46,10 @@ pub(super) const CONFIG_DUMP: Endpoint = Endpoint {
 
 fn answer(request: &AdminRequest, cx: &dyn AdminContext) -> AdminResponse {
     let params = &request.params;
-    let names = match params.filled("name_regex").map(|regex| (regex, cx.regex(&format!("^(?:{regex})$")))) {
+    let names = match params
+        .filled("name_regex")
+        .map(|regex| (regex, cx.regex(&format!("^(?:{regex})$"))))
+    {
         None => None,
         Some((_, Ok(search))) => Some(search),
         Some((regex, Err(_))) => return refuse_regex(regex, cx),
@@ -80,11 +87,17 @@ type Configs = Result<Vec<Json>, (u16, String)>;
 
 /// Every section, or those that the mask fits.
 fn whole_sections(sections: &[ConfigSection], paths: Option<&[&str]>) -> Configs {
-    let configs: Vec<_> = sections.iter().filter_map(|section| section_json(section, paths)).collect();
+    let configs: Vec<_> = sections
+        .iter()
+        .filter_map(|section| section_json(section, paths))
+        .collect();
     match paths {
         Some(paths) if configs.is_empty() => {
             let mask = paths.join(",");
-            Err((400, format!("FieldMask {mask} could not be successfully applied to any configs.")))
+            Err((
+                400,
+                format!("FieldMask {mask} could not be successfully applied to any configs."),
+            ))
         }
         _ => Ok(configs),
     }
@@ -96,14 +109,24 @@ fn section_json(section: &ConfigSection, paths: Option<&[&str]>) -> Option<Json>
     let (lists, message) = match paths {
         None => (None, section.message.clone()),
         Some(paths) => {
-            let others: Vec<_> = paths.iter().filter(|path| !repeated(path)).copied().collect();
-            (Some(paths), trim(section.type_name, &section.message, &others)?)
+            let others: Vec<_> = paths
+                .iter()
+                .filter(|path| !repeated(path))
+                .copied()
+                .collect();
+            (
+                Some(paths),
+                trim(section.type_name, &section.message, &others)?,
+            )
         }
     };
     let mut members = with_type(section.type_name, &message);
     for list in section.lists.iter().filter(|list| !list.items.is_empty()) {
         if lists.is_none_or(|paths| paths.contains(&list.field)) {
-            let items = list.items.iter().map(|item| to_json_value(list.type_name, &item.message, REDACTED));
+            let items = list
+                .items
+                .iter()
+                .map(|item| to_json_value(list.type_name, &item.message, REDACTED));
             members.push((list.field.to_owned(), Json::List(items.collect())));
         }
     }
@@ -118,10 +141,16 @@ fn resource_items(sections: &[ConfigSection], resource: &str, paths: Option<&[&s
                 let Some(list) = section.lists.iter().find(|list| list.field == resource) else {
                     return Ok(Vec::new());
                 };
-                return list.items.iter().map(|item| item_json(list, item, paths)).collect();
+                return list
+                    .items
+                    .iter()
+                    .map(|item| item_json(list, item, paths))
+                    .collect();
             }
             Some(_) => {
-                let why = format!("{resource} is not a repeated field. Use ?mask={resource} to get only this field");
+                let why = format!(
+                    "{resource} is not a repeated field. Use ?mask={resource} to get only this field"
+                );
                 return Err((400, why));
             }
             None => {}
@@ -130,15 +159,25 @@ fn resource_items(sections: &[ConfigSection], resource: &str, paths: Option<&[&s
     Err((404, format!("{resource} not found in config dump")))
 }
 
-fn item_json(list: &ConfigList, item: &ConfigItem, paths: Option<&[&str]>) -> Result<Json, (u16, String)> {
+fn item_json(
+    list: &ConfigList,
+    item: &ConfigItem,
+    paths: Option<&[&str]>,
+) -> Result<Json, (u16, String)> {
     let Some(paths) = paths else {
         return Ok(Json::Object(with_type(list.type_name, &item.message)));
     };
     match trim(list.type_name, &item.message, paths) {
         Some(message) => Ok(Json::Object(with_type(list.type_name, &message))),
         None => {
-            let paths: String = paths.iter().map(|path| format!("paths: \"{path}\"\n")).collect();
-            Err((400, format!("FieldMask {paths} could not be successfully used.")))
+            let paths: String = paths
+                .iter()
+                .map(|path| format!("paths: \"{path}\"\n"))
+                .collect();
+            Err((
+                400,
+                format!("FieldMask {paths} could not be successfully used."),
+            ))
         }
     }
 }
@@ -147,7 +186,10 @@ const REDACTED: JsonOptions = JsonOptions { redact: true };
 
 /// A message as it stands in an `Any`.
 fn with_type(name: &str, message: &[u8]) -> Vec<(String, Json)> {
-    let mut members = vec![("@type".to_owned(), Json::text(format!("type.googleapis.com/{name}")))];
+    let mut members = vec![(
+        "@type".to_owned(),
+        Json::text(format!("type.googleapis.com/{name}")),
+    )];
     if let Json::Object(own) = to_json_value(name, message, REDACTED) {
         members.extend(own);
     }
@@ -157,5 +199,9 @@ fn with_type(name: &str, message: &[u8]) -> Vec<(String, Json)> {
 /// Whether a section's message has a field of that name, and which kind.
 fn label(section: &ConfigSection, field: &str) -> Option<Label> {
     let message = schema::message(section.type_name)?;
-    message.fields.iter().find(|found| found.name == field).map(|found| found.label)
+    message
+        .fields
+        .iter()
+        .find(|found| found.name == field)
+        .map(|found| found.label)
 }

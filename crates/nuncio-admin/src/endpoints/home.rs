@@ -50,7 +50,9 @@ fn push_endpoint(out: &mut String, endpoint: &Endpoint) {
     let form = !endpoint.params.is_empty() || endpoint.command;
     let method = if endpoint.command { "post" } else { "get" };
     let link = if form {
-        format!("<form id=\"{path}\" action=\"{path}\" method=\"{method}\"><button>{path}</button></form>")
+        format!(
+            "<form id=\"{path}\" action=\"{path}\" method=\"{method}\"><button>{path}</button></form>"
+        )
     } else {
         format!("<a href=\"{path}\">{path}</a>")
     };
@@ -64,10 +66,15 @@ fn push_param(out: &mut String, path: &str, param: &Param) {
     let (name, help) = (param.name, escaped(param.help));
     let id = format!("{path}-{name}");
     let input = match param.choice {
-        Choice::Flag => format!("<input type=\"checkbox\" name=\"{name}\" id=\"{id}\" form=\"{path}\">"),
+        Choice::Flag => {
+            format!("<input type=\"checkbox\" name=\"{name}\" id=\"{id}\" form=\"{path}\">")
+        }
         Choice::Text => format!("<input name=\"{name}\" id=\"{id}\" form=\"{path}\">"),
         Choice::OneOf(choices) => {
-            let options: String = choices.iter().map(|choice| format!("<option>{choice}</option>")).collect();
+            let options: String = choices
+                .iter()
+                .map(|choice| format!("<option>{choice}</option>"))
+                .collect();
             format!("<select name=\"{name}\" id=\"{id}\" form=\"{path}\">{options}</select>")
         }
     };
@@ -79,5 +86,8 @@ fn push_param(out: &mut String, path: &str, param: &Param) {
 
 /// Text as it may stand in a page.
 pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

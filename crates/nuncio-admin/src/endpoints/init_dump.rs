@@ -16,17 +16,27 @@ pub(super) const INIT_DUMP: Endpoint = Endpoint {
     }],
     answer: |request, cx| {
         let mask = request.params.filled("mask");
-        let wanted = cx.unready_targets().into_iter().filter(|unready| match mask {
-            None => true,
-            Some(mask) => mask == "listener" && unready.listener,
-        });
+        let wanted = cx
+            .unready_targets()
+            .into_iter()
+            .filter(|unready| match mask {
+                None => true,
+                Some(mask) => mask == "listener" && unready.listener,
+            });
         let dumps: Vec<_> = wanted
             .map(|unready| {
                 let targets = unready.targets.iter().map(Json::text).collect();
-                Json::object(vec![("name", Json::text(unready.name)), ("target_names", Json::List(targets))])
+                Json::object(vec![
+                    ("name", Json::text(unready.name)),
+                    ("target_names", Json::List(targets)),
+                ])
             })
             .collect();
-        let members = if dumps.is_empty() { vec![] } else { vec![("unready_targets_dumps", Json::List(dumps))] };
+        let members = if dumps.is_empty() {
+            vec![]
+        } else {
+            vec![("unready_targets_dumps", Json::List(dumps))]
+        };
         AdminResponse::json(&Json::object(members))
     },
 };

@@ -10,7 +10,11 @@ pub(super) const LISTENERS: Endpoint = Endpoint {
     path: "/listeners",
     help: "print listener info",
     command: false,
-    params: &[Param { name: "format", help: "File format to use", choice: Choice::OneOf(&["text", "json"]) }],
+    params: &[Param {
+        name: "format",
+        help: "File format to use",
+        choice: Choice::OneOf(&["text", "json"]),
+    }],
     answer: |request, cx| {
         let listeners = cx.listeners();
         if request.params.get("format") == Some("json") {
@@ -29,7 +33,10 @@ pub(super) const LISTENERS: Endpoint = Endpoint {
 /// `envoy.admin.v3.Listeners`.
 fn json(listeners: &[Listener]) -> Json {
     let status = |listener: &Listener| {
-        let mut members = vec![("name", Json::text(&listener.name)), ("local_address", listener.address.json())];
+        let mut members = vec![
+            ("name", Json::text(&listener.name)),
+            ("local_address", listener.address.json()),
+        ];
         if !listener.more_addresses.is_empty() {
             let more = listener.more_addresses.iter().map(Address::json).collect();
             members.push(("additional_local_addresses", Json::List(more)));
@@ -37,6 +44,10 @@ fn json(listeners: &[Listener]) -> Json {
         Json::object(members)
     };
     let statuses: Vec<_> = listeners.iter().map(status).collect();
-    let members = if statuses.is_empty() { vec![] } else { vec![("listener_statuses", Json::List(statuses))] };
+    let members = if statuses.is_empty() {
+        vec![]
+    } else {
+        vec![("listener_statuses", Json::List(statuses))]
+    };
     Json::object(members)
 }

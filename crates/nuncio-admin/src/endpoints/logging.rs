@@ -7,7 +7,9 @@ use crate::response::AdminResponse;
 use std::fmt::Write;
 
 /// The levels there are, most verbose first.
-const LEVELS: [&str; 7] = ["trace", "debug", "info", "warning", "error", "critical", "off"];
+const LEVELS: [&str; 7] = [
+    "trace", "debug", "info", "warning", "error", "critical", "off",
+];
 
 pub(super) const LOGGING: Endpoint = Endpoint {
     path: "/logging",
@@ -30,7 +32,9 @@ pub(super) const LOGGING: Endpoint = Endpoint {
         Param {
             name: "level",
             help: "desired logging level, this will change all loggers's level",
-            choice: Choice::OneOf(&["", "trace", "debug", "info", "warning", "error", "critical", "off"]),
+            choice: Choice::OneOf(&[
+                "", "trace", "debug", "info", "warning", "error", "critical", "off",
+            ]),
         },
     ],
     answer,
@@ -55,18 +59,23 @@ fn change(params: &Params, cx: &dyn AdminContext) -> Result<(), &'static str> {
         "level" => cx.set_log_level(None, level(value)?),
         "group" => return Err("group parameter requires fine-grain logging to be enabled"),
         "paths" => {
-            let changes = value.split(',').filter(|change| !change.is_empty()).map(|change| {
-                let (name, value) = change.split_once(':').unwrap_or((change, ""));
-                if name.is_empty() || value.is_empty() {
-                    return Err("empty logger name or empty logger level");
-                }
-                Ok((name, level(value)?))
-            });
+            let changes = value
+                .split(',')
+                .filter(|change| !change.is_empty())
+                .map(|change| {
+                    let (name, value) = change.split_once(':').unwrap_or((change, ""));
+                    if name.is_empty() || value.is_empty() {
+                        return Err("empty logger name or empty logger level");
+                    }
+                    Ok((name, level(value)?))
+                });
             let changes: Vec<_> = changes.collect::<Result<_, _>>()?;
             for (name, _) in &changes {
                 find(name, cx)?;
             }
-            changes.iter().for_each(|(name, level)| cx.set_log_level(Some(name), level));
+            changes
+                .iter()
+                .for_each(|(name, level)| cx.set_log_level(Some(name), level));
         }
         _ => {
             let level = level(value)?;
@@ -78,11 +87,18 @@ fn change(params: &Params, cx: &dyn AdminContext) -> Result<(), &'static str> {
 }
 
 fn level(name: &str) -> Result<&'static str, &'static str> {
-    LEVELS.into_iter().find(|level| *level == name).ok_or("unknown logger level")
+    LEVELS
+        .into_iter()
+        .find(|level| *level == name)
+        .ok_or("unknown logger level")
 }
 
 fn find(name: &str, cx: &dyn AdminContext) -> Result<(), &'static str> {
-    cx.loggers().iter().any(|logger| logger.name == name).then_some(()).ok_or("unknown logger name")
+    cx.loggers()
+        .iter()
+        .any(|logger| logger.name == name)
+        .then_some(())
+        .ok_or("unknown logger name")
 }
 
 fn usage() -> String {

@@ -29,5 +29,7 @@ pub(super) const TCMALLOC: Endpoint = Endpoint {
     help: "print TCMalloc stats",
     command: false,
     params: &[],
-    answer: |_, _| AdminResponse::error(501, "The current build does not use TCMalloc").with_type("text/plain"),
+    answer: |_, _| {
+        AdminResponse::error(501, "The current build does not use TCMalloc").with_type("text/plain")
+    },
 };

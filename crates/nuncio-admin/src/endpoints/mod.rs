@@ -106,10 +106,14 @@ pub static ENDPOINTS: &[Endpoint] = &[
 
 /// Answers a request.
 pub fn handle(request: &AdminRequest, cx: &dyn AdminContext) -> AdminResponse {
-    match ENDPOINTS.iter().find(|endpoint| endpoint.path == request.path) {
-        Some(endpoint) if endpoint.command && request.method != "POST" => {
-            AdminResponse::error(405, format!("Method {} not allowed, POST required.", request.method))
-        }
+    match ENDPOINTS
+        .iter()
+        .find(|endpoint| endpoint.path == request.path)
+    {
+        Some(endpoint) if endpoint.command && request.method != "POST" => AdminResponse::error(
+            405,
+            format!("Method {} not allowed, POST required.", request.method),
+        ),
         Some(endpoint) => (endpoint.answer)(request, cx),
         None => AdminResponse::error(404, format!("invalid path. {}", help::text())),
     }

@@ -9,7 +9,11 @@ pub(super) const CPU_PROFILER: Endpoint = Endpoint {
     path: "/cpuprofiler",
     help: "enable/disable the CPU profiler",
     command: true,
-    params: &[Param { name: "enable", help: "enables the CPU profiler", choice: Choice::OneOf(&["y", "n"]) }],
+    params: &[Param {
+        name: "enable",
+        help: "enables the CPU profiler",
+        choice: Choice::OneOf(&["y", "n"]),
+    }],
     answer: |request, _| match enable(request) {
         Some(true) => AdminResponse::error(500, "failure to start the profiler"),
         Some(false) => AdminResponse::ok(),
@@ -21,7 +25,11 @@ pub(super) const HEAP_PROFILER: Endpoint = Endpoint {
     path: "/heapprofiler",
     help: "enable/disable the heap profiler",
     command: true,
-    params: &[Param { name: "enable", help: "enable/disable the heap profiler", choice: Choice::OneOf(&["y", "n"]) }],
+    params: &[Param {
+        name: "enable",
+        help: "enable/disable the heap profiler",
+        choice: Choice::OneOf(&["y", "n"]),
+    }],
     answer: |_, _| AdminResponse::error(501, "The current build does not support heap profiler"),
 };
 
@@ -35,7 +43,10 @@ pub(super) const ALLOC_PROFILER: Endpoint = Endpoint {
         choice: Choice::OneOf(&["y", "n"]),
     }],
     answer: |request, _| match enable(request) {
-        Some(true) => AdminResponse::error(501, "The current build does not support allocation profiler"),
+        Some(true) => AdminResponse::error(
+            501,
+            "The current build does not support allocation profiler",
+        ),
         Some(false) => AdminResponse::error(400, "Allocation profiler is not started"),
         None => usage(),
     },

@@ -8,5 +8,8 @@ pub(super) const QUIT: Endpoint = Endpoint {
     help: "exit the server",
     command: true,
     params: &[],
-    answer: |_, _| AdminResponse { then_quit: true, ..AdminResponse::ok() },
+    answer: |_, _| AdminResponse {
+        then_quit: true,
+        ..AdminResponse::ok()
+    },
 };

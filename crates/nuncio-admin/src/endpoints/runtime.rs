@@ -13,8 +13,10 @@ pub(super) const RUNTIME: Endpoint = Endpoint {
         let runtime = cx.runtime();
         let texts = |values: &[String]| Json::List(values.iter().map(Json::text).collect());
         let entries = runtime.entries.iter().map(|entry| {
-            let members =
-                vec![("layer_values", texts(&entry.layer_values)), ("final_value", Json::text(&entry.final_value))];
+            let members = vec![
+                ("layer_values", texts(&entry.layer_values)),
+                ("final_value", Json::text(&entry.final_value)),
+            ];
             (entry.key.clone(), Json::object(members))
         });
         AdminResponse::json(&Json::object(vec![

@@ -24,8 +24,17 @@ fn json(cx: &dyn AdminContext) -> Json {
         ("uptime_current_epoch", seconds(info.uptime_current_epoch)),
         ("uptime_all_epochs", seconds(info.uptime_all_epochs)),
         ("hot_restart_version", Json::text(&info.hot_restart_version)),
-        ("command_line_options", with_defaults("envoy.admin.v3.CommandLineOptions", &info.command_line_options)),
-        ("node", with_defaults("envoy.config.core.v3.Node", &info.node)),
+        (
+            "command_line_options",
+            with_defaults(
+                "envoy.admin.v3.CommandLineOptions",
+                &info.command_line_options,
+            ),
+        ),
+        (
+            "node",
+            with_defaults("envoy.config.core.v3.Node", &info.node),
+        ),
         ("hot_restart_initializing", Json::Bool(false)),
     ])
 }

@@ -12,10 +12,16 @@ pub(super) const USED_ONLY: Param = Param {
     help: "Only include stats that have been written by system since restart",
     choice: Choice::Flag,
 };
-pub(super) const FILTER: Param =
-    Param { name: "filter", help: "Regular expression (Google re2) for filtering stats", choice: Choice::Text };
-pub(super) const INVERT_FILTER: Param =
-    Param { name: "invert_filter", help: "Invert the filter regex", choice: Choice::Flag };
+pub(super) const FILTER: Param = Param {
+    name: "filter",
+    help: "Regular expression (Google re2) for filtering stats",
+    choice: Choice::Text,
+};
+pub(super) const INVERT_FILTER: Param = Param {
+    name: "invert_filter",
+    help: "Invert the filter regex",
+    choice: Choice::Flag,
+};
 
 pub(super) const STATS: Endpoint = Endpoint {
     path: "/stats",
@@ -49,7 +55,7 @@ pub(super) struct Wanted {
     used_only: bool,
     filter: Option<Search>,
     invert: bool,
-    pub(super) only: Option<StatType>,
+    only: Option<StatType>,
     pub(super) buckets: Buckets,
     pub(super) format: Format,
     /// `hidden=only`: there is no hidden statistic.
@@ -79,7 +85,10 @@ impl Wanted {
     /// Reads the parameters; the answer that refuses them where they are wrong.
     pub(super) fn parse(params: &Params, cx: &dyn AdminContext) -> Result<Wanted, AdminResponse> {
         let refuse = |why: &str| AdminResponse::error(400, why);
-        let filter = params.filled("filter").map(|filter| cx.regex(filter)).transpose();
+        let filter = params
+            .filled("filter")
+            .map(|filter| cx.regex(filter))
+            .transpose();
         let filter = filter.map_err(|why| refuse(&format!("Invalid re2 regex: {why}")))?;
         let buckets = match params.get("histogram_buckets").unwrap_or("") {
             "" => Buckets::Mode(BucketMode::Unset),
@@ -112,7 +121,20 @@ impl Wanted {
             _ => return Err(refuse(&usage("hidden", "include|only|exclude", "\n\n"))),
         };
         let (used_only, invert) = (params.has("usedonly"), params.has("invert_filter"));
-        Ok(Wanted { used_only, filter, invert, only, buckets, format, nothing })
+        Ok(Wanted {
+            used_only,
+            filter,
+            invert,
+            only,
+            buckets,
+            format,
+            nothing,
+        })
+    }
+
+    /// The same, whatever `type` says: the Prometheus form knows no types.
+    pub(super) fn every_type(self) -> Wanted {
+        Wanted { only: None, ..self }
     }
 
     /// The statistics that are wanted, as they are now.
@@ -121,9 +143,21 @@ impl Wanted {
             return Snapshot::default();
         }
         cx.refresh_stats();
-        let matches = self.filter.as_ref().map(|filter| |name: &str| filter(name) != self.invert);
-        let names = matches.as_ref().map(|matches| matches as &dyn Fn(&str) -> bool);
-        Snapshot::take(cx.stats(), &Select { used_only: self.used_only, only: self.only, names })
+        let matches = self
+            .filter
+            .as_ref()
+            .map(|filter| |name: &str| filter(name) != self.invert);
+        let names = matches
+            .as_ref()
+            .map(|matches| matches as &dyn Fn(&str) -> bool);
+        Snapshot::take(
+            cx.stats(),
+            &Select {
+                used_only: self.used_only,
+                only: self.only,
+                names,
+            },
+        )
     }
 }
 
@@ -140,10 +174,13 @@ fn answer(request: &AdminRequest, cx: &dyn AdminContext) -> AdminResponse {
         Err(refusal) => return refusal,
     };
     if wanted.format == Format::Prometheus {
-        return stats_prometheus::answer_wanted(request, cx, &wanted, false);
+        return stats_prometheus::answer_wanted(request, cx, &wanted.every_type(), false);
     }
     let Buckets::Mode(mode) = wanted.buckets else {
-        return AdminResponse::error(400, "Invalid histogram_buckets type for non prometheus stats type");
+        return AdminResponse::error(
+            400,
+            "Invalid histogram_buckets type for non prometheus stats type",
+        );
     };
     let (snapshot, rules, mut out) = (wanted.snapshot(cx), cx.stats_output(), String::new());
     // Writing to a String cannot fail.

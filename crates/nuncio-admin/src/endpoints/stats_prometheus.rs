@@ -41,7 +41,7 @@ pub(super) const METRICS: Endpoint = Endpoint {
 
 fn answer(request: &AdminRequest, cx: &dyn AdminContext, help: bool) -> AdminResponse {
     match Wanted::parse(&request.params, cx) {
-        Ok(wanted) => answer_wanted(request, cx, &Wanted { only: None, ..wanted }, help),
+        Ok(wanted) => answer_wanted(request, cx, &wanted.every_type(), help),
         Err(refusal) => refusal,
     }
 }
@@ -58,7 +58,11 @@ pub(super) fn answer_wanted(
         Buckets::Mode(BucketMode::Summary) => true,
         _ => return AdminResponse::error(400, "unsupported prometheus histogram bucket mode"),
     };
-    let options = PrometheusOptions { text_readouts: request.params.has("text_readouts"), summaries, help };
+    let options = PrometheusOptions {
+        text_readouts: request.params.has("text_readouts"),
+        summaries,
+        help,
+    };
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = write_prometheus(&mut out, &wanted.snapshot(cx), cx.stats_output(), options);
