@@ -8,7 +8,7 @@ use crate::{
     intake::{Acceptor, Intake},
     matching::{ChainMatch, ConnFacts, select},
     stats::{CX_PANIC, ListenerScopes},
-    tls::TlsContext,
+    tls::{GreetError, TlsContext},
     update::{ConnectionBudget, ListenerSetup},
 };
 use nuncio_core::{ConnInfo, Connection, Worker};
@@ -230,12 +230,15 @@ impl Listener {
                 let (tls, worker) = (tls.clone(), self.shared.worker.clone());
                 tokio::task::spawn_local(async move {
                     let chain = open.chain.clone();
-                    let Some(greeted) = tls.accept(io, &worker, chain.config.transport_timeout).await else { return };
-                    if greeted.timed_out {
-                        let counts = &open.places.counts;
-                        counts.listener.inc(counts.lane, DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
-                        return;
-                    }
+                    let greeted = match tls.accept(io, &worker, chain.config.transport_timeout).await {
+                        Ok(greeted) => greeted,
+                        Err(GreetError::TimedOut) => {
+                            let counts = &open.places.counts;
+                            counts.listener.inc(counts.lane, DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
+                            return;
+                        }
+                        Err(GreetError::Tls(_) | GreetError::Closed) => return,
+                    };
                     info.tls = true;
                     info.server_name = greeted.server_name;
                     let connection =

@@ -1,32 +1,15 @@
-//! The TLS transport socket of listeners, on rustls.
+//! The TLS transport socket of listeners: rustls with aws-lc-rs, driven over the worker's own I/O.
+//!
+//! * [`TlsSettings`] ─▶ [`TlsConfig`]: what `DownstreamTlsContext` asks for, built once per configuration.
+//! * `context`: greets clients on a worker and counts. `stream`: the byte stream that comes out of it.
+//! * `certificate`: which certificate a client gets. `hello`: the server name it asked for. `names`: Envoy's names.
 
-use crate::{config::Transport, stats::ListenerScopes};
-use nuncio_core::Worker;
-use nuncio_rt::Io;
-use nuncio_stats::Lane;
-use std::{rc::Rc, sync::Arc, time::Duration};
+mod certificate;
+mod config;
+mod context;
+mod hello;
+mod names;
+mod stream;
 
-/// A `DownstreamTlsContext`, ready to run.
-#[derive(Debug)]
-pub struct TlsConfig {}
-
-pub(crate) struct TlsContext {}
-
-pub(crate) struct Greeted {
-    pub(crate) io: Io,
-    pub(crate) server_name: Option<Arc<str>>,
-    pub(crate) timed_out: bool,
-}
-
-impl TlsContext {
-    pub(crate) fn of(transport: &Transport, _scopes: &ListenerScopes, _lane: Lane) -> Option<Rc<TlsContext>> {
-        match transport {
-            Transport::Plain => None,
-            Transport::Tls(_) => Some(Rc::new(TlsContext {})),
-        }
-    }
-    pub(crate) async fn accept(&self, io: Io, _worker: &Worker, _timeout: Option<Duration>) -> Option<Greeted> {
-        drop(io);
-        None
-    }
-}
+pub use config::{CertificateSource, ClientCertificates, PemSource, TlsConfig, TlsError, TlsSettings, TlsVersion};
+pub(crate) use context::{GreetError, TlsContext};

@@ -1,0 +1,149 @@
+//! The server name of a TLS greeting (ClientHello), read from the records before they are processed.
+
+/// What the first bytes of a connection tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Hello {
+    /// The greeting is not complete.
+    Partial,
+    /// Complete; with the server name (`rfc6066#3`) in lower case, if one was sent.
+    Complete(Option<String>),
+    /// Not a greeting at all.
+    Foreign,
+}
+
+/// Bytes of a greeting that are looked at: a handshake message longer than this names no server for us.
+const GREETING_BYTES_MAX: usize = 64 * 1024;
+
+/// Reads the greeting from `records` (`rfc8446#5.1`, `rfc8446#4.1.2`).
+pub(crate) fn parse(records: &[u8]) -> Hello {
+    let mut message = Vec::new();
+    let mut rest = Bytes(records);
+    loop {
+        if let Some(needed) = message_length(&message)
+            && message.len() >= needed
+        {
+            return Hello::Complete(server_name(&message[..needed]));
+        }
+        let Some(kind) = rest.u8() else { return Hello::Partial };
+        const HANDSHAKE: u8 = 22;
+        if kind != HANDSHAKE || message.len() > GREETING_BYTES_MAX {
+            return Hello::Foreign;
+        }
+        let Some(fragment) = rest.take(2).and_then(|_version| rest.vector16()) else { return Hello::Partial };
+        if fragment.is_empty() {
+            return Hello::Foreign;
+        }
+        message.extend_from_slice(fragment);
+        const CLIENT_HELLO: u8 = 1;
+        if message.first() != Some(&CLIENT_HELLO) {
+            return Hello::Foreign;
+        }
+    }
+}
+
+/// Length of a handshake message with its header, once the header is there.
+fn message_length(message: &[u8]) -> Option<usize> {
+    match message {
+        [_, a, b, c, ..] => Some(4 + (usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c))),
+        _ => None,
+    }
+}
+
+fn server_name(message: &[u8]) -> Option<String> {
+    let mut hello = Bytes(message.get(4..)?);
+    hello.take(2 + 32)?; // legacy_version, random
+    hello.vector8()?; // legacy_session_id
+    hello.vector16()?; // cipher_suites
+    hello.vector8()?; // legacy_compression_methods
+    let mut extensions = Bytes(hello.vector16()?);
+    loop {
+        let kind = extensions.u16()?;
+        let body = extensions.vector16()?;
+        const SERVER_NAME: u16 = 0;
+        if kind == SERVER_NAME {
+            let mut names = Bytes(Bytes(body).vector16()?);
+            const HOST_NAME: u8 = 0;
+            while let Some(kind) = names.u8() {
+                let name = names.vector16()?;
+                if kind == HOST_NAME {
+                    return std::str::from_utf8(name).ok().map(str::to_ascii_lowercase);
+                }
+            }
+            return None;
+        }
+    }
+}
+
+/// Bytes being read from the front.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take(1).map(|b| b[0])
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take(2).map(|b| u16::from_be_bytes([b[0], b[1]]))
+    }
+
+    fn vector8(&mut self) -> Option<&'a [u8]> {
+        let n = self.u8()?;
+        self.take(n.into())
+    }
+
+    fn vector16(&mut self) -> Option<&'a [u8]> {
+        let n = self.u16()?;
+        self.take(n.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vector16(body: &[u8]) -> Vec<u8> {
+        [&(body.len() as u16).to_be_bytes()[..], body].concat()
+    }
+
+    /// A greeting that names `name`, in records of at most `record` bytes.
+    fn greeting(name: &[u8], record: usize) -> Vec<u8> {
+        let names = vector16(&[&[0][..], &vector16(name)].concat());
+        let extensions = [&[0, 43][..], &vector16(&[2, 3, 4]), &[0, 0], &vector16(&names)].concat();
+        let body = [&[3, 3][..], &[7; 32], &[0], &vector16(&[0x13, 1]), &[1, 0], &vector16(&extensions)].concat();
+        let length = (body.len() as u32).to_be_bytes();
+        let message = [&[1][..], &length[1..], &body].concat();
+        message.chunks(record).flat_map(|part| [&[22, 3, 1][..], &vector16(part)].concat()).collect()
+    }
+
+    #[test]
+    fn the_name_is_found_however_the_greeting_is_cut() {
+        for record in [1, 7, 40, 4096] {
+            let bytes = greeting(b"A.Example", record);
+            assert_eq!(parse(&bytes), Hello::Complete(Some("a.example".into())), "records of {record}");
+            for end in 0..bytes.len() {
+                assert_eq!(parse(&bytes[..end]), Hello::Partial, "cut at {end}, records of {record}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_greeting_is_told_from_an_unfinished_one() {
+        assert_eq!(parse(b"GET / HTTP/1.1\r\n"), Hello::Foreign);
+        assert_eq!(parse(&[22, 3, 1, 0, 1, 2]), Hello::Foreign);
+        assert_eq!(parse(&[22, 3, 1, 0, 0]), Hello::Foreign);
+    }
+
+    #[test]
+    fn lengths_that_lie_name_nobody() {
+        let mut bytes = greeting(b"a", 4096);
+        let at = bytes.len() - 3;
+        bytes[at] = 255;
+        assert_eq!(parse(&bytes), Hello::Complete(None));
+    }
+}
