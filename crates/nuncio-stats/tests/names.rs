@@ -111,3 +111,12 @@ fn every_name_is_there_at_the_start_and_no_other() {
         "too many"
     );
 }
+
+#[test]
+fn every_statistic_has_a_help_text() {
+    for (_, table) in SCOPES {
+        for def in table.defs {
+            assert!(!def.help.is_empty(), "{} {}", table.label, def.name);
+        }
+    }
+}

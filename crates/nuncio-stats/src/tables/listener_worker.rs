@@ -5,7 +5,9 @@ use crate::stats_table;
 stats_table! {
     /// One listener on one thread.
     pub LISTENER_WORKER: "listener_worker" {
+        /// Connections open.
         gauge DOWNSTREAM_CX_ACTIVE = "downstream_cx_active",
+        /// Connections accepted.
         counter DOWNSTREAM_CX_TOTAL = "downstream_cx_total",
     }
 }

@@ -6,17 +6,29 @@ use crate::stats_table;
 stats_table! {
     /// One TLS context.
     pub TLS: "tls" {
+        /// Connections closed by an error that is not of certificates.
         counter CONNECTION_ERROR = "connection_error",
+        /// Certificates refused for their hash.
         counter FAIL_VERIFY_CERT_HASH = "fail_verify_cert_hash",
+        /// Certificates refused for their chain.
         counter FAIL_VERIFY_ERROR = "fail_verify_error",
+        /// Connections refused because a certificate is required.
         counter FAIL_VERIFY_NO_CERT = "fail_verify_no_cert",
+        /// Certificates refused for their names.
         counter FAIL_VERIFY_SAN = "fail_verify_san",
+        /// Handshakes completed.
         counter HANDSHAKE = "handshake",
+        /// Handshakes completed without a client certificate.
         counter NO_CERTIFICATE = "no_certificate",
+        /// Handshakes refused because the OCSP answer is missing or stale.
         counter OCSP_STAPLE_FAILED = "ocsp_staple_failed",
+        /// Handshakes in which the OCSP answer was left out.
         counter OCSP_STAPLE_OMITTED = "ocsp_staple_omitted",
+        /// Handshakes in which an OCSP answer was asked for.
         counter OCSP_STAPLE_REQUESTS = "ocsp_staple_requests",
+        /// OCSP answers sent.
         counter OCSP_STAPLE_RESPONSES = "ocsp_staple_responses",
+        /// Handshakes that resumed a session.
         counter SESSION_REUSED = "session_reused",
     }
 }
