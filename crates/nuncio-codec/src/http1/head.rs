@@ -58,7 +58,8 @@ pub(super) fn read_head<L>(
 ) -> Result<Option<(L, Seen)>, Violation> {
     let (max_bytes, keep_spelling) = limits;
     let within = &raw[..raw.len().min(max_bytes)];
-    if progress.is_worth_parsing(raw) {
+    // At the limit once more: of two faults the first one counts, however the bytes came.
+    if progress.is_worth_parsing(raw) || raw.len() >= max_bytes {
         let mut window = within.len().min(FIRST_COPY_BYTES);
         loop {
             map.load(&within[..window], keep_spelling);
