@@ -103,11 +103,12 @@ pub(super) fn parse_request_line(
 /// `METHOD SP target SP HTTP/1.1 CRLF`, which is nearly every line there is.
 #[inline]
 fn split_plain(bytes: &[u8]) -> Option<Parts> {
-    let method_len = bytes.iter().position(|&b| b == b' ')?;
+    let method_len = bytes.iter().position(|&b| b <= b' ')?;
     let target_at = method_len + 1;
     let target_end = target_at + visible_len(&bytes[target_at..]);
     if method_len == 0
         || target_end == target_at
+        || bytes[method_len] != b' '
         || !bytes[target_end..].starts_with(b" HTTP/1.1\r\n")
     {
         return None;
