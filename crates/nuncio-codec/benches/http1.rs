@@ -3,6 +3,12 @@
 //! `cargo bench -p nuncio-codec -- NAME COUNT` runs one case COUNT times and prints nothing else: run it
 //! twice under `valgrind --tool=callgrind` with different counts, and the difference is instructions.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use nuncio_codec::http1::*;
 use nuncio_codec::{HeaderMap, Known};
 use std::hint::black_box;

@@ -1,5 +1,11 @@
 //! What the fuzzers found worth keeping, and everything recorded from Envoy, through the fuzzers' checks.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "../../../fuzz/drive/header_map.rs"]
 mod header_map;
 #[path = "../../../fuzz/drive/http1.rs"]

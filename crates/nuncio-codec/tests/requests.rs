@@ -1,6 +1,12 @@
 //! Every request of `data/requests.tsv` is judged as Envoy 1.40 judged it, and what is forwarded is what
 //! Envoy forwarded. The file holds Envoy's recorded answers; its head says how to read it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod table;
 
 use nuncio_codec::http1::*;

@@ -1,6 +1,12 @@
 //! Every upstream response of `data/responses.tsv` is read as Envoy 1.40 read it, and the client gets what
 //! Envoy's client got. The file holds Envoy's recorded answers; its head says how to read it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "table/mod.rs"]
 #[allow(dead_code, reason = "the request tests use the other half")]
 mod table;

@@ -1,5 +1,11 @@
 //! Nothing is allocated once maps and buffers have grown to their working size.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use nuncio_codec::http1::*;
 use nuncio_codec::{HeaderMap, Known};
 

@@ -55,7 +55,7 @@ pub(super) fn text_len(bytes: &[u8]) -> usize {
 pub(super) fn visible_len(bytes: &[u8]) -> usize {
     span(
         bytes,
-        |b| (b < 0x21) | (b > 0x7e),
+        |b| !b.is_ascii_graphic(),
         |w| below(w, 0x21) | is_del(w) | (w & HIGHS),
     )
 }
