@@ -181,11 +181,83 @@ impl Document {
                         .rev()
                         .find(|(k, _)| same_field(self.tree.key(*k), name))
                 };
-                exact.or_else(similar).map(|(k, v)| (Some(*k), *v))
+                if let Some((key, value)) = exact.or_else(similar) {
+                    return Some((Some(*key), *value));
+                }
+                // What a merge key brings in stands where its anchor does.
+                let (_, merged) = self.tree.get(node, "<<")?;
+                self.step(merged, step)
             }
             _ => None,
         }
     }
+}
+
+/// A place in one of several documents.
+pub(crate) struct Place {
+    pub document: usize,
+    pub node: NodeId,
+    pub span: Span,
+}
+
+/// Where a path of the message merged from several documents leads: lists are appended to each other, so an index counts
+/// through the lists of all documents in order; of a field that several set, the last one counts.
+pub(crate) fn place_among(documents: &[&Document], path: &str) -> Option<Place> {
+    let mut at: Vec<Option<(Option<NodeId>, NodeId)>> =
+        documents.iter().map(|d| Some((None, d.root))).collect();
+    for step in Steps(path) {
+        let next = match step {
+            Step::Name(_) => advance(documents, &at, step),
+            Step::Index(index) => item(documents, &at, index),
+        };
+        // The nearest ancestor will do.
+        if next.iter().all(Option::is_none) {
+            break;
+        }
+        at = next;
+    }
+    let (document, (key, node)) = at
+        .iter()
+        .enumerate()
+        .rev()
+        .find_map(|(n, found)| Some((n, (*found)?)))?;
+    Some(Place {
+        document,
+        node,
+        span: documents[document].point(key, node),
+    })
+}
+
+type Found = Option<(Option<NodeId>, NodeId)>;
+
+fn advance(documents: &[&Document], at: &[Found], step: Step<'_>) -> Vec<Found> {
+    let each = documents.iter().zip(at);
+    each.map(|(document, found)| found.and_then(|(_, node)| document.step(node, step)))
+        .collect()
+}
+
+/// The one document that holds the item of that index.
+fn item(documents: &[&Document], at: &[Found], index: usize) -> Vec<Found> {
+    let mut left = Some(index);
+    let each = documents.iter().zip(at).map(|(document, found)| {
+        let (_, node) = (*found)?;
+        let length = match document.tree.value(node) {
+            Value::List(items) => items.len(),
+            _ => 1,
+        };
+        match left {
+            Some(index) if index < length => {
+                left = None;
+                document.step(node, Step::Index(index))
+            }
+            Some(index) => {
+                left = Some(index - length);
+                None
+            }
+            None => None,
+        }
+    });
+    each.collect()
 }
 
 /// `connect_timeout` and `connectTimeout` are the same field.

@@ -40,8 +40,8 @@ pub(super) struct Place {
     pub key: Option<NodeId>,
 }
 
-/// Nodes that one walk may visit for each node that the text holds; aliases make the two differ.
-const MAX_VISITS: usize = 10_000_000;
+/// Objects and lists that one walk may visit beyond those that the text holds: aliases make the two differ.
+const MAX_REPEATED: usize = 300_000;
 /// Nested messages. Protobuf readers stop at 100.
 const MAX_DEPTH: usize = 100;
 /// Findings of one walk; more help nobody.
@@ -56,7 +56,9 @@ pub(super) struct Walker<'d> {
     diagnostics: Vec<Diagnostic>,
     broken: Broken,
     path: Vec<Step<'d>>,
+    /// Visits that are left.
     visits: usize,
+    exhausted: bool,
 }
 
 /// Reads the whole document as `message`.
@@ -70,7 +72,8 @@ pub(super) fn walk(message: &'static Message, document: &Document, options: &Opt
         diagnostics: Vec::new(),
         broken: Broken::new(),
         path: Vec::new(),
-        visits: 0,
+        visits: document.tree().len() + MAX_REPEATED,
+        exhausted: false,
     };
     if !walker.foreign_object(message) {
         walker.message(message, document.root(), None);
@@ -113,20 +116,17 @@ impl<'d> Walker<'d> {
 
     /// Runs `read` with the message as the innermost place; refuses what is too deep or too much.
     pub fn inside(&mut self, place: Place, read: impl FnOnce(&mut Self)) {
-        self.visits += 1;
-        if self.places.len() >= MAX_DEPTH || self.visits > MAX_VISITS {
-            // Say it once; the walk has no end otherwise.
-            if self.visits <= MAX_VISITS + 1 {
+        if self.places.len() >= MAX_DEPTH || self.visits == 0 {
+            // Say it once; the rest of the walk finds nothing left.
+            if !self.exhausted {
+                self.exhausted = true;
                 let span = self.document.point(place.key, place.node);
-                self.report(Diagnostic::error(
-                    codes::TOO_DEEP,
-                    span,
-                    "nested too deeply, or repeated by aliases too often",
-                ));
-                self.visits = MAX_VISITS + 1;
+                let text = "nested too deeply, or repeated by aliases too often";
+                self.report(Diagnostic::error(codes::TOO_DEEP, span, text));
             }
             return;
         }
+        self.visits -= 1;
         self.places.push(place);
         read(self);
         self.places.pop();

@@ -1,5 +1,7 @@
 //! Writing the protobuf wire format.
 
+use crate::schema::Wire;
+
 /// A bare varint.
 pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -39,6 +41,16 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
+/// A field as it was read.
+pub(crate) fn put(out: &mut Vec<u8>, number: u32, wire: Wire<'_>) {
+    match wire {
+        Wire::Varint(value) => put_varint(out, number, value),
+        Wire::Fixed64(value) => put_fixed64(out, number, value),
+        Wire::Fixed32(value) => put_fixed32(out, number, value),
+        Wire::Bytes(bytes) => put_bytes(out, number, bytes),
+    }
+}
+
 /// Begins a message field whose length is not known yet; give the result to [`end`].
 pub(crate) fn begin(out: &mut Vec<u8>, number: u32) -> usize {
     key(out, number, 2);
@@ -62,7 +74,7 @@ pub(crate) fn end(out: &mut Vec<u8>, start: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{Reader, Wire};
+    use crate::schema::Reader;
 
     #[test]
     fn nested_lengths_come_out_right_whatever_their_size() {

@@ -51,10 +51,7 @@ fn trim_message(message: &'static Message, bytes: &[u8], paths: &[&str]) -> Opti
                 };
                 wire_out::put_bytes(&mut out, number, &inner);
             }
-            (Wire::Bytes(bytes), _) => wire_out::put_bytes(&mut out, number, bytes),
-            (Wire::Varint(value), _) => wire_out::put_varint(&mut out, number, value),
-            (Wire::Fixed64(value), _) => wire_out::put_fixed64(&mut out, number, value),
-            (Wire::Fixed32(value), _) => wire_out::put_fixed32(&mut out, number, value),
+            (wire, _) => wire_out::put(&mut out, number, wire),
         }
     }
     Some(out)

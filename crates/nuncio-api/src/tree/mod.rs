@@ -97,6 +97,11 @@ impl Tree {
         self.root
     }
 
+    /// Number of nodes.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Where a node stands. A block map or list begins at its first key or dash.
     pub fn span(&self, id: NodeId) -> Span {
         self.node(id).span

@@ -27,7 +27,10 @@ pub(super) fn explain(source: &Source, error: &ScanError, shift: usize) -> Diagn
     {
         return *error;
     }
-    if let Some(diagnostic) = tab(source, at).or_else(|| indentation(source, at)) {
+    let known = tab(source, at)
+        .or_else(|| indentation(source, at))
+        .or_else(|| unclosed(source, at));
+    if let Some(diagnostic) = known {
         return diagnostic.note(format!("the YAML parser says: {}", error.info()));
     }
     let mut diagnostic = Diagnostic::error(
@@ -94,6 +97,49 @@ fn tab(source: &Source, at: usize) -> Option<Diagnostic> {
     None
 }
 
+/// A bracket that the line of the error, or the one before, leaves open.
+fn unclosed(source: &Source, at: usize) -> Option<Diagnostic> {
+    let start = source.line_start(at as u32);
+    let before = start
+        .checked_sub(1)
+        .map(|end| source.line_start(end as u32));
+    let at = [before, Some(start)]
+        .into_iter()
+        .flatten()
+        .find_map(|start| {
+            let line = source.text.get(start..)?.lines().next()?;
+            open_bracket(line).map(|at| start + at)
+        })?;
+    let bracket = &source.text[at..=at];
+    let diagnostic = Diagnostic::error(
+        codes::YAML_SYNTAX,
+        Span::new(at, at + 1),
+        format!("`{bracket}` is not closed"),
+    );
+    Some(diagnostic.label("opened here"))
+}
+
+/// The innermost bracket that is opened and not closed in a line, outside of quotes and comments.
+fn open_bracket(line: &str) -> Option<usize> {
+    let mut open = Vec::new();
+    let mut quote = None;
+    let mut before = ' ';
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (Some(q), _) if c == q && before != '\\' => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some(c),
+            (None, '#') if before == ' ' => break,
+            // A bracket inside a plain word opens nothing.
+            (None, '[' | '{') if matches!(before, ' ' | '[' | '{' | ',' | ':') => open.push(at),
+            (None, ']' | '}') => drop(open.pop()),
+            _ => {}
+        }
+        before = c;
+    }
+    open.pop()
+}
+
 /// A line that begins a key or list item: its indentation in spaces and where its text starts.
 #[derive(Clone, Copy)]
 struct Line {
@@ -101,62 +147,81 @@ struct Line {
     at: usize,
 }
 
-/// A line that fits no open block: the first key of the block that it should have been a sibling of is to blame when it
-/// stands alone, else the line itself.
+/// A line that fits no open block. Either it is to blame, or the first key of the block that it should have continued,
+/// when that stands alone in it.
 fn indentation(source: &Source, at: usize) -> Option<Diagnostic> {
     let start = source.line_start(at as u32);
-    let lines: Vec<Line> = keys(&source.text[..source.line_end(at as u32)]);
-    let (odd, above) = lines.split_last()?;
-    if odd.at < start {
+    let lines = keys(&source.text[..source.line_end(at as u32)]);
+    let on_line = lines.iter().position(|l| l.at >= start)?;
+    let (above, odd) = (&lines[..on_line], lines[on_line]);
+    let last = *above.last()?;
+    if odd.indent > last.indent && has_value(&source.text[last.at..]) {
+        return Some(blame(source, odd, last));
+    }
+    let (open, members) = blocks(above);
+    // Blocks that the odd line closes, outermost first; it should have continued one of them.
+    let closed = open.iter().position(|o| o.indent > odd.indent)?;
+    if closed > 0 && open[closed - 1].indent == odd.indent {
         return None;
     }
-    let mut open: Vec<Line> = Vec::new();
-    let mut members: Vec<usize> = Vec::new();
-    for line in above {
+    let first = open[closed];
+    if members[closed] == 1 {
+        Some(blame(source, first, odd))
+    } else {
+        Some(blame(source, odd, first))
+    }
+}
+
+/// First lines of the blocks that are open after these lines, and how many members each has.
+fn blocks(lines: &[Line]) -> (Vec<Line>, Vec<usize>) {
+    let (mut open, mut members): (Vec<Line>, Vec<usize>) = (Vec::new(), Vec::new());
+    for line in lines {
         while open.last().is_some_and(|o| o.indent > line.indent) {
             open.pop();
             members.pop();
         }
-        if open.last().is_some_and(|o| o.indent == line.indent) {
-            *members.last_mut()? += 1;
-        } else {
-            open.push(*line);
-            members.push(1);
+        match (open.last(), members.last_mut()) {
+            (Some(block), Some(count)) if block.indent == line.indent => *count += 1,
+            _ => {
+                open.push(*line);
+                members.push(1);
+            }
         }
     }
-    // Blocks that the odd line closes, outermost first; it should have continued one of them.
-    let closed = open.iter().position(|o| o.indent > odd.indent)?;
-    let parent_fits = closed > 0 && open[closed - 1].indent == odd.indent;
-    if parent_fits {
-        return None;
-    }
-    let first = open[closed];
-    let (blame, sibling) = if members[closed] == 1 {
-        (first, *odd)
-    } else {
-        (*odd, first)
-    };
+    (open, members)
+}
+
+/// The line is a key with its value beside it, so nothing can be indented below it.
+fn has_value(text: &str) -> bool {
+    let line = text.lines().next().unwrap_or("");
+    line.split_once(": ").is_some_and(|(_, value)| {
+        let value = value.trim();
+        !value.is_empty() && !value.starts_with(['#', '|', '>', '&', '!'])
+    })
+}
+
+fn blame(source: &Source, blamed: Line, other: Line) -> Diagnostic {
     let name = |line: Line| {
-        source.text[line.at..]
-            .split([':', '\n'])
+        let text = source.text[line.at..].lines().next().unwrap_or("");
+        text.split(": ")
             .next()
             .unwrap_or("")
-            .trim()
+            .trim_end()
+            .trim_end_matches(':')
             .to_owned()
     };
     let span = |line: Line| Span::new(line.at, line.at + name(line).len());
+    let (this, that) = (blamed.indent, other.indent);
     let message = format!(
-        "`{}` is indented by {} spaces, its siblings by {}",
-        name(blame),
-        blame.indent,
-        sibling.indent
+        "`{}` is indented by {this} spaces, its siblings by {that}",
+        name(blamed)
     );
-    let label = format!("key indented {}, siblings {}", blame.indent, sibling.indent);
-    let diagnostic = Diagnostic::error(codes::YAML_SYNTAX, span(blame), message).label(label);
-    Some(diagnostic.also(
-        span(sibling),
-        format!("`{}` is indented by {}", name(sibling), sibling.indent),
-    ))
+    Diagnostic::error(codes::YAML_SYNTAX, span(blamed), message)
+        .label(format!("key indented {this}, siblings {that}"))
+        .also(
+            span(other),
+            format!("`{}` is indented by {that}", name(other)),
+        )
 }
 
 /// Lines that hold a key, an item or a lone value; comments, blanks and block scalars are left out.

@@ -12,6 +12,7 @@ pub(crate) use items::Items;
 use crate::diagnostic::Diagnostic;
 use crate::document::Document;
 use crate::schema::{self, Message};
+use crate::source::Span;
 
 /// A broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,10 @@ impl Violation {
         } else {
             &self.path
         });
+        self.into_diagnostic(span)
+    }
+
+    pub(crate) fn into_diagnostic(self, span: Span) -> Diagnostic {
         let mut diagnostic = Diagnostic::error(self.code, span, self.message)
             .label(self.label)
             .path(self.path);
