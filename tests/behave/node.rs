@@ -101,6 +101,14 @@ impl Node {
         matches!(self.get(key), Some(Node::Bool(true)))
     }
 
+    /// Sets a key of a map.
+    pub fn replace(&mut self, key: &str, value: &Node) {
+        if let Node::Map(pairs) = self {
+            pairs.retain(|(name, _)| name != key);
+            pairs.push((key.to_owned(), value.clone()));
+        }
+    }
+
     /// Lays `over` over this: maps are merged key by key, anything else is replaced.
     pub fn merge(&mut self, over: &Node) {
         match (self, over) {

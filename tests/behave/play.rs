@@ -6,12 +6,14 @@
 //! {req: POST /x, host: h, headers: {}, body: text, body_len: n, chunked: true, trailers: {}, http: '1.0', conn: name,
 //!  to: listener, wait_100: true, abort: true, after_ms: n}
 //! {raw: [bytes, …], gap_ms: n, quiet_ms: n, shutdown: true, conn: name, to: listener}
-//! {admin: GET /path}              status and body
+//! {admin: GET /path, only: text}  status and body, or its lines with that text
 //! {count: GET /path, n: 200, within: {body: [least, most]}}      how often which body came
 //! {close: name}                   a kept connection
 //! {write: path, content: text}    a file (in TMPDIR)
 //! {signal: TERM}, {wait_end: seconds}, {sleep_ms: n}
 //! {wait_stat: name, value: n}     until a counter has a value
+//! {rewrite: {routes: …}}          the configuration file anew, with these keys of the script replaced
+//! {until: GET /path, body: text}  the request again and again until that body comes
 //! {same: [steps]}                 steps as one: their upstream requests and log lines are shown together, sorted
 //! ```
 //!
@@ -94,7 +96,18 @@ pub fn play(path: &Path, workers: u32, binary: &Binary) -> Result<Outcome, Strin
     let admin = ports.get("admin");
     let proxy = Proxy::start(binary, &config, workers, &root, admin, &directory.0)?;
     let sections = expected.split("\n# ").map(counts).collect();
-    let mut run = Run { proxy, client: Client::default(), ports, seen, log_path, log_read: 0, sections, over: false };
+    let mut run = Run {
+        proxy,
+        client: Client::default(),
+        ports,
+        seen,
+        log_path,
+        log_read: 0,
+        sections,
+        over: false,
+        root: root.clone(),
+        config_path: directory.0.join("config.json"),
+    };
 
     let mut got = String::new();
     for (index, step) in root.get("steps").map_or(&[][..], Node::items).iter().enumerate() {
@@ -133,13 +146,14 @@ fn counts(section: &str) -> (usize, usize) {
 }
 
 fn title(step: &Node) -> String {
-    for kind in ["req", "admin", "count", "close", "write", "signal", "wait_end", "sleep_ms", "wait_stat"] {
+    for kind in ["req", "admin", "count", "close", "write", "signal", "wait_end", "sleep_ms", "wait_stat", "until"] {
         if let Some(what) = step.string(kind) {
             return if kind == "req" { what } else { format!("{kind} {what}") };
         }
     }
     match step {
         Node::Str(line) => line.clone(),
+        _ if step.has("rewrite") => "rewrite".to_owned(),
         _ if step.has("raw") => {
             let first = step.get("raw").and_then(|raw| raw.items().first()).map(Node::text).unwrap_or_default();
             format!("raw {}", first.split(['\r', '\n']).next().unwrap_or_default().escape_debug())
@@ -158,6 +172,8 @@ struct Run {
     sections: Vec<(usize, usize)>,
     /// The proxy was told to end.
     over: bool,
+    root: Node,
+    config_path: PathBuf,
 }
 
 impl Run {
@@ -185,9 +201,10 @@ impl Run {
             let (method, path) = line.split_once(' ').unwrap_or(("GET", &line));
             let (status, body) = self.proxy.admin(method, path)?;
             let _ = writeln!(out, "> {status}");
-            body.lines().for_each(|line| {
+            let only = step.string("only");
+            for line in body.lines().filter(|line| only.as_ref().is_none_or(|text| line.contains(text))) {
                 let _ = writeln!(out, "> {line}");
-            });
+            }
         } else if step.has("count") {
             self.count(step, out)?;
         } else if let Some(name) = step.string("close") {
@@ -204,6 +221,17 @@ impl Run {
             thread::sleep(Duration::from_millis(ms));
         } else if let Some(name) = step.string("wait_stat") {
             self.wait_stat(&name, step.number("value").unwrap_or_default())?;
+        } else if let Some(over) = step.get("rewrite") {
+            let mut root = self.root.clone();
+            for (key, value) in over.pairs() {
+                root.replace(key, value);
+            }
+            let config = config::build(&root, &mut self.ports, &self.log_path.display().to_string())?;
+            // As editors do: a whole new file in the place of the old one.
+            let new = self.config_path.with_extension("new");
+            fs::write(&new, config).and_then(|()| fs::rename(&new, &self.config_path)).map_err(|e| e.to_string())?;
+        } else if step.has("until") {
+            self.until(step)?;
         } else {
             return Err(format!("unknown step {}", step.to_json()));
         }
@@ -238,10 +266,34 @@ impl Run {
         for (body, times) in came {
             let _ = writeln!(out, "> {body}: {times} times, not expected");
         }
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        thread::sleep(SETTLE);
-        self.log_read = self.log_lines().len();
+        self.forget();
         Ok(())
+    }
+
+    /// Sends a request until it is answered with a body.
+    fn until(&mut self, step: &Node) -> Result<(), String> {
+        let request = Node::pair("req", step.string("until").unwrap_or_default().as_str());
+        let body = format!("  | {}\n", step.string("body").unwrap_or_default());
+        let start = Instant::now();
+        loop {
+            let mut answer = String::new();
+            self.client.request(&request, &mut self.ports, &mut answer)?;
+            if answer.contains(&body) {
+                self.forget();
+                return Ok(());
+            }
+            if start.elapsed() > LIMIT {
+                return Err(format!("still answered\n{answer}\nthe proxy said:\n{}", self.proxy.said()));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Leaves what backends saw and what was logged until now out of the transcript.
+    fn forget(&mut self) {
+        thread::sleep(SETTLE);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.log_read = self.log_lines().len();
     }
 
     fn log_lines(&self) -> Vec<String> {

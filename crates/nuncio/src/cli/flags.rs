@@ -175,7 +175,7 @@ pub(super) static FLAGS: &[Flag] = &[
     text("service-node", "NAME", Group::Node, "Node ID", |o, v| put(&mut o.service_node, v)),
     text("service-cluster", "NAME", Group::Node, "Cluster this node belongs to", |o, v| put(&mut o.service_cluster, v)),
     text("service-zone", "NAME", Group::Node, "Zone this node is in", |o, v| put(&mut o.service_zone, v)),
-    text("local-address-ip-version", "VERSION", Group::Node, "v4 (default) or v6", ip_version),
+    text("local-address-ip-version", "V", Group::Node, "v4 (default) or v6", ip_version),
     number("drain-time-s", "SECONDS", Group::Draining, "Longest that connections may take to drain (600)", |o, n| {
         o.drain_time = Duration::from_secs(n.into())
     }),

@@ -10,12 +10,18 @@ use std::fmt::Write;
 pub(super) const HOT_RESTART_VERSION: &str = "11.104";
 
 /// Column at which explanations begin.
-const COLUMN: usize = 38;
+const COLUMN: usize = 40;
 
-/// The line of `--version`, in the shape of Envoy's: `nuncio  version: 0.1.0/Envoy-1.40.0/RELEASE/rustls`.
+/// What `/server_info` calls `version`, in five parts as Envoy has them, so that tools find the second: which build,
+/// the Envoy version it does as, state of the sources, kind of build, TLS library.
+pub fn build_version() -> String {
+    let kind = if cfg!(debug_assertions) { "DEBUG" } else { "RELEASE" };
+    format!("nuncio-{}/1.40.0/Clean/{kind}/rustls", env!("CARGO_PKG_VERSION"))
+}
+
+/// The line of `--version`.
 pub fn version_line() -> String {
-    let build = if cfg!(debug_assertions) { "DEBUG" } else { "RELEASE" };
-    format!("nuncio  version: {}/Envoy-1.40.0/{build}/rustls", env!("CARGO_PKG_VERSION"))
+    format!("nuncio  version: {}", build_version())
 }
 
 fn line(out: &mut String, left: &str, right: &str) {

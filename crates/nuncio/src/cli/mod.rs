@@ -11,7 +11,7 @@ mod parse;
 mod suggest;
 
 pub use command::{CheckArgs, CheckFormat, DemoArgs, ReloadArgs};
-pub use help::{command_help, help, version_line};
+pub use help::{build_version, command_help, help, version_line};
 pub use options::{DrainStrategy, IpVersion, Mode, Options};
 pub use parse::parse;
 
