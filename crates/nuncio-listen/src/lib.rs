@@ -9,6 +9,7 @@
 //! ```
 //!
 //! * [`ListenerConfig`], [`FilterChainConfig`]: what a listener is configured to be; built elsewhere, compared here.
+//! * [`tcp_proxy`]: the TCP proxy, a terminal filter.
 //! * [`matching`]: `filter_chain_match`. [`tls`]: the TLS transport socket. `drain`: how connections come to their end.
 //!
 //! It leaves to others: protocols (`nuncio-http` and every other [`nuncio_core::Terminal`]), building configurations
@@ -30,6 +31,7 @@ pub mod socket_option;
 mod stats;
 pub mod status;
 pub mod tls;
+pub mod tcp_proxy;
 mod update;
 mod worker;
 

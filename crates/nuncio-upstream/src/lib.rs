@@ -12,6 +12,7 @@
 //! * [`Host`], [`HostSet`]: hosts, their health and counters; a set is immutable and shared by all workers.
 //! * `lb`: choosing a host. `breaker`: limits for the whole process. `pool`: connections of one worker to one host.
 //! * `conn`: one request on a connection. `reset`: why it came to nothing, in Envoy's words.
+//! * `tcp`: a raw connection to a host, not pooled.
 //! * `dns`, `health`, `manager`: the main thread's half.
 //!
 //! It leaves to others: routes, retries and timeouts of requests (`nuncio-http`), building configurations
@@ -30,6 +31,7 @@ mod manager;
 mod metadata;
 mod pool;
 mod reset;
+mod tcp;
 mod worker;
 
 pub use breaker::{Breakers, Permit, Resource, RoutingPriority};
@@ -43,4 +45,5 @@ pub use manager::{Change, ClusterManager, ClusterView};
 pub use metadata::{Metadata, MetadataValue};
 pub use pool::{Acquire, WorkerHost};
 pub use reset::{PoolFailure, Reset, ResetReason};
+pub use tcp::TcpConnection;
 pub use worker::{ClusterSlot, ClusterUpdate, WorkerCluster, WorkerClusters};

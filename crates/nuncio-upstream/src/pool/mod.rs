@@ -66,6 +66,13 @@ impl WorkerHost {
         }
     }
 
+    /// Takes one from a gauge of the host's own statistics.
+    pub(crate) fn uncount(&self, stat: HostStat) {
+        if let Some(cells) = self.counters() {
+            cells.dec(stat);
+        }
+    }
+
     #[inline]
     pub(crate) fn counters(&self) -> Option<&HostCounters> {
         self.host.state.counters(self.cluster.worker.lane)

@@ -1,0 +1,160 @@
+//! One client's connection: choosing a host, relaying, counting, and the log line at its end, however it ends.
+
+use super::{
+    TcpProxy,
+    relay::{End, Relay},
+};
+use nuncio_core::{ConnInfo, Connection, ResponseFlags, StreamCx, Worker};
+use nuncio_rt::{Deadline, Time};
+use nuncio_stats::{
+    CounterId,
+    tables::{
+        cluster::UPSTREAM_CX_CONNECT_ATTEMPTS_EXCEEDED,
+        tcp_proxy::{
+            DOWNSTREAM_CX_NO_ROUTE, DOWNSTREAM_CX_RX_BYTES_TOTAL, DOWNSTREAM_CX_TOTAL, DOWNSTREAM_CX_TX_BYTES_TOTAL,
+            IDLE_TIMEOUT, MAX_DOWNSTREAM_CONNECTION_DURATION,
+        },
+    },
+};
+use nuncio_upstream::{Host, PickCx, PoolFailure, ResetReason, RoutingPriority, TcpConnection, WorkerCluster};
+use std::{future::poll_fn, rc::Rc, sync::Arc};
+
+/// A connection under way.
+pub(super) struct Session {
+    proxy: Arc<TcpProxy>,
+    worker: Rc<Worker>,
+    stream: StreamCx,
+}
+
+impl Session {
+    pub(super) fn begin(proxy: Arc<TcpProxy>, worker: &Rc<Worker>, conn: Rc<ConnInfo>) -> Session {
+        let mut stream = StreamCx::new(worker.clone(), conn);
+        stream.info.start = stream.conn.start;
+        let session = Session { proxy, worker: worker.clone(), stream };
+        session.inc(DOWNSTREAM_CX_TOTAL);
+        session
+    }
+
+    fn inc(&self, id: CounterId) {
+        self.proxy.scope.inc(self.worker.lane, id);
+    }
+
+    /// Connects and relays to the end.
+    pub(super) async fn run(&mut self, client: Connection, cluster: Option<Rc<WorkerCluster>>) {
+        let Some(cluster) = cluster else {
+            self.inc(DOWNSTREAM_CX_NO_ROUTE);
+            self.stream.info.flags.set(ResponseFlags::NC);
+            return;
+        };
+        if let Some(host) = self.connect(&cluster).await {
+            self.relay(client, host).await;
+        }
+    }
+
+    /// A connection to a host of the cluster, in as many attempts as allowed.
+    async fn connect(&mut self, cluster: &Rc<WorkerCluster>) -> Option<TcpConnection> {
+        let info = cluster.info();
+        self.stream.info.upstream.cluster = Some(info.name().clone());
+        self.stream.info.upstream.cluster_display = Some(info.display_name().clone());
+        for _ in 0..self.proxy.config.max_connect_attempts.max(1) {
+            let Some(host) = cluster.pick(&PickCx { hash: None, reject: None, reject_attempts: 0 }) else {
+                self.stream.info.flags.set(ResponseFlags::UH);
+                return None;
+            };
+            self.stream.info.attempts += 1;
+            match host.connect_tcp(RoutingPriority::Default).await {
+                Ok(connection) => {
+                    self.tried(&host.host);
+                    self.stream.info.upstream.local = connection.io.local_addr();
+                    return Some(connection);
+                }
+                Err(PoolFailure { reset, host }) => {
+                    if let Some(host) = &host {
+                        self.tried(host);
+                    }
+                    self.stream.info.flags.set(reset.reason.flag());
+                    self.stream.info.upstream.transport_failure = reset.transport_failure;
+                    if reset.reason == ResetReason::Overflow {
+                        return None;
+                    }
+                }
+            }
+        }
+        cluster.cx().inc(UPSTREAM_CX_CONNECT_ATTEMPTS_EXCEEDED);
+        self.stream.info.flags.set(ResponseFlags::URX);
+        None
+    }
+
+    fn tried(&mut self, host: &Host) {
+        self.stream.info.upstream.host = Some(host.address.clone());
+        self.stream.info.upstream.host_name = Some(host.hostname.clone());
+    }
+
+    async fn relay(&mut self, mut client: Connection, mut host: TcpConnection) {
+        let proxy = self.proxy.clone();
+        let timers = self.worker.timers.clone();
+        let mut age = Deadline::new(timers.clone());
+        age.set(proxy.config.max_duration.map(|most| self.stream.conn.start + most));
+        let mut relaying = Relaying {
+            session: self,
+            relay: Relay::new(Deadline::new(timers), proxy.config.idle_timeout, age),
+            client: &mut client,
+            host: &mut host,
+        };
+        let end = poll_fn(|cx| relaying.poll(cx)).await;
+        drop(relaying);
+        match end {
+            End::Complete { by_host: true } | End::HostGone => host.closed_by_peer(),
+            End::Complete { by_host: false } | End::ClientGone => {}
+            End::Idle => self.inc(IDLE_TIMEOUT),
+            End::TooLong => {
+                self.inc(MAX_DOWNSTREAM_CONNECTION_DURATION);
+                self.stream.info.flags.set(ResponseFlags::DT);
+            }
+        }
+    }
+}
+
+/// A relay under way; counts its bytes also when it is cut off.
+struct Relaying<'a> {
+    session: &'a mut Session,
+    relay: Relay,
+    client: &'a mut Connection,
+    host: &'a mut TcpConnection,
+}
+
+impl Relaying<'_> {
+    fn poll(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<End> {
+        let pool = &self.session.worker.bufs;
+        let done = self.relay.poll(cx, &mut self.client.io, &mut self.host.io, pool);
+        let info = &mut self.session.stream.info;
+        let (up, down) = (&self.relay.up, &self.relay.down);
+        let (scope, lane) = (&self.session.proxy.scope, self.session.worker.lane);
+        if up.read > info.bytes_received {
+            scope.add(lane, DOWNSTREAM_CX_RX_BYTES_TOTAL, up.read - info.bytes_received);
+            info.bytes_received = up.read;
+        }
+        if down.written > info.bytes_sent {
+            scope.add(lane, DOWNSTREAM_CX_TX_BYTES_TOTAL, down.written - info.bytes_sent);
+            info.bytes_sent = down.written;
+        }
+        done
+    }
+}
+
+impl Drop for Relaying<'_> {
+    fn drop(&mut self) {
+        self.host.received(self.relay.down.read);
+        self.host.sent(self.relay.up.written);
+        self.relay.release(&self.session.worker.bufs);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.stream.info.end = Some(Time::now());
+        self.stream.info.downstream.received = self.stream.info.bytes_received;
+        self.stream.info.downstream.sent = self.stream.info.bytes_sent;
+        self.proxy.config.access_logs.iter().for_each(|log| log.log(&self.stream));
+    }
+}

@@ -1,0 +1,169 @@
+//! Raw TCP connections to a host: one per use, never pooled, counted as Envoy's TCP pool counts them.
+
+use crate::breaker::{Permit, Resource, RoutingPriority};
+use crate::host::HostStat;
+use crate::pool::WorkerHost;
+use crate::reset::{PoolFailure, Reset, ResetReason, connect_failure};
+use nuncio_rt::{Io, TcpOptions, Time};
+use nuncio_stats::tables::cluster as stat;
+use std::{fmt, rc::Rc};
+
+/// A connection to a host; dropping it closes it. It counts as one request for as long as it lives.
+pub struct TcpConnection {
+    /// The bytes.
+    pub io: Io,
+    counted: Counted,
+    _request: Permit,
+}
+
+impl fmt::Debug for TcpConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TcpConnection({})", self.counted.host.host.address)
+    }
+}
+
+impl WorkerHost {
+    /// Connects to the host, within the cluster's `connect_timeout` and limits.
+    ///
+    /// # Errors
+    /// [`PoolFailure`] when a breaker is open or the host cannot be connected to.
+    pub async fn connect_tcp(self: &Rc<Self>, priority: RoutingPriority) -> Result<TcpConnection, PoolFailure> {
+        let cluster = self.cluster();
+        let overflow = || PoolFailure { reset: Reset::new(ResetReason::Overflow), host: None };
+        // A queue for connections would wait for one that is never given back: full is full.
+        let Some(permit) = Permit::take(cluster, priority, Resource::Connections) else {
+            cluster.inc(stat::UPSTREAM_CX_OVERFLOW);
+            return Err(overflow());
+        };
+        let Some(pending) = Pending::enter(self, priority) else {
+            cluster.inc(stat::UPSTREAM_RQ_PENDING_OVERFLOW);
+            return Err(overflow());
+        };
+        let mut counted = Counted::begin(self, permit);
+        let config = &cluster.info.config;
+        let options = TcpOptions { source: config.bind_source, keepalive: config.tcp_keepalive };
+        let made = nuncio_rt::connect(&self.host.address, &options, config.connect_timeout).await;
+        drop(pending);
+        let failed = |reset| PoolFailure { reset, host: Some(self.host.clone()) };
+        let io = made.map_err(|error| {
+            let reset = connect_failure(&error, &self.host.address);
+            counted.failed(&reset);
+            failed(reset)
+        })?;
+        let Some(request) = Permit::take(cluster, priority, Resource::Requests) else {
+            cluster.inc(stat::UPSTREAM_RQ_ACTIVE_OVERFLOW);
+            return Err(failed(Reset::new(ResetReason::Overflow)));
+        };
+        counted.connected();
+        Ok(TcpConnection { io, counted, _request: request })
+    }
+}
+
+impl TcpConnection {
+    /// Counts bytes read from the host.
+    pub fn received(&self, bytes: u64) {
+        self.counted.host.cluster().add(stat::UPSTREAM_CX_RX_BYTES_TOTAL, bytes);
+    }
+
+    /// Counts bytes written to the host.
+    pub fn sent(&self, bytes: u64) {
+        self.counted.host.cluster().add(stat::UPSTREAM_CX_TX_BYTES_TOTAL, bytes);
+    }
+
+    /// Says that the host ended the connection, or the network did; else its end counts as ours.
+    pub fn closed_by_peer(&mut self) {
+        self.counted.by_peer = true;
+    }
+}
+
+/// A place among those that wait for a connection.
+struct Pending<'a> {
+    host: &'a Rc<WorkerHost>,
+    _permit: Permit,
+}
+
+impl<'a> Pending<'a> {
+    fn enter(host: &'a Rc<WorkerHost>, priority: RoutingPriority) -> Option<Pending<'a>> {
+        let cluster = host.cluster();
+        let permit = Permit::take(cluster, priority, Resource::PendingRequests)?;
+        cluster.inc(stat::UPSTREAM_RQ_PENDING_TOTAL);
+        cluster.gauge(stat::UPSTREAM_RQ_PENDING_ACTIVE, 1);
+        host.count(HostStat::RqPendingActive);
+        Some(Pending { host, _permit: permit })
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.host.cluster().gauge(stat::UPSTREAM_RQ_PENDING_ACTIVE, -1);
+        self.host.uncount(HostStat::RqPendingActive);
+    }
+}
+
+/// A connection in the statistics, from its begin to its end, however it ends.
+struct Counted {
+    host: Rc<WorkerHost>,
+    begun: Time,
+    connected: bool,
+    by_peer: bool,
+    _permit: Permit,
+}
+
+impl Counted {
+    fn begin(host: &Rc<WorkerHost>, permit: Permit) -> Counted {
+        let cluster = host.cluster();
+        cluster.inc(stat::UPSTREAM_CX_TOTAL);
+        cluster.gauge(stat::UPSTREAM_CX_ACTIVE, 1);
+        host.count(HostStat::CxTotal);
+        host.count(HostStat::CxActive);
+        Counted { host: host.clone(), begun: Time::now(), connected: false, by_peer: false, _permit: permit }
+    }
+
+    fn connected(&mut self) {
+        self.connected = true;
+        let cluster = self.host.cluster();
+        cluster.record(stat::UPSTREAM_CX_CONNECT_MS, self.milliseconds());
+        cluster.inc(stat::UPSTREAM_RQ_TOTAL);
+        cluster.gauge(stat::UPSTREAM_RQ_ACTIVE, 1);
+        self.host.count(HostStat::RqTotal);
+        self.host.count(HostStat::RqActive);
+    }
+
+    fn failed(&mut self, reset: &Reset) {
+        let cluster = self.host.cluster();
+        cluster.inc(stat::UPSTREAM_CX_CONNECT_FAIL);
+        cluster.inc(stat::UPSTREAM_RQ_PENDING_FAILURE_EJECT);
+        self.host.count(HostStat::CxConnectFail);
+        if reset.reason == ResetReason::ConnectionTimeout {
+            cluster.inc(stat::UPSTREAM_CX_CONNECT_TIMEOUT);
+        } else {
+            self.by_peer = true;
+        }
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(Time::now().since(self.begun).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let cluster = self.host.cluster();
+        cluster.inc(stat::UPSTREAM_CX_DESTROY);
+        let (total, with_request) = if self.by_peer {
+            (stat::UPSTREAM_CX_DESTROY_REMOTE, stat::UPSTREAM_CX_DESTROY_REMOTE_WITH_ACTIVE_RQ)
+        } else {
+            (stat::UPSTREAM_CX_DESTROY_LOCAL, stat::UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ)
+        };
+        cluster.inc(total);
+        if self.connected {
+            cluster.inc(with_request);
+            cluster.inc(stat::UPSTREAM_CX_DESTROY_WITH_ACTIVE_RQ);
+            cluster.gauge(stat::UPSTREAM_RQ_ACTIVE, -1);
+            self.host.uncount(HostStat::RqActive);
+        }
+        cluster.gauge(stat::UPSTREAM_CX_ACTIVE, -1);
+        self.host.uncount(HostStat::CxActive);
+        cluster.record(stat::UPSTREAM_CX_LENGTH_MS, self.milliseconds());
+    }
+}
