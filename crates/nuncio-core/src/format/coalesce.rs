@@ -88,7 +88,7 @@ fn operator(value: &Value) -> Result<Command, String> {
         }
     };
     let args = Args { name, params, length };
-    grammar::command(args, 0, &mut Vec::new()).map_err(|error| {
+    grammar::command(args, 0, &[], &mut Vec::new()).map_err(|error| {
         match error.message.strip_prefix("Not supported field in StreamInfo: ") {
             Some(unknown) => format!("unknown command: '{unknown}'"),
             None => error.message,

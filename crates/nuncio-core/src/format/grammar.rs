@@ -4,13 +4,17 @@
 //! the command ends too.
 
 use super::{
-    FormatError, FormatWarning, Piece,
+    FormatError, FormatWarning, Formatter, Piece,
     command::{Args, Command},
     table,
 };
 
 /// Compiles a format into its pieces.
-pub(super) fn compile(format: &str, warnings: &mut Vec<FormatWarning>) -> Result<Vec<Piece>, FormatError> {
+pub(super) fn compile(
+    format: &str,
+    formatters: &[Formatter],
+    warnings: &mut Vec<FormatWarning>,
+) -> Result<Vec<Piece>, FormatError> {
     let mut pieces = Vec::new();
     let mut text = Vec::new();
     let mut at = 0;
@@ -30,7 +34,7 @@ pub(super) fn compile(format: &str, warnings: &mut Vec<FormatWarning>) -> Result
                     format!("Incorrect configuration: {format}. Couldn't find valid command at position {at}");
                 return Err(FormatError { at, message });
             };
-            pieces.push(Piece::Command(command(args, at, warnings)?));
+            pieces.push(Piece::Command(command(args, at, formatters, warnings)?));
             at += len;
         }
     }
@@ -41,9 +45,15 @@ pub(super) fn compile(format: &str, warnings: &mut Vec<FormatWarning>) -> Result
 }
 
 /// Compiles one command, which begins at byte `at` of its format.
-pub(super) fn command(args: Args<'_>, at: usize, warnings: &mut Vec<FormatWarning>) -> Result<Command, FormatError> {
+pub(super) fn command(
+    args: Args<'_>,
+    at: usize,
+    formatters: &[Formatter],
+    warnings: &mut Vec<FormatWarning>,
+) -> Result<Command, FormatError> {
     let error = |message| FormatError { at, message };
-    let Some(entry) = table::find(args.name) else {
+    let added = || formatters.iter().find_map(|formatter| formatter.find(args.name));
+    let Some(entry) = table::find(args.name).or_else(added) else {
         return Err(error(format!("Not supported field in StreamInfo: {}", args.name)));
     };
     let (command, reason) = entry.compile(args).map_err(error)?;

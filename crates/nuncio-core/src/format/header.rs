@@ -14,6 +14,8 @@ struct HeaderValue {
     name: Option<HeaderName>,
     alternative: Option<HeaderName>,
     length: Option<usize>,
+    /// Only what stands before a `?`.
+    without_query: bool,
 }
 
 impl Parametric for HeaderValue {
@@ -24,32 +26,38 @@ impl Parametric for HeaderValue {
             return Written::Absent;
         };
         let from = out.len();
-        out.extend_from_slice(value);
+        let len = if self.without_query { value.iter().position(|b| *b == b'?') } else { None };
+        out.extend_from_slice(&value[..len.unwrap_or(value.len())]);
         cut(out, from, self.length);
         Written::Text
     }
 }
 
 pub(super) fn request(args: Args<'_>) -> Result<Command, String> {
-    compile(args, |stream| &stream.request)
+    compile(args, |stream| &stream.request, false)
 }
 
 pub(super) fn response(args: Args<'_>) -> Result<Command, String> {
-    compile(args, |stream| &stream.response)
+    compile(args, |stream| &stream.response, false)
 }
 
 pub(super) fn response_trailer(args: Args<'_>) -> Result<Command, String> {
-    compile(args, |stream| &stream.response_trailers)
+    compile(args, |stream| &stream.response_trailers, false)
 }
 
-fn compile(args: Args<'_>, map: fn(&StreamCx) -> &HeaderMap) -> Result<Command, String> {
+/// `%REQ_WITHOUT_QUERY(name?alternative):length%`.
+pub(super) fn request_without_query(args: Args<'_>) -> Result<Command, String> {
+    compile(args, |stream| &stream.request, true)
+}
+
+fn compile(args: Args<'_>, map: fn(&StreamCx) -> &HeaderMap, without_query: bool) -> Result<Command, String> {
     let mut names = args.params.split('?');
     let name = header_name(names.next().unwrap_or_default())?;
     let alternative = header_name(names.next().unwrap_or_default())?;
     if names.next().is_some() {
         return Err(format!("More than 1 alternative header specified in token: {}", args.params));
     }
-    Ok(Command::with(HeaderValue { map, name, alternative, length: args.length }))
+    Ok(Command::with(HeaderValue { map, name, alternative, length: args.length, without_query }))
 }
 
 /// A header's name; an empty one names no header.

@@ -15,6 +15,7 @@ mod command;
 mod connection;
 mod date;
 mod duration;
+mod formatter;
 mod grammar;
 mod grpc;
 mod header;
@@ -32,6 +33,7 @@ mod zone;
 mod fixture;
 
 pub use date::DateFormat;
+pub use formatter::Formatter;
 pub use json::{JsonFormat, JsonFormatError, JsonTemplate};
 pub use zone::Civil;
 
@@ -148,8 +150,16 @@ impl Format {
     /// # Errors
     /// A command that Envoy does not know, or parameters it refuses.
     pub fn compile(format: &str) -> Result<(Format, Vec<FormatWarning>), FormatError> {
+        Format::compile_with(format, &[])
+    }
+
+    /// The same with the commands that `formatters` add.
+    ///
+    /// # Errors
+    /// A command that Envoy does not know, or parameters it refuses.
+    pub fn compile_with(format: &str, formatters: &[Formatter]) -> Result<(Format, Vec<FormatWarning>), FormatError> {
         let mut warnings = Vec::new();
-        let pieces = grammar::compile(format, &mut warnings)?;
+        let pieces = grammar::compile(format, formatters, &mut warnings)?;
         Ok((Format { pieces, omit_empty: false }, warnings))
     }
 

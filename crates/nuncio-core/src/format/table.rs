@@ -91,7 +91,7 @@ const fn plain(name: &'static str, write: Plain) -> Entry {
     Entry { name, syntax: Syntax::Alone, make: Make::Plain(write) }
 }
 
-const fn with(name: &'static str, syntax: Syntax, build: fn(Args<'_>) -> Result<Command, String>) -> Entry {
+pub(super) const fn with(name: &'static str, syntax: Syntax, build: fn(Args<'_>) -> Result<Command, String>) -> Entry {
     Entry { name, syntax, make: Make::With(build) }
 }
 
@@ -99,7 +99,7 @@ const fn absent(name: &'static str) -> Entry {
     Entry { name, syntax: Syntax::Alone, make: Make::Absent }
 }
 
-const fn unbuilt(
+pub(super) const fn unbuilt(
     name: &'static str,
     syntax: Syntax,
     check: fn(Args<'_>) -> Result<(), String>,

@@ -186,6 +186,19 @@ fn commands_without_effect_warn_and_say_where() {
 }
 
 #[test]
+fn formatters_add_their_commands() {
+    let formatter = |name: &str| Formatter::by_message(&format!("envoy.extensions.formatter.{name}")).unwrap();
+    let format = "%REQ_WITHOUT_QUERY(X-ENVOY-ORIGINAL-PATH?:PATH)% %REQ_WITHOUT_QUERY(:PATH):2%";
+    assert!(Format::compile(format).is_err());
+    let (compiled, _) = Format::compile_with(format, &[formatter("req_without_query.v3.ReqWithoutQuery")]).unwrap();
+    let mut out = Vec::new();
+    compiled.write(&proxied(), &mut out);
+    assert_eq!(out, b"/b/x /r");
+    let (_, warnings) = Format::compile_with("%SECRET(x)%", &[formatter("generic_secret.v3.GenericSecret")]).unwrap();
+    assert_eq!(warnings[0].command, "SECRET");
+}
+
+#[test]
 fn json_keeps_types_and_sorts_properties() {
     let s = |text: &str| JsonTemplate::String(text.to_owned());
     let template = JsonTemplate::Object(vec![

@@ -1,7 +1,7 @@
 //! Calendar time, in UTC and in the machine's time zone.
 
 use jiff::{Timestamp, tz::TimeZone};
-use std::time::SystemTime;
+use std::{sync::OnceLock, time::SystemTime};
 
 /// Longest zone abbreviation kept, in bytes (`+0530`, `CEST`).
 const ABBREVIATION_LEN: usize = 8;
@@ -43,7 +43,9 @@ impl Civil {
     /// The moment in the machine's time zone (`TZ`, `/etc/localtime`).
     pub fn local(time: SystemTime) -> Civil {
         let Ok(stamp) = Timestamp::try_from(time) else { return Civil::utc(time) };
-        let zone = TimeZone::system();
+        // Read once: asking the system again takes a lock.
+        static ZONE: OnceLock<TimeZone> = OnceLock::new();
+        let zone = ZONE.get_or_init(TimeZone::system);
         let info = zone.to_offset_info(stamp);
         Civil::at(time, info.offset().seconds(), info.abbreviation())
     }

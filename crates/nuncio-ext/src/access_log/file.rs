@@ -1,6 +1,6 @@
 //! `envoy.access_loggers.file`, `.stdout` and `.stderr`: a line per exchange.
 
-use super::format::LineFormat;
+use super::format::{LineFormat, Options};
 use nuncio_api::envoy::extensions::access_loggers::{
     file::v3::{FileAccessLog, file_access_log},
     stream::v3::{StderrAccessLog, StdoutAccessLog, stderr_access_log, stdout_access_log},
@@ -69,9 +69,11 @@ fn build_file(config: FilterConfig<'_>, cx: &mut AccessLogCx<'_>) -> Result<Arc<
     let format = match &config.access_log_format {
         None => LineFormat::default_text(),
         Some(AccessLogFormat::Format(text)) if text.is_empty() => LineFormat::default_text(),
-        Some(AccessLogFormat::Format(text)) => LineFormat::text(text, false, "format", cx),
-        Some(AccessLogFormat::JsonFormat(tree)) => LineFormat::json(tree, false, "json_format", cx),
-        Some(AccessLogFormat::TypedJsonFormat(tree)) => LineFormat::json(tree, false, "typed_json_format", cx),
+        Some(AccessLogFormat::Format(text)) => LineFormat::text(text, Options::default(), "format", cx),
+        Some(AccessLogFormat::JsonFormat(tree)) => LineFormat::json(tree, Options::default(), "json_format", cx),
+        Some(AccessLogFormat::TypedJsonFormat(tree)) => {
+            LineFormat::json(tree, Options::default(), "typed_json_format", cx)
+        }
         Some(AccessLogFormat::LogFormat(format)) => LineFormat::substitution(format, "log_format", cx),
     }?;
     logger(format, &config.path, cx)

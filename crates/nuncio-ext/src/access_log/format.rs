@@ -5,9 +5,18 @@ use nuncio_api::envoy::config::core::v3::{
 };
 use nuncio_core::{
     AccessLogCx, ConfigError, StreamCx,
-    format::{DEFAULT_ACCESS_LOG, Format, JsonFormat, JsonTemplate},
+    format::{DEFAULT_ACCESS_LOG, Format, Formatter, JsonFormat, JsonTemplate},
 };
 use prost_types::{Struct, Value, value::Kind};
+
+/// How a format is compiled.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Options<'a> {
+    /// Unknown values print as nothing.
+    pub(super) omit_empty: bool,
+    /// Where commands come from besides those built in.
+    pub(super) formatters: &'a [Formatter],
+}
 
 /// A compiled format of lines.
 #[derive(Debug)]
@@ -40,24 +49,25 @@ impl LineFormat {
     /// A text; `path` is that of the field it stands in.
     pub(super) fn text(
         text: &str,
-        omit_empty: bool,
+        options: Options<'_>,
         path: &str,
         cx: &mut AccessLogCx<'_>,
     ) -> Result<LineFormat, ConfigError> {
-        let (format, warnings) = Format::compile(text).map_err(|error| ConfigError::at(path, error.to_string()))?;
+        let (format, warnings) =
+            Format::compile_with(text, options.formatters).map_err(|error| ConfigError::at(path, error.to_string()))?;
         cx.warnings.extend(warnings.into_iter().map(|warning| ConfigError::at(path, warning.to_string())));
-        Ok(LineFormat::Text(if omit_empty { format.omit_empty() } else { format }))
+        Ok(LineFormat::Text(if options.omit_empty { format.omit_empty() } else { format }))
     }
 
     /// A JSON object; `path` is that of the field it stands in.
     pub(super) fn json(
         tree: &Struct,
-        omit_empty: bool,
+        options: Options<'_>,
         path: &str,
         cx: &mut AccessLogCx<'_>,
     ) -> Result<LineFormat, ConfigError> {
         let at = |inner: &str| if inner.is_empty() { path.to_owned() } else { format!("{path}.{inner}") };
-        let (format, warnings) = JsonFormat::compile(&object(tree), omit_empty)
+        let (format, warnings) = JsonFormat::compile_with(&object(tree), options.omit_empty, options.formatters)
             .map_err(|error| ConfigError::at(at(&error.path), error.error.to_string()))?;
         cx.warnings
             .extend(warnings.into_iter().map(|(inner, warning)| ConfigError::at(at(&inner), warning.to_string())));
@@ -71,19 +81,27 @@ impl LineFormat {
         cx: &mut AccessLogCx<'_>,
     ) -> Result<LineFormat, ConfigError> {
         use substitution_format_string::Format as Kind;
+        let mut formatters = Vec::new();
         for (index, formatter) in config.formatters.iter().enumerate() {
-            let message = format!("formatter `{}` is accepted without effect: it is not built yet", formatter.name);
-            cx.warnings.push(ConfigError::at(format!("{path}.formatters[{index}]"), message));
+            let type_url = formatter.typed_config.as_ref().map_or("", |any| any.type_url.as_str());
+            match Formatter::by_message(type_url.rsplit('/').next().unwrap_or_default()) {
+                Some(known) => formatters.push(known),
+                None => {
+                    let message =
+                        format!("formatter `{}` is accepted without effect: it is not built yet", formatter.name);
+                    cx.warnings.push(ConfigError::at(format!("{path}.formatters[{index}]"), message));
+                }
+            }
         }
-        let omit_empty = config.omit_empty_values;
+        let options = Options { omit_empty: config.omit_empty_values, formatters: &formatters };
         #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
         match &config.format {
-            Some(Kind::TextFormat(text)) => LineFormat::text(text, omit_empty, &format!("{path}.text_format"), cx),
-            Some(Kind::JsonFormat(tree)) => LineFormat::json(tree, omit_empty, &format!("{path}.json_format"), cx),
+            Some(Kind::TextFormat(text)) => LineFormat::text(text, options, &format!("{path}.text_format"), cx),
+            Some(Kind::JsonFormat(tree)) => LineFormat::json(tree, options, &format!("{path}.json_format"), cx),
             Some(Kind::TextFormatSource(source)) => {
                 let path = format!("{path}.text_format_source");
                 let text = read(source).map_err(|message| ConfigError::at(&path, message))?;
-                LineFormat::text(&text, omit_empty, &path, cx)
+                LineFormat::text(&text, options, &path, cx)
             }
             None => LineFormat::default_text(),
         }

@@ -8,7 +8,7 @@ mod escape;
 pub(super) mod read;
 
 use super::{
-    Format, FormatCx, FormatError, FormatWarning, Piece,
+    Format, FormatCx, FormatError, FormatWarning, Formatter, Piece,
     command::{Command, Written},
 };
 use crate::StreamCx;
@@ -70,9 +70,21 @@ impl JsonFormat {
         template: &JsonTemplate,
         omit_empty: bool,
     ) -> Result<(JsonFormat, Vec<(String, FormatWarning)>), JsonFormatError> {
-        let mut warnings = Vec::new();
-        let root = compile(template, omit_empty, &mut String::new(), &mut warnings)?;
-        Ok((JsonFormat { root, omit_empty }, warnings))
+        JsonFormat::compile_with(template, omit_empty, &[])
+    }
+
+    /// The same with the commands that `formatters` add.
+    ///
+    /// # Errors
+    /// The first text in it that is no format.
+    pub fn compile_with(
+        template: &JsonTemplate,
+        omit_empty: bool,
+        formatters: &[Formatter],
+    ) -> Result<(JsonFormat, Vec<(String, FormatWarning)>), JsonFormatError> {
+        let mut compiler = Compiler { omit_empty, formatters, path: String::new(), warnings: Vec::new() };
+        let root = compiler.compile(template)?;
+        Ok((JsonFormat { root, omit_empty }, compiler.warnings))
     }
 
     /// Appends the exchange as one JSON value without a line end, as of its end.
@@ -162,43 +174,64 @@ fn quoted(text: &str) -> Box<[u8]> {
     out.into_boxed_slice()
 }
 
-fn compile(
-    template: &JsonTemplate,
+/// What compiling a tree needs to know, and where it is.
+struct Compiler<'a> {
     omit_empty: bool,
-    path: &mut String,
-    warnings: &mut Vec<(String, FormatWarning)>,
-) -> Result<Node, JsonFormatError> {
-    let path_len = path.len();
-    Ok(match template {
-        JsonTemplate::Null => Node::Null,
-        JsonTemplate::Bool(value) => Node::Fixed(value.to_string().into_bytes().into()),
-        JsonTemplate::Number(value) => number(*value),
-        JsonTemplate::String(text) => string(text, omit_empty, path, warnings)?,
-        JsonTemplate::Array(items) => {
-            let mut nodes = Vec::with_capacity(items.len());
-            for (index, item) in items.iter().enumerate() {
-                path.push_str(&format!("[{index}]"));
-                nodes.push(compile(item, omit_empty, path, warnings)?);
-                path.truncate(path_len);
-            }
-            Node::Array(nodes)
-        }
-        JsonTemplate::Object(properties) => {
-            let mut nodes = Vec::with_capacity(properties.len());
-            let mut sorted: Vec<_> = properties.iter().collect();
-            sorted.sort_by(|a, b| a.0.cmp(&b.0));
-            for (name, value) in sorted {
-                if !path.is_empty() {
-                    path.push('.');
+    formatters: &'a [Formatter],
+    path: String,
+    warnings: Vec<(String, FormatWarning)>,
+}
+
+impl Compiler<'_> {
+    fn compile(&mut self, template: &JsonTemplate) -> Result<Node, JsonFormatError> {
+        let path_len = self.path.len();
+        Ok(match template {
+            JsonTemplate::Null => Node::Null,
+            JsonTemplate::Bool(value) => Node::Fixed(value.to_string().into_bytes().into()),
+            JsonTemplate::Number(value) => number(*value),
+            JsonTemplate::String(text) => self.string(text)?,
+            JsonTemplate::Array(items) => {
+                let mut nodes = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    self.path.push_str(&format!("[{index}]"));
+                    nodes.push(self.compile(item)?);
+                    self.path.truncate(path_len);
                 }
-                path.push_str(name);
-                let key = [&quoted(name)[..], b":"].concat().into_boxed_slice();
-                nodes.push((key, compile(value, omit_empty, path, warnings)?));
-                path.truncate(path_len);
+                Node::Array(nodes)
             }
-            Node::Object(nodes)
-        }
-    })
+            JsonTemplate::Object(properties) => {
+                let mut nodes = Vec::with_capacity(properties.len());
+                let mut sorted: Vec<_> = properties.iter().collect();
+                sorted.sort_by(|a, b| a.0.cmp(&b.0));
+                for (name, value) in sorted {
+                    if !self.path.is_empty() {
+                        self.path.push('.');
+                    }
+                    self.path.push_str(name);
+                    let key = [&quoted(name)[..], b":"].concat().into_boxed_slice();
+                    nodes.push((key, self.compile(value)?));
+                    self.path.truncate(path_len);
+                }
+                Node::Object(nodes)
+            }
+        })
+    }
+
+    fn string(&mut self, text: &str) -> Result<Node, JsonFormatError> {
+        let (mut format, found) = Format::compile_with(text, self.formatters)
+            .map_err(|error| JsonFormatError { path: self.path.clone(), error })?;
+        self.warnings.extend(found.into_iter().map(|warning| (self.path.clone(), warning)));
+        format.omit_empty = self.omit_empty;
+        Ok(match format.pieces.len() {
+            0 => Node::Fixed(Box::from(&b"\"\""[..])),
+            1 => match format.pieces.pop() {
+                Some(Piece::Command(command)) => Node::Typed(command),
+                Some(Piece::Text(text)) => Node::Fixed(quoted(&String::from_utf8_lossy(&text))),
+                None => Node::Null,
+            },
+            _ => Node::Text(format),
+        })
+    }
 }
 
 /// Integers stand bare, other numbers as texts with six significant digits.
@@ -224,27 +257,6 @@ fn six_digits(value: f64) -> String {
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{}e{sign}{:02}", trim(mantissa), exponent.abs())
-}
-
-fn string(
-    text: &str,
-    omit_empty: bool,
-    path: &str,
-    warnings: &mut Vec<(String, FormatWarning)>,
-) -> Result<Node, JsonFormatError> {
-    let (mut format, found) =
-        Format::compile(text).map_err(|error| JsonFormatError { path: path.to_owned(), error })?;
-    warnings.extend(found.into_iter().map(|warning| (path.to_owned(), warning)));
-    format.omit_empty = omit_empty;
-    Ok(match format.pieces.len() {
-        0 => Node::Fixed(Box::from(&b"\"\""[..])),
-        1 => match format.pieces.pop() {
-            Some(Piece::Command(command)) => Node::Typed(command),
-            Some(Piece::Text(text)) => Node::Fixed(quoted(&String::from_utf8_lossy(&text))),
-            None => Node::Null,
-        },
-        _ => Node::Text(format),
-    })
 }
 
 #[cfg(test)]
