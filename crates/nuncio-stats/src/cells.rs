@@ -43,6 +43,7 @@ impl LaneCells {
         }
     }
 
+    #[inline]
     fn cell(&self, index: usize) -> Option<&AtomicU64> {
         self.lines
             .get(index / PER_LINE)

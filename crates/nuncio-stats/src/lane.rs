@@ -12,11 +12,13 @@ impl Lane {
     pub const MAIN: Lane = Lane(0);
 
     /// The lane of worker number `worker`, counted from 0.
+    #[inline]
     pub const fn worker(worker: u16) -> Lane {
         Lane(worker + 1)
     }
 
     /// Where this lane's cells are among all lanes' cells.
+    #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
     }

@@ -23,11 +23,15 @@ pub struct OutputRules {
 
 impl OutputRules {
     /// The bucket borders of a histogram.
-    pub fn buckets(&self, name: &str) -> &[f64] {
+    pub fn buckets(&self, name: &dyn fmt::Display) -> &[f64] {
+        if self.bucket_settings.is_empty() {
+            return DEFAULT_BUCKETS;
+        }
+        let name = name.to_string();
         let setting = self
             .bucket_settings
             .iter()
-            .find(|(matches, _)| matches(name));
+            .find(|(matches, _)| matches(&name));
         setting.map_or(DEFAULT_BUCKETS, |(_, borders)| borders)
     }
 }

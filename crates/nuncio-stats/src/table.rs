@@ -126,6 +126,7 @@ impl Table {
     }
 
     /// The place of definition `index` among its own kind.
+    #[inline]
     pub(crate) fn slot(&self, index: u16) -> usize {
         self.slots
             .get(usize::from(index))
@@ -141,6 +142,7 @@ macro_rules! id {
             pub struct $name(pub u16);
 
             impl $name {
+                #[inline]
                 pub(crate) const fn index(self) -> usize {
                     self.0 as usize
                 }

@@ -19,6 +19,16 @@ const POWERS: [f64; MAX_EXPONENT + 1] = [
     1e17, 1e18, 1e19,
 ];
 
+/// What the second digit counts, for every exponent from 1.
+const UNITS: [u64; MAX_EXPONENT] = {
+    let (mut units, mut i) = ([1; MAX_EXPONENT], 1);
+    while i < MAX_EXPONENT {
+        units[i] = units[i - 1] * 10;
+        i += 1;
+    }
+    units
+};
+
 impl Bin {
     /// The bin of zero.
     pub const ZERO: Bin = Bin {
@@ -35,11 +45,13 @@ impl Bin {
                 digits: value as u8 * 10,
             };
         }
-        let exponent = value.ilog10();
+        let exponent = value.ilog10() as usize;
+        let unit = UNITS[(exponent - 1) % UNITS.len()];
         Bin {
             exponent: exponent as u8,
-            digits: (value / 10u64.pow(exponent - 1)) as u8,
+            digits: (value / unit) as u8,
         }
+    }
     }
 
     /// The smallest value of the bin.

@@ -42,7 +42,7 @@ pub(super) fn write(
         }
         BucketMode::Cumulative | BucketMode::Disjoint => {
             write!(out, "{name}:")?;
-            let borders = rules.buckets(name);
+            let borders = rules.buckets(&name);
             let interval = counts(&view.interval, borders, unit, mode);
             for ((border, interval), cumulative) in
                 borders

@@ -11,8 +11,10 @@ use crate::output_rules::OutputRules;
 use crate::scope::HistogramView;
 use crate::snapshot::{Metric, Snapshot, Value};
 use crate::table::Unit;
-use std::collections::BTreeMap;
-use std::fmt::{Result, Write};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt::{Error, Result, Write};
+use std::ops::Range;
 
 /// What to write beside counters, gauges and histograms.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,9 +33,16 @@ const GAUGES: usize = 1;
 const TEXTS: usize = 2;
 const HISTOGRAMS: usize = 3;
 
-/// One sample: its labels, already written, and its statistic.
+/// Samples of one name without tags.
+struct Family<'a> {
+    part: usize,
+    name: String,
+    samples: Vec<Sample<'a>>,
+}
+
+/// One sample: where its labels are in the text of all labels, and its statistic.
 struct Sample<'a> {
-    labels: String,
+    labels: Range<usize>,
     metric: Metric<'a>,
 }
 
@@ -44,7 +53,24 @@ pub fn write_prometheus(
     rules: &OutputRules,
     options: PrometheusOptions,
 ) -> Result {
-    let mut families: [BTreeMap<String, Vec<Sample<'_>>>; 4] = Default::default();
+    let mut labels = String::new();
+    let families = families(snapshot, rules, options, &mut labels)?;
+    families
+        .iter()
+        .try_for_each(|family| write_family(out, family, &labels, rules, options))
+}
+
+/// The families in order; their labels go to `labels`.
+fn families<'a>(
+    snapshot: &'a Snapshot,
+    rules: &OutputRules,
+    options: PrometheusOptions,
+    labels: &mut String,
+) -> std::result::Result<Vec<Family<'a>>, Error> {
+    let (mut families, mut places) = (
+        Vec::<Family<'a>>::new(),
+        HashMap::<(usize, String), usize>::new(),
+    );
     let mut name = String::new();
     for metric in snapshot.iter() {
         let part = match metric.value() {
@@ -57,28 +83,40 @@ pub fn write_prometheus(
         name.clear();
         write!(name, "{metric}")?;
         let tagged = rules.tags.extract(&name);
-        let mut labels = String::new();
-        for (tag, value) in &tagged.tags {
-            push_label(&mut labels, tag, value);
+        let begin = labels.len();
+        tagged
+            .tags
+            .iter()
+            .for_each(|(tag, value)| push_label(labels, begin, tag, value));
+        let sample = Sample {
+            labels: begin..labels.len(),
+            metric,
+        };
+        match places.entry((part, tagged.name)) {
+            Entry::Occupied(place) => families[*place.get()].samples.push(sample),
+            Entry::Vacant(place) => {
+                let (part, name) = place.key().clone();
+                place.insert(families.len());
+                families.push(Family {
+                    part,
+                    name,
+                    samples: vec![sample],
+                });
+            }
         }
-        families[part]
-            .entry(tagged.name)
-            .or_default()
-            .push(Sample { labels, metric });
     }
-    for family in families.iter().flatten() {
-        write_family(out, family.0, family.1, rules, options)?;
-    }
-    Ok(())
+    families.sort_unstable_by(|a, b| (a.part, &a.name).cmp(&(b.part, &b.name)));
+    Ok(families)
 }
 
 fn write_family(
     out: &mut impl Write,
-    name: &str,
-    samples: &[Sample<'_>],
+    family: &Family<'_>,
+    all_labels: &str,
     rules: &OutputRules,
     options: PrometheusOptions,
 ) -> Result {
+    let Family { name, samples, .. } = family;
     let mut family = String::from("envoy_");
     push_sanitized(&mut family, name);
     let Some(first) = samples.first() else {
@@ -100,20 +138,21 @@ fn write_family(
     };
     writeln!(out, "# TYPE {family} {kind}")?;
     for Sample { labels, metric } in samples {
+        let labels = all_labels.get(labels.clone()).unwrap_or("");
         match metric.value() {
             Value::Counter(value) | Value::Gauge(value) => {
                 writeln!(out, "{family}{{{labels}}} {value}")?
             }
             Value::Text(text) => {
-                let mut labels = labels.clone();
-                push_label(&mut labels, "text_value", text);
+                let mut labels = labels.to_owned();
+                push_label(&mut labels, 0, "text_value", text);
                 writeln!(out, "{family}{{{labels}}} 0")?;
             }
             Value::Histogram(view, unit) if options.summaries => {
                 write_summary(out, &family, labels, view, unit)?
             }
             Value::Histogram(view, unit) => {
-                let borders = rules.buckets(&metric.to_string());
+                let borders = rules.buckets(metric);
                 write_buckets(out, &family, labels, borders, view, unit)?;
             }
         }
@@ -174,8 +213,9 @@ fn write_summary(
     writeln!(out, "{family}_count{{{labels}}} {}", histogram.count())
 }
 
-fn push_label(labels: &mut String, tag: &str, value: &str) {
-    if !labels.is_empty() {
+/// Appends a label to those that begin at `begin`.
+fn push_label(labels: &mut String, begin: usize, tag: &str, value: &str) {
+    if labels.len() > begin {
         labels.push(',');
     }
     push_sanitized(labels, tag);

@@ -1,7 +1,7 @@
 //! The rules that Envoy has built in.
 
 use super::tokens::Tokens;
-use super::{Condition, Pattern, TagRules, first_word};
+use super::{Condition, Pattern, TagRules, Words, first_word};
 use regex::Regex;
 
 /// How a built-in rule is written down.
@@ -9,13 +9,13 @@ enum Form {
     Code,
     Class,
     /// Words between dots.
-    Words(&'static str),
-    /// A regex with the shorthands of [`SHORTHANDS`], and a text that every match contains.
-    Regex(&'static str, &'static str),
-    /// A regex, and the one value that does not count.
+    Path(&'static str),
+    /// A regex with the shorthands of [`SHORTHANDS`], and a word that every match has.
+    Regex(&'static str, Words),
+    /// A regex, and the one value that does not count; an empty one excludes nothing.
     RegexBut(&'static str, &'static str),
 }
-use Form::{Class, Code, Words};
+use Form::{Class, Code, Path};
 
 const SHORTHANDS: [(&str, &str); 8] = [
     ("<TAG>", r"[^.]+"),
@@ -39,86 +39,80 @@ const RULES: &[(&str, Form)] = &[
         "envoy.dynamo_partition_id",
         Form::Regex(
             r"^http\.<TAG>\.dynamodb\.table\.<TAG>\.capacity\.<TAG>(\.__partition_id=(<WORD>{7}))$",
-            ".dynamodb.",
+            Words::DYNAMODB,
         ),
     ),
     (
         "envoy.dynamo_operation",
         Form::Regex(
             r"^http\.<TAG>\.dynamodb.(?:operation|table\.<TAG>\.capacity)(\.(<TAG>))(?:\.|$)",
-            ".dynamodb",
+            Words::DYNAMODB,
         ),
     ),
     (
         "envoy.mongo_callsite",
-        Words("mongo.*.collection.*.callsite.$.query.**"),
+        Path("mongo.*.collection.*.callsite.$.query.**"),
     ),
     (
         "envoy.dynamo_table",
         Form::Regex(
             r"^http\.<TAG>\.dynamodb.(?:table|error)\.((<TAG>)\.)",
-            ".dynamodb",
+            Words::DYNAMODB,
         ),
     ),
     (
         "envoy.mongo_collection",
-        Words("mongo.*.collection.$.**.query.*"),
+        Path("mongo.*.collection.$.**.query.*"),
     ),
-    ("envoy.mongo_cmd", Words("mongo.*.cmd.$.**")),
-    ("envoy.grpc_bridge_method", Words("cluster.*.grpc.*.$.**")),
-    ("envoy.http_user_agent", Words("http.*.user_agent.$.**")),
-    ("envoy.virtual_cluster", Words("vhost.*.vcluster.$.**")),
-    ("envoy.fault_downstream_cluster", Words("http.*.fault.$.**")),
+    ("envoy.mongo_cmd", Path("mongo.*.cmd.$.**")),
+    ("envoy.grpc_bridge_method", Path("cluster.*.grpc.*.$.**")),
+    ("envoy.http_user_agent", Path("http.*.user_agent.$.**")),
+    ("envoy.virtual_cluster", Path("vhost.*.vcluster.$.**")),
+    ("envoy.fault_downstream_cluster", Path("http.*.fault.$.**")),
     (
         "envoy.ssl_cipher",
-        Form::Regex(
-            r"^listener\..*?\.ssl\.ciphers(\.(<CIPHER>))$",
-            ".ssl.ciphers.",
-        ),
+        Form::Regex(r"^listener\..*?\.ssl\.ciphers(\.(<CIPHER>))$", Words::SSL),
     ),
     (
         "cipher_suite",
-        Form::Regex(
-            r"^cluster\.<TAG>\.ssl\.ciphers(\.(<CIPHER>))$",
-            ".ssl.ciphers.",
-        ),
+        Form::Regex(r"^cluster\.<TAG>\.ssl\.ciphers(\.(<CIPHER>))$", Words::SSL),
     ),
     (
         "envoy.ssl_curve",
-        Form::Regex(r"^<TLS>\.ssl\.curves(\.(<CIPHER>))$", ".ssl.curves."),
+        Form::Regex(r"^<TLS>\.ssl\.curves(\.(<CIPHER>))$", Words::SSL),
     ),
     (
         "envoy.ssl_sigalg",
-        Form::Regex(r"^<TLS>\.ssl\.sigalgs(\.(<CIPHER>))$", ".ssl.sigalgs."),
+        Form::Regex(r"^<TLS>\.ssl\.sigalgs(\.(<CIPHER>))$", Words::SSL),
     ),
     (
         "envoy.ssl_version",
-        Form::Regex(r"^<TLS>\.ssl\.versions(\.(<VERSION>))$", ".ssl.versions."),
+        Form::Regex(r"^<TLS>\.ssl\.versions(\.(<VERSION>))$", Words::SSL),
     ),
-    ("envoy.grpc_bridge_service", Words("cluster.*.grpc.$.**")),
-    ("envoy.tcp_prefix", Words("tcp.$.**")),
-    ("envoy.udp_prefix", Words("udp.$.**")),
-    ("envoy.clientssl_prefix", Words("auth.clientssl.$.**")),
-    ("envoy.ratelimit_prefix", Words("ratelimit.$.**")),
+    ("envoy.grpc_bridge_service", Path("cluster.*.grpc.$.**")),
+    ("envoy.tcp_prefix", Path("tcp.$.**")),
+    ("envoy.udp_prefix", Path("udp.$.**")),
+    ("envoy.clientssl_prefix", Path("auth.clientssl.$.**")),
+    ("envoy.ratelimit_prefix", Path("ratelimit.$.**")),
     (
         "envoy.health_check_name",
         Form::Regex(
             r"^cluster\.<TAG>\.health_check(\.name\.(<TAG>))\..+",
-            ".health_check.",
+            Words::HEALTH_CHECK,
         ),
     ),
-    ("envoy.cluster_name", Words("cluster.$.**")),
+    ("envoy.cluster_name", Path("cluster.$.**")),
     (
         "envoy.http_conn_manager_prefix",
-        Form::Regex(r"^listener\..*?\.http\.((<TAG>)\.)", ".http."),
+        Form::Regex(r"^listener\..*?\.http\.((<TAG>)\.)", Words::HTTP),
     ),
-    ("envoy.ext_authz_prefix", Words("cluster.*.ext_authz.$.**")),
-    ("envoy.ext_authz_prefix", Words("http.*.ext_authz.$.**")),
+    ("envoy.ext_authz_prefix", Path("cluster.*.ext_authz.$.**")),
+    ("envoy.ext_authz_prefix", Path("http.*.ext_authz.$.**")),
     (
         "envoy.rbac_policy_name",
         Form::Regex(
             r"^http\.<TAG>\.rbac\.(?:<TAG>\.)?policy\.((<TAG>)\.)(allowed|shadow_allowed|denied|shadow_denied)$",
-            ".policy.",
+            Words::RBAC,
         ),
     ),
     (
@@ -127,50 +121,50 @@ const RULES: &[(&str, Form)] = &[
     ),
     (
         "envoy.rds_route_config",
-        Form::Regex(r"^http\.<TAG>\.rds\.((<ROUTES>)\.)<WORD>+?$", ".rds."),
+        Form::Regex(r"^http\.<TAG>\.rds\.((<ROUTES>)\.)<WORD>+?$", Words::RDS),
     ),
     (
         "envoy.scoped_rds_config",
         Form::Regex(
             r"^http\.<TAG>\.scoped_rds\.((<SCOPED>)\.)<WORD>+?$",
-            ".scoped_rds.",
+            Words::SCOPED_RDS,
         ),
     ),
-    ("envoy.http_conn_manager_prefix", Words("http.$.**")),
+    ("envoy.http_conn_manager_prefix", Path("http.$.**")),
     (
         "envoy.listener_address",
         Form::RegexBut(r"^listener\.((<ADDRESS>|<TAG>)\.)", "admin"),
     ),
-    ("envoy.virtual_host", Words("vhost.$.**")),
-    ("envoy.mongo_prefix", Words("mongo.$.**")),
-    ("envoy.route", Words("vhost.*.route.$.**")),
+    ("envoy.virtual_host", Path("vhost.$.**")),
+    ("envoy.mongo_prefix", Path("mongo.$.**")),
+    ("envoy.route", Path("vhost.*.route.$.**")),
     (
         "envoy.worker_id",
         Form::Regex(
             r"^(?:listener\.(?:<ADDRESS>|<TAG>)|server|listener_manager|thread_local_cluster_manager)\.worker_(([0-9]+)\.)",
-            ".worker_",
+            Words::WORKER,
         ),
     ),
-    ("envoy.thrift_prefix", Words("thrift.$.**")),
-    ("envoy.redis_prefix", Words("redis.$.**")),
+    ("envoy.thrift_prefix", Path("thrift.$.**")),
+    ("envoy.redis_prefix", Path("redis.$.**")),
     (
         "envoy.connection_limit_prefix",
-        Words("connection_limit.$.**"),
+        Path("connection_limit.$.**"),
     ),
     (
         "envoy.local_network_ratelimit_prefix",
-        Words("local_rate_limit.$.**"),
+        Path("local_rate_limit.$.**"),
     ),
     (
         "envoy.local_listener_ratelimit_prefix",
-        Words("listener_local_ratelimit.$.**"),
+        Path("listener_local_ratelimit.$.**"),
     ),
     (
         "envoy.local_http_ratelimit_prefix",
-        Words("$.http_local_rate_limit.**"),
+        Path("$.http_local_rate_limit.**"),
     ),
-    ("envoy.dns_filter_prefix", Words("dns_filter.$.**")),
-    ("envoy.rbac_prefix", Words("$.rbac.**")),
+    ("envoy.dns_filter_prefix", Path("dns_filter.$.**")),
+    ("envoy.rbac_prefix", Path("$.rbac.**")),
     (
         "envoy.proxy_protocol_prefix",
         Form::RegexBut(r"^proxy_proto\.((<TAG>)\.).+$", "versions"),
@@ -179,20 +173,17 @@ const RULES: &[(&str, Form)] = &[
         "envoy.proxy_protocol_version",
         Form::Regex(
             r"^proxy_proto\.((?:<TAG>\.)?versions\.v([0-9])\.)<WORD>+$",
-            "versions.v",
+            Words::VERSIONS,
         ),
     ),
-    ("envoy.google_grpc_client_prefix", Words("grpc.$.**")),
+    ("envoy.google_grpc_client_prefix", Path("grpc.$.**")),
     (
         "envoy.tls_certificate",
-        Form::Regex(
-            r"^<TLS>\.ssl\.certificate\.((<TAG>)\.).*$",
-            ".ssl.certificate.",
-        ),
+        Form::Regex(r"^<TLS>\.ssl\.certificate\.((<TAG>)\.).*$", Words::SSL),
     ),
     (
         "envoy.xds_resource_name",
-        Form::Regex(r"^sds\.((<TAG>)\.).+", ""),
+        Form::RegexBut(r"^sds\.((<TAG>)\.).+", ""),
     ),
 ];
 
@@ -207,13 +198,11 @@ pub(super) fn add(rules: &mut TagRules, only: Option<&str>) -> bool {
         match form {
             Code => rules.add(tag, None, Pattern::ResponseCode),
             Class => rules.add(tag, None, Pattern::ResponseCodeClass),
-            Words(words) => {
+            Path(words) => {
                 let tokens = Tokens::new(words);
                 rules.add(tag, tokens.first_word(), Pattern::Tokens(tokens));
             }
-            Form::Regex(pattern, within) => {
-                add_regex(rules, tag, pattern, Condition::Contains(within))
-            }
+            Form::Regex(pattern, word) => add_regex(rules, tag, pattern, Condition::Has(*word)),
             Form::RegexBut(pattern, value) => {
                 add_regex(rules, tag, pattern, Condition::ValueIsNot(value))
             }

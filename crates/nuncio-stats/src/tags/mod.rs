@@ -39,14 +39,51 @@ enum Pattern {
     Fixed(String),
 }
 
-/// When a regex counts.
+/// When a regex is tried and counts.
 #[derive(Debug)]
 enum Condition {
     Always,
-    /// The name contains this: every match does, and looking is cheaper than matching.
-    Contains(&'static str),
+    /// The name has this word: every match does, and looking is cheaper than matching.
+    Has(Words),
     /// The value is another than this.
     ValueIsNot(&'static str),
+}
+
+/// Which of the words that matter a name has, found in one pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Words(u16);
+
+impl Words {
+    const SSL: Words = Words(1);
+    const HEALTH_CHECK: Words = Words(1 << 1);
+    const DYNAMODB: Words = Words(1 << 2);
+    const RDS: Words = Words(1 << 3);
+    const SCOPED_RDS: Words = Words(1 << 4);
+    const RBAC: Words = Words(1 << 5);
+    const HTTP: Words = Words(1 << 6);
+    const VERSIONS: Words = Words(1 << 7);
+    const WORKER: Words = Words(1 << 8);
+
+    fn of(name: &str) -> Words {
+        let (mut found, mut rest) = (0, Some(name));
+        while let Some(words) = rest {
+            let (word, more) = tokens::split(words);
+            rest = more;
+            found |= match word {
+                "ssl" => Words::SSL.0,
+                "health_check" => Words::HEALTH_CHECK.0,
+                "dynamodb" => Words::DYNAMODB.0,
+                "rds" => Words::RDS.0,
+                "scoped_rds" => Words::SCOPED_RDS.0,
+                "rbac" => Words::RBAC.0,
+                "http" => Words::HTTP.0,
+                "versions" => Words::VERSIONS.0,
+                _ if word.starts_with("worker_") => Words::WORKER.0,
+                _ => 0,
+            };
+        }
+        Words(found)
+    }
 }
 
 /// A name without its tags, and the tags.
@@ -108,14 +145,15 @@ impl TagRules {
 
     /// Takes a name apart.
     pub fn extract<'a>(&'a self, name: &'a str) -> Tagged<'a> {
-        let first = name.split_once('.').map_or(name, |(first, _)| first);
+        let (first, _) = tokens::split(name);
         let prefixed = self.prefixed.get(first).map_or(&[][..], Vec::as_slice);
         let (mut tags, mut cuts) = (Vec::<(&str, &str)>::new(), Vec::new());
+        let words = Words::of(name);
         for rule in self.unprefixed.iter().chain(prefixed) {
             if tags.iter().any(|(tag, _)| *tag == rule.tag) {
                 continue;
             }
-            if let Some((cut, value)) = rule.pattern.find(name) {
+            if let Some((cut, value)) = rule.pattern.find(name, words) {
                 tags.push((&rule.tag, value));
                 cuts.push(cut);
             }
@@ -128,7 +166,7 @@ impl TagRules {
 }
 
 impl Pattern {
-    fn find<'a>(&'a self, name: &'a str) -> Option<(Range<usize>, &'a str)> {
+    fn find<'a>(&'a self, name: &'a str, words: Words) -> Option<(Range<usize>, &'a str)> {
         match self {
             Pattern::ResponseCode => {
                 let digits = name.len().checked_sub(3)?;
@@ -147,7 +185,7 @@ impl Pattern {
             }
             Pattern::Tokens(tokens) => tokens.find(name),
             Pattern::Regex(regex, condition) => {
-                if matches!(condition, Condition::Contains(text) if !name.contains(text)) {
+                if matches!(condition, Condition::Has(wanted) if words.0 & wanted.0 == 0) {
                     return None;
                 }
                 let groups = regex.captures(name)?;
