@@ -52,7 +52,6 @@ impl Bin {
             digits: (value / unit) as u8,
         }
     }
-    }
 
     /// The smallest value of the bin.
     pub fn left(self) -> f64 {
