@@ -17,11 +17,18 @@ pub type NameMatch = Box<dyn Fn(&str) -> bool + Send + Sync>;
 pub struct OutputRules {
     /// Which parts of a name become labels.
     pub tags: TagRules,
+    /// `stats_matcher`: which statistics there are at all; every one without it.
+    pub accepts: Option<NameMatch>,
     /// `histogram_bucket_settings`: the first that matches a histogram's name gives its borders (rising).
     pub bucket_settings: Vec<(NameMatch, Vec<f64>)>,
 }
 
 impl OutputRules {
+    /// Whether a statistic of this name is shown and sent.
+    pub fn accepts(&self, name: &str) -> bool {
+        self.accepts.as_ref().is_none_or(|accepts| accepts(name))
+    }
+
     /// The bucket borders of a histogram.
     pub fn buckets(&self, name: &dyn fmt::Display) -> &[f64] {
         if self.bucket_settings.is_empty() {
@@ -45,6 +52,7 @@ impl fmt::Debug for OutputRules {
             .collect();
         f.debug_struct("OutputRules")
             .field("tags", &self.tags)
+            .field("accepts", &self.accepts.is_some())
             .field("bucket_settings", &borders)
             .finish()
     }

@@ -139,7 +139,7 @@ impl<'a> Metric<'a> {
             self.entry.suffix.text(&mut a),
             other.entry.suffix.text(&mut b),
         );
-        if self.entry.scope == other.entry.scope {
+        if std::ptr::eq(self.scope(), other.scope()) {
             return compare_joined(["", x.name, a], ["", y.name, b]);
         }
         compare_joined(
@@ -196,6 +196,30 @@ impl Snapshot {
         self.entries.iter().map(|entry| Metric {
             snapshot: self,
             entry: *entry,
+        })
+    }
+
+    /// The counters, in order of name, each with how much it grew since `earlier`: what a sink sends at a
+    /// flush. A counter that is smaller than it was has been reset, and grew from 0.
+    pub fn counters_since<'a>(
+        &'a self,
+        earlier: &'a Snapshot,
+    ) -> impl Iterator<Item = (Metric<'a>, u64)> {
+        let mut before = earlier.iter().peekable();
+        self.iter().filter_map(move |metric| {
+            let Value::Counter(now) = metric.value() else {
+                return None;
+            };
+            while before
+                .next_if(|old| old.compare(&metric) == Ordering::Less)
+                .is_some()
+            {}
+            let old = before.next_if(|old| old.compare(&metric) == Ordering::Equal);
+            let old = old.map_or(0, |old| match old.value() {
+                Value::Counter(value) => value,
+                _ => 0,
+            });
+            Some((metric, now.checked_sub(old).unwrap_or(now)))
         })
     }
 
@@ -362,6 +386,41 @@ mod tests {
         assert_eq!(names(&Snapshot::take(&store, &used)), ["x.g", "x.h", "x.z"]);
         store.reset_counters();
         assert_eq!(names(&Snapshot::take(&store, &used)), ["x.g", "x.h", "x.z"]);
+    }
+
+    #[test]
+    fn a_sink_is_told_what_counters_grew_by() {
+        let store = Store::new(2);
+        let (a, b) = (store.scope("a.", &THING), store.scope("b.", &THING));
+        a.add(Lane(0), Z, 5);
+        b.code(Lane(1), RQ, 200);
+        let first = Snapshot::take(&store, &Select::default());
+        let c = store.scope("a.b.", &THING);
+        a.add(Lane(1), Z, 2);
+        c.inc(Lane(1), Z);
+        b.code(Lane(1), RQ, 200);
+        b.code(Lane(1), RQ, 503);
+        let second = Snapshot::take(&store, &Select::default());
+        let grown = |now: &Snapshot, before: &Snapshot| -> Vec<_> {
+            let counters = now.counters_since(before).filter(|(_, n)| *n > 0);
+            counters
+                .map(|(metric, n)| format!("{metric} {n}"))
+                .collect()
+        };
+        let expected = [
+            "a.b.z 1",
+            "a.z 2",
+            "b.rq_200 1",
+            "b.rq_2xx 1",
+            "b.rq_503 1",
+            "b.rq_5xx 1",
+            "b.rq_completed 2",
+        ];
+        assert_eq!(grown(&second, &first), expected);
+        store.reset_counters();
+        a.inc(Lane(0), Z);
+        let third = Snapshot::take(&store, &Select::default());
+        assert_eq!(grown(&third, &second), ["a.z 1"]);
     }
 
     #[test]

@@ -143,13 +143,16 @@ impl Wanted {
             return Snapshot::default();
         }
         cx.refresh_stats();
-        let matches = self
-            .filter
-            .as_ref()
-            .map(|filter| |name: &str| filter(name) != self.invert);
-        let names = matches
-            .as_ref()
-            .map(|matches| matches as &dyn Fn(&str) -> bool);
+        let rules = cx.stats_output();
+        let chosen = |name: &str| {
+            let matches = self
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter(name) != self.invert);
+            matches && rules.accepts(name)
+        };
+        let all = self.filter.is_none() && rules.accepts.is_none();
+        let names = (!all).then_some(&chosen as &dyn Fn(&str) -> bool);
         Snapshot::take(
             cx.stats(),
             &Select {
