@@ -15,11 +15,16 @@ use nuncio_codec::{HeaderMap, Known, Method};
 /// The largest body that is kept, in bytes: forms of `/runtime_modify` are small.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
+/// A client that sends many requests at once gets its answers written whenever there are this many bytes.
+const FLUSH_BYTES: usize = 256 * 1024;
+
 /// Between two answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Read more.
     Read,
+    /// Write what there is and come again: more requests are waiting.
+    Write,
     /// Write what there is and close.
     Close,
 }
@@ -63,6 +68,9 @@ impl Exchange {
                     write_response(out, &response, &head, now_unix);
                     if !head.keep_alive {
                         return Next::Close;
+                    }
+                    if out.len() >= FLUSH_BYTES {
+                        return Next::Write;
                     }
                 }
                 Err(violation) => {

@@ -167,26 +167,22 @@ async fn converse(
     cx: &impl AdminContext,
     stats: &AdminStats,
 ) -> io::Result<()> {
-    let (mut exchange, mut input, mut out) = (Exchange::default(), Vec::new(), Vec::new());
+    let (mut exchange, mut input) = (Exchange::default(), Vec::new());
+    let (mut next, count) = (Next::Read, |id, n| stats.http.add(Lane::MAIN, id, n));
     loop {
-        input.reserve(READ_BYTES);
-        let read = timeout(IDLE, stream.read_buf(&mut input))
-            .await
-            .map_err(io::Error::other)??;
-        stats
-            .http
-            .add(Lane::MAIN, http::DOWNSTREAM_CX_RX_BYTES_TOTAL, read as u64);
-        if read == 0 {
-            stats
-                .http
-                .inc(Lane::MAIN, http::DOWNSTREAM_CX_DESTROY_REMOTE);
-            return Ok(());
+        if next == Next::Read {
+            input.reserve(READ_BYTES);
+            let read = in_time(stream.read_buf(&mut input)).await?;
+            count(http::DOWNSTREAM_CX_RX_BYTES_TOTAL, read as u64);
+            if read == 0 {
+                count(http::DOWNSTREAM_CX_DESTROY_REMOTE, 1);
+                return Ok(());
+            }
         }
-        let mut quit = false;
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
-        let next = exchange.advance(&mut input, &mut out, now, |request| {
+        let (mut out, mut quit) = (Vec::new(), false);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |since| since.as_secs());
+        next = exchange.advance(&mut input, &mut out, now, |request| {
             let began = Instant::now();
             stats.request();
             let response = handle(&request, cx);
@@ -194,22 +190,20 @@ async fn converse(
             quit |= response.then_quit;
             response
         });
-        stream.write_all(&out).await?;
-        stats.http.add(
-            Lane::MAIN,
-            http::DOWNSTREAM_CX_TX_BYTES_TOTAL,
-            out.len() as u64,
-        );
-        out.clear();
+        in_time(stream.write_all(&out)).await?;
+        count(http::DOWNSTREAM_CX_TX_BYTES_TOTAL, out.len() as u64);
         if quit {
-            stream.flush().await?;
+            in_time(stream.flush()).await?;
             cx.quit();
         }
         if next == Next::Close {
-            stats
-                .http
-                .inc(Lane::MAIN, http::DOWNSTREAM_CX_DESTROY_LOCAL);
+            count(http::DOWNSTREAM_CX_DESTROY_LOCAL, 1);
             return stream.shutdown().await;
         }
     }
+}
+
+/// What `io` gives, or an error if the client does not keep up.
+async fn in_time<T>(io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(IDLE, io).await.map_err(io::Error::other)?
 }

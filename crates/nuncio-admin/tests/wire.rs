@@ -21,6 +21,7 @@ fn send(
     for piece in input.as_bytes().chunks(step) {
         buffer.extend_from_slice(piece);
         next = exchange.advance(&mut buffer, &mut out, NOW, &answer);
+        assert_ne!(next, Next::Write, "small answers fit");
         if next == Next::Close {
             break;
         }
@@ -105,4 +106,16 @@ async fn a_served_connection_counts_and_quits_after_the_answer() {
         })
         .await;
     assert_eq!(process.quits.get(), 1);
+}
+
+#[test]
+fn many_large_answers_are_written_one_by_one() {
+    let (mut exchange, mut out) = (Exchange::default(), Vec::new());
+    let mut input = "GET /x HTTP/1.1\r\nhost: a\r\n\r\n".repeat(3).into_bytes();
+    let large = |_| AdminResponse::text("x".repeat(1 << 20));
+    for expected in [Next::Write, Next::Write, Next::Write, Next::Read] {
+        assert_eq!(exchange.advance(&mut input, &mut out, NOW, large), expected);
+        assert!(out.len() < 2 << 20);
+        out.clear();
+    }
 }
