@@ -195,15 +195,13 @@ impl HeaderMap {
     /// Describes a pseudo-header whose value stands in the loaded bytes.
     #[inline]
     pub(crate) fn set_pseudo_loaded(&mut self, known: Known, value_at: usize, value_len: usize) {
-        self.remove_pseudo(known);
-        self.set_pseudo(Entry {
-            name_at: 0,
-            value_at: value_at as u32,
-            value_len: value_len as u32,
-            name_len: known.as_str().len() as u16,
-            known,
-            flags: PRESENT,
-        });
+        self.set_pseudo(known, value_at, value_len, PRESENT | WIRE);
+    }
+
+    /// Whether a pseudo-header is as a decoder found, and checked, it.
+    pub(crate) fn is_as_received(&self, known: Known) -> bool {
+        self.pseudo_entry(known)
+            .is_some_and(|entry| entry.flags & WIRE != 0)
     }
 
     /// Makes one entry of all entries of a name, values joined with `,`; empty ones add nothing.
@@ -322,14 +320,23 @@ impl HeaderMap {
             bytes: &mut self.bytes,
         });
         scrub(&mut self.bytes[value_at..]);
-        self.set_pseudo_loaded(known, value_at, self.bytes.len() - value_at);
+        self.set_pseudo(known, value_at, self.bytes.len() - value_at, PRESENT);
     }
 
     #[inline]
-    fn set_pseudo(&mut self, entry: Entry) {
+    fn set_pseudo(&mut self, known: Known, value_at: usize, value_len: usize, flags: u8) {
+        self.remove_pseudo(known);
+        let entry = Entry {
+            name_at: 0,
+            value_at: value_at as u32,
+            value_len: value_len as u32,
+            name_len: known.as_str().len() as u16,
+            known,
+            flags,
+        };
         self.live += 1;
         self.size += entry.size();
-        self.pseudo[entry.known as usize - 1] = entry;
+        self.pseudo[known as usize - 1] = entry;
     }
 
     fn remove_pseudo(&mut self, known: Known) -> bool {
@@ -355,11 +362,13 @@ impl HeaderMap {
             return None;
         }
         let name_at = self.bytes.len();
-        self.bytes.extend_from_slice(name);
         if known == Known::Other {
+            self.bytes.extend_from_slice(name);
             scrub(&mut self.bytes[name_at..]);
+            self.bytes.extend_from_slice(b": ");
+        } else {
+            self.bytes.extend_from_slice(known.line_start());
         }
-        self.bytes.extend_from_slice(b": ");
         let value_at = self.bytes.len();
         write(&mut ValueWriter {
             bytes: &mut self.bytes,
@@ -386,15 +395,20 @@ impl HeaderMap {
         self.bytes.len() + need < MAX_BYTES
     }
 
-    /// Rewrites a map in which most bytes or entries are leftovers of removed headers: a filter that sets
-    /// the same header again and again would otherwise grow the map without end. Runs before an edit, while
+    /// Keeps a map that is edited again and again from growing without end. Runs before an edit, while
     /// nobody holds an index.
     #[inline]
     fn tidy(&mut self) {
+        if self.garbage > COMPACT_AT_BYTES || self.entries.len() > COMPACT_AT_ENTRIES {
+            self.compact_if_wasteful();
+        }
+    }
+
+    /// Rewrites a map in which most bytes or entries are leftovers of removed headers.
+    #[cold]
+    fn compact_if_wasteful(&mut self) {
         let dead = self.entries.len().saturating_sub(self.live as usize);
-        if (self.garbage > COMPACT_AT_BYTES && self.garbage > self.bytes.len() / 2)
-            || (dead > COMPACT_AT_ENTRIES && dead > self.entries.len() / 2)
-        {
+        if self.garbage > self.bytes.len() / 2 || dead > self.entries.len() / 2 {
             *self = self
                 .iter()
                 .map(|header| (header.name, header.value))

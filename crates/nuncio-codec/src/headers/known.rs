@@ -13,6 +13,8 @@ macro_rules! known {
 
         /// The texts, indexed by number.
         const TEXTS: &[&str] = &["", $($text,)*];
+        /// How a header line of the name begins.
+        const LINE_STARTS: &[&str] = &["", $(concat!($text, ": "),)*];
         /// The numbers again as variants, so that no cast back is needed.
         const VARIANTS: &[Known] = &[Known::Other, $(Known::$variant,)*];
     };
@@ -170,6 +172,12 @@ impl Known {
     #[inline]
     pub fn as_str(self) -> &'static str {
         TEXTS[self as usize]
+    }
+
+    /// The name and `: `; empty for [`Known::Other`].
+    #[inline]
+    pub(crate) fn line_start(self) -> &'static [u8] {
+        LINE_STARTS[self as usize].as_bytes()
     }
 
     /// Whether this is `:method`, `:path`, `:authority`, `:scheme`, `:status` or `:protocol`.

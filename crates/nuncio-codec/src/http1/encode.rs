@@ -119,7 +119,11 @@ pub fn encode_request_head(
             out.extend_from_slice(b"://");
             out.extend_from_slice(authority.unwrap_or_default());
         }
-        put_target(path, out);
+        if map.is_as_received(Known::Path) {
+            out.extend_from_slice(path);
+        } else {
+            put_target(path, out);
+        }
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Some(authority) = authority {

@@ -48,6 +48,7 @@ pub(super) struct Lead<L> {
 
 /// Reads a head: copies `raw` into the map, lets `start_line` read the first line, then reads the fields.
 /// `None`: the head is incomplete. Trailers have no start line: their `start_line` reads nothing.
+#[inline]
 pub(super) fn read_head<L>(
     progress: &mut Progress,
     raw: &[u8],

@@ -206,12 +206,12 @@ fn finish_head(
 #[inline]
 fn place_target(line: &RequestLine, map: &mut HeaderMap, rules: &RequestRules) {
     let target = &line.target;
-    let Some(authority) = &target.authority else {
+    let Some((at, len)) = target.authority else {
         return;
     };
-    map.set_pseudo_loaded(Known::Authority, authority.start, authority.len());
+    map.set_pseudo_loaded(Known::Authority, at as usize, len as usize);
     if let Some(scheme) = target.scheme {
-        map.insert(Known::Scheme, scheme);
+        map.insert(Known::Scheme, scheme.as_str());
         match map.path() {
             None => map.insert(Known::Path, "/"),
             Some(query) if target.is_query_only && !rules.strictness.is_parity() => {

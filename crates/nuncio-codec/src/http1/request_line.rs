@@ -4,7 +4,7 @@ use super::Version;
 use super::head::Lead;
 use super::rules::RequestRules;
 use super::scan::visible_len;
-use super::target::{self, Target};
+use super::target::{Target, parse_target};
 use super::violation::Violation;
 use crate::headers::{HeaderMap, Known, is_token_byte};
 use crate::method::Method;
@@ -41,22 +41,23 @@ const OTHER_METHODS: [&[u8]; 26] = [
 ];
 
 /// What the line said. The map has `:method` and `:path` afterwards, the rest waits for the fields.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct RequestLine {
     pub(super) method: Method,
     pub(super) version: Version,
     pub(super) target: Target,
 }
 
-/// The three parts of the line as offsets, and where the next line begins.
+/// The three parts of the line, as place and length, and where the next line begins.
 struct Parts {
-    method: Range<usize>,
-    target: Range<usize>,
-    version: Range<usize>,
+    method: (usize, usize),
+    target: (usize, usize),
+    version: (usize, usize),
     next: usize,
 }
 
 /// Reads the line at the front of `bytes`. `None`: not all there.
+#[inline]
 pub(super) fn parse_request_line(
     bytes: &mut [u8],
     map: &mut HeaderMap,
@@ -69,26 +70,24 @@ pub(super) fn parse_request_line(
             None => return Ok(None),
         },
     };
-    let method_bytes = &bytes[parts.method.clone()];
+    let text = |(at, len): (usize, usize)| &bytes[at..at + len];
+    let method_bytes = text(parts.method);
     let method = Method::of(method_bytes);
     if method == Method::Other && !method_is_known(method_bytes, rules) {
         return Err(Violation::Method);
     }
     // `GET /path` and no version is HTTP/0.9, which Envoy takes for HTTP/1.0 without fields.
-    let is_all = parts.version.is_empty();
+    let is_all = parts.version.1 == 0;
     if is_all && rules.accept_http_10 && !rules.strictness.is_parity() {
         return Err(Violation::StartLine);
     }
     let version = if is_all {
         Version::Http10
     } else {
-        parse_version(&bytes[parts.version])?
+        parse_version(text(parts.version))?
     };
-    let target = target::parse_target(bytes, parts.target, method, rules)?;
-    map.set_pseudo_loaded(Known::Method, parts.method.start, parts.method.len());
-    if let Some(path) = &target.path {
-        map.set_pseudo_loaded(Known::Path, path.start, path.len());
-    }
+    map.set_pseudo_loaded(Known::Method, parts.method.0, parts.method.1);
+    let target = parse_target(bytes, map, parts.target, method, rules)?;
     Ok(Some(Lead {
         line: RequestLine {
             method,
@@ -104,20 +103,19 @@ pub(super) fn parse_request_line(
 #[inline]
 fn split_plain(bytes: &[u8]) -> Option<Parts> {
     let method_len = bytes.iter().position(|&b| b <= b' ')?;
-    let target_at = method_len + 1;
-    let target_end = target_at + visible_len(&bytes[target_at..]);
-    if method_len == 0
-        || target_end == target_at
-        || bytes[method_len] != b' '
-        || !bytes[target_end..].starts_with(b" HTTP/1.1\r\n")
-    {
+    let [b' ', rest @ ..] = &bytes[method_len..] else {
+        return None;
+    };
+    let target_len = visible_len(rest);
+    if method_len == 0 || target_len == 0 || !rest[target_len..].starts_with(b" HTTP/1.1\r\n") {
         return None;
     }
-    let version_at = target_end + 1;
+    let target_at = method_len + 1;
+    let version_at = target_at + target_len + 1;
     Some(Parts {
-        method: 0..method_len,
-        target: target_at..target_end,
-        version: version_at..version_at + 8,
+        method: (0, method_len),
+        target: (target_at, target_len),
+        version: (version_at, 8),
         next: version_at + 10,
     })
 }
@@ -160,10 +158,11 @@ fn split_odd(bytes: &[u8], rules: &RequestRules) -> Result<Option<Parts>, Violat
         .iter()
         .rposition(|&b| b > b' ')
         .map_or(version_at, |last| (last + 1).max(version_at));
+    let place = |range: Range<usize>| (range.start, range.len());
     Ok(Some(Parts {
-        method,
-        target,
-        version: version_at..version_end,
+        method: place(method),
+        target: place(target),
+        version: place(version_at..version_end),
         next: line_end + 1,
     }))
 }

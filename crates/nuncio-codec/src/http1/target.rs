@@ -2,43 +2,58 @@
 
 use super::rules::RequestRules;
 use super::violation::Violation;
+use crate::headers::{HeaderMap, Known};
 use crate::method::Method;
-use std::ops::Range;
 
-/// A target taken apart, as offsets into the head.
-#[derive(Clone, Debug, Default)]
+/// What a target says beside its path.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Target {
-    /// `:path`; `None` for CONNECT, and for an absolute form without a path.
-    pub(super) path: Option<Range<usize>>,
-    /// The authority of an absolute or authority form: it takes the place of `host`.
-    pub(super) authority: Option<Range<usize>>,
-    /// The scheme of an absolute form, in lower case.
-    pub(super) scheme: Option<&'static str>,
+    /// Place and length of an authority that takes the place of `host`: of an absolute or authority form.
+    pub(super) authority: Option<(u32, u32)>,
+    /// The scheme of an absolute form.
+    pub(super) scheme: Option<Scheme>,
     /// The path is `?query`: an absolute form whose path is empty.
     pub(super) is_query_only: bool,
 }
 
-/// Reads the target, which the caller knows to be visible ASCII and not empty.
+/// The schemes a target may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+/// Reads a target of `len` bytes at `at`, which the caller knows to be visible ASCII and not empty. Its path
+/// goes into the map; CONNECT and an absolute form without one have none.
 #[inline]
 pub(super) fn parse_target(
     bytes: &[u8],
-    at: Range<usize>,
+    map: &mut HeaderMap,
+    (at, len): (usize, usize),
     method: Method,
     rules: &RequestRules,
 ) -> Result<Target, Violation> {
-    let text = &bytes[at.clone()];
-    if text[0] == b'/' && !method.is_connect() {
-        return Ok(Target {
-            path: Some(at),
-            ..Target::default()
-        });
+    if bytes[at] == b'/' && !method.is_connect() {
+        map.set_pseudo_loaded(Known::Path, at, len);
+        return Ok(Target::default());
     }
-    parse_other_form(text, at, method, rules)
+    parse_other_form(&bytes[at..at + len], map, at, method, rules)
 }
 
+#[cold]
 fn parse_other_form(
     text: &[u8],
-    at: Range<usize>,
+    map: &mut HeaderMap,
+    at: usize,
     method: Method,
     rules: &RequestRules,
 ) -> Result<Target, Violation> {
@@ -47,18 +62,16 @@ fn parse_other_form(
             return Err(Violation::Url);
         }
         return Ok(Target {
-            authority: Some(at),
+            authority: Some((at as u32, text.len() as u32)),
             ..Target::default()
         });
     }
     if text[0] == b'*' {
-        return match (text, method) {
-            (b"*", Method::Options) => Ok(Target {
-                path: Some(at),
-                ..Target::default()
-            }),
-            _ => Err(Violation::Url),
-        };
+        if text != b"*" || method != Method::Options {
+            return Err(Violation::Url);
+        }
+        map.set_pseudo_loaded(Known::Path, at, 1);
+        return Ok(Target::default());
     }
     let colon = text
         .iter()
@@ -79,10 +92,8 @@ fn parse_other_form(
         return Err(Violation::Target);
     }
     if !rules.allow_absolute_url {
-        return Ok(Target {
-            path: Some(at),
-            ..Target::default()
-        });
+        map.set_pseudo_loaded(Known::Path, at, text.len());
+        return Ok(Target::default());
     }
     let host_at = host
         .iter()
@@ -92,14 +103,16 @@ fn parse_other_form(
         return Err(Violation::Url);
     }
     let scheme = match &text[..colon] {
-        scheme if scheme.eq_ignore_ascii_case(b"http") => "http",
-        scheme if scheme.eq_ignore_ascii_case(b"https") => "https",
+        scheme if scheme.eq_ignore_ascii_case(b"http") => Scheme::Http,
+        scheme if scheme.eq_ignore_ascii_case(b"https") => Scheme::Https,
         _ => return Err(Violation::Scheme),
     };
-    let start = at.start + rest_at;
+    let start = at + rest_at;
+    if !path.is_empty() {
+        map.set_pseudo_loaded(Known::Path, start + path_at, path.len());
+    }
     Ok(Target {
-        path: (!path.is_empty()).then_some(start + path_at..at.end),
-        authority: Some(start + host_at..start + path_at),
+        authority: Some(((start + host_at) as u32, (path_at - host_at) as u32)),
         scheme: Some(scheme),
         is_query_only: path.first() == Some(&b'?'),
     })
