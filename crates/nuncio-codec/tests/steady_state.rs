@@ -137,3 +137,33 @@ fn a_head_that_trickles_in_costs_linear_time() {
     }
     assert!(attempts < 5, "parsed {attempts} times");
 }
+
+#[test]
+fn the_end_of_the_connection_is_judged_by_what_came_before() {
+    let mut map = HeaderMap::new();
+    let mut decoder = ResponseDecoder::new(ResponseRules::default());
+    let mut after = |bytes: &[u8]| {
+        decoder.begin(ResponseContext::default());
+        if let Some(head) = decoder.decode_head(bytes, &mut map).unwrap() {
+            decoder
+                .decode_body(&mut bytes[head.consumed..].to_vec())
+                .unwrap();
+        }
+        decoder.eof()
+    };
+    assert_eq!(after(b""), Eof::Idle);
+    assert_eq!(after(b"HTTP/1.1 200 OK\r\ncontent-"), Eof::Truncated);
+    assert_eq!(
+        after(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc"),
+        Eof::Truncated
+    );
+    assert_eq!(
+        after(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc"),
+        Eof::Idle
+    );
+    assert_eq!(
+        after(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"),
+        Eof::Truncated
+    );
+    assert_eq!(after(b"HTTP/1.1 200 OK\r\n\r\nabc"), Eof::Completes);
+}

@@ -30,6 +30,11 @@ impl Progress {
         line_is_new || ended
     }
 
+    /// Whether a part of a head was seen.
+    pub(super) fn has_begun(&self) -> bool {
+        self.searched > 0
+    }
+
     fn note(&mut self, raw: &[u8]) {
         self.searched = raw.len();
         self.line_seen |= raw.contains(&b'\n');

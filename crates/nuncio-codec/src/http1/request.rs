@@ -130,7 +130,10 @@ impl RequestDecoder {
 
     /// The client sends no more. See [`Eof`].
     pub fn eof(&mut self) -> Eof {
-        self.body.eof()
+        match self.body.eof() {
+            Eof::Idle if self.progress.has_begun() => Eof::Truncated,
+            eof => eof,
+        }
     }
 }
 

@@ -147,7 +147,10 @@ impl ResponseDecoder {
 
     /// The upstream sends no more. See [`Eof`].
     pub fn eof(&mut self) -> Eof {
-        self.body.eof()
+        match self.body.eof() {
+            Eof::Idle if self.progress.has_begun() => Eof::Truncated,
+            eof => eof,
+        }
     }
 
     fn finish_head(
