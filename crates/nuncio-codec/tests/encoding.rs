@@ -120,7 +120,8 @@ fn a_transfer_encoding_in_the_map_is_never_written() {
 
 #[test]
 fn framing_of_requests() {
-    let cases: [(&str, bool, &[(&str, &str)], &str, Encoding); 5] = [
+    type Case<'a> = (&'a str, bool, &'a [(&'a str, &'a str)], &'a str, Encoding);
+    let cases: [Case; 5] = [
         ("GET", true, &[], "", Encoding::None),
         ("POST", true, &[], "content-length: 0\r\n", Encoding::None),
         (

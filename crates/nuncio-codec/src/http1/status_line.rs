@@ -3,7 +3,7 @@
 use super::Version;
 use super::head::Lead;
 use super::rules::Strictness;
-use super::scan::is_forbidden;
+use super::scan::{is_forbidden, text_len};
 use super::violation::Violation;
 use crate::headers::{HeaderMap, Known};
 
@@ -15,7 +15,53 @@ pub(super) struct StatusLine {
 }
 
 /// Reads the line at the front of `bytes`. `None`: not all there.
+#[inline]
 pub(super) fn parse_status_line(
+    bytes: &mut [u8],
+    map: &mut HeaderMap,
+    strictness: Strictness,
+) -> Result<Option<Lead<StatusLine>>, Violation> {
+    let Some((status, next)) = plain_line(bytes) else {
+        return parse_odd_line(bytes, map, strictness);
+    };
+    map.set_pseudo_loaded(Known::Status, PLAIN_STATUS_AT, 3);
+    Ok(Some(Lead {
+        line: StatusLine {
+            version: Version::Http11,
+            status,
+        },
+        next,
+        is_all: false,
+    }))
+}
+
+/// Where the status stands behind `HTTP/1.1 `.
+const PLAIN_STATUS_AT: usize = 9;
+
+/// `HTTP/1.1 SP nnn SP phrase CRLF`, which is nearly every line there is: the status and where the line ends.
+#[inline]
+fn plain_line(bytes: &[u8]) -> Option<(u16, usize)> {
+    let [
+        a @ b'1'..=b'5',
+        b @ b'0'..=b'9',
+        c @ b'0'..=b'9',
+        b' ',
+        phrase @ ..,
+    ] = bytes.strip_prefix(b"HTTP/1.1 ")?
+    else {
+        return None;
+    };
+    let len = text_len(phrase);
+    let digit = |byte: &u8| u16::from(byte - b'0');
+    let status = digit(a) * 100 + digit(b) * 10 + digit(c);
+    phrase[len..]
+        .starts_with(b"\r\n")
+        .then_some((status, PLAIN_STATUS_AT + 4 + len + 2))
+}
+
+/// Any other line.
+#[cold]
+fn parse_odd_line(
     bytes: &mut [u8],
     map: &mut HeaderMap,
     strictness: Strictness,
