@@ -57,7 +57,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let names: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let names = names(&args);
     if !names.is_empty() {
         let wanted = |case: &Case| {
             names.iter().any(|name| if has("--exact") { case.name == **name } else { case.name.contains(*name) })
@@ -74,6 +74,21 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     run(&cases)
+}
+
+/// The words that are neither flags nor values of flags of Rust's test harness.
+fn names(args: &[String]) -> Vec<&String> {
+    const WITH_VALUE: [&str; 5] = ["--format", "--test-threads", "--skip", "--color", "-Z"];
+    let mut names = Vec::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        if WITH_VALUE.contains(&arg.as_str()) {
+            args.next();
+        } else if !arg.starts_with('-') {
+            names.push(arg);
+        }
+    }
+    names
 }
 
 /// Every script, once per number of workers it asks for.

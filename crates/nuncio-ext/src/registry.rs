@@ -1,11 +1,18 @@
 //! The table of extensions: one line each, sorted by name. A vendor's binary adds a table of its own.
 
-use crate::http::header_mutation;
-use nuncio_core::HttpFilterEntry;
+use crate::{access_log, http::header_mutation};
+use nuncio_core::{AccessLogEntry, HttpFilterEntry};
 
 /// HTTP filters.
 pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     header_mutation::ENTRY,
+];
+
+/// Access loggers.
+pub static ACCESS_LOGGERS: &[&AccessLogEntry] = &[
+    &access_log::FILE,
+    &access_log::STDERR,
+    &access_log::STDOUT,
 ];
 
 #[cfg(test)]
@@ -15,6 +22,10 @@ mod tests {
     #[test]
     fn entries_are_sorted_and_name_messages_that_exist() {
         assert!(HTTP_FILTERS.is_sorted_by(|a, b| a.name < b.name));
+        assert!(ACCESS_LOGGERS.is_sorted_by(|a, b| a.name < b.name));
+        for entry in ACCESS_LOGGERS {
+            assert!(nuncio_api::schema::message(entry.message).is_some(), "{}: no message", entry.name);
+        }
         for entry in HTTP_FILTERS {
             for message in [entry.message, entry.route_message].into_iter().filter(|m| !m.is_empty()) {
                 assert!(nuncio_api::schema::message(message).is_some(), "{}: no message {message}", entry.name);

@@ -14,8 +14,3 @@ mod tests;
 
 pub use file::{FILE, STDERR, STDOUT};
 pub use files::{BackgroundFiles, FlushOptions, OpenError};
-
-use nuncio_core::AccessLogEntry;
-
-/// All access loggers; a new one is one line here.
-pub static ALL: &[&AccessLogEntry] = &[&FILE, &STDERR, &STDOUT];

@@ -171,7 +171,7 @@ fn one_path_is_one_file_and_it_closes_with_its_last_user() {
         std::fs::read_dir("/proc/self/fd")
             .unwrap()
             .flatten()
-            .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == PathBuf::from(path)))
+            .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == *path))
     };
     until("the file is closed", || !open(&path));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "last words\n");
