@@ -1,9 +1,13 @@
 //! Checks bootstrap files: `cargo run -p nuncio-api --example check -- [--strict] FILE…`.
 //!
-//! Prints what is wrong with each, or `FILE: ok`. With `--list`, one line a file: verdict and the first finding.
+//! Prints what is wrong with each, or `FILE: ok`. With `--list`, one line a file: verdict and the first finding. With
+//! `--dump`, the bootstrap as `/config_dump` would print it.
 
 use nuncio_api::envoy::config::bootstrap::v3::Bootstrap;
-use nuncio_api::{Diagnostic, Document, Look, Options, Source, Syntax, decode, render, tally};
+use nuncio_api::{
+    Diagnostic, Document, JsonOptions, Look, Options, Source, Syntax, decode, render, tally,
+    to_json,
+};
 
 fn main() {
     let (flags, files): (Vec<String>, Vec<String>) =
@@ -23,7 +27,18 @@ fn main() {
         };
         let source = Source::new(&file, text);
         let found = match Document::parse(source.clone(), Syntax::of(&file)) {
-            Ok(document) => decode::<Bootstrap>(&document, &options).diagnostics,
+            Ok(document) => {
+                let decoded = decode::<Bootstrap>(&document, &options);
+                if has("--dump") {
+                    let name = "envoy.config.bootstrap.v3.Bootstrap";
+                    println!(
+                        "{}",
+                        to_json(name, &decoded.bytes, JsonOptions { redact: true })
+                    );
+                    continue;
+                }
+                decoded.diagnostics
+            }
             Err(found) => found,
         };
         if has("--list") {

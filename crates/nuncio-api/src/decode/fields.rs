@@ -17,7 +17,8 @@ impl<'d> Walker<'d> {
                 WellKnown::Wrapper
                 | WellKnown::Duration
                 | WellKnown::Timestamp
-                | WellKnown::FieldMask,
+                | WellKnown::FieldMask
+                | WellKnown::ListValue,
             ) if object => {
                 self.object(message, node, key, false);
             }

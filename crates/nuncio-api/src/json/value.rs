@@ -122,7 +122,8 @@ impl From<&str> for Json {
 }
 
 impl From<f64> for Json {
-    /// The shortest text that gives the same float, as C prints it; not-a-numbers and infinities as protobuf's strings.
+    /// With 15 digits where those give the same float, else with 17, as protobuf prints it; not-a-numbers and infinities
+    /// as strings.
     fn from(value: f64) -> Json {
         if value.is_nan() {
             return Json::text("NaN");
@@ -130,40 +131,63 @@ impl From<f64> for Json {
         if value.is_infinite() {
             return Json::text(if value > 0.0 { "Infinity" } else { "-Infinity" });
         }
-        Json::Number(float(&format!("{value:e}"), 15))
+        let short = general(value, 15);
+        let exact = short.parse() == Ok(value);
+        Json::Number(if exact { short } else { general(value, 17) })
     }
 }
 
 impl From<f32> for Json {
+    /// As for `f64`, with 6 or 9 digits.
     fn from(value: f32) -> Json {
-        match Json::from(f64::from(value)) {
-            Json::Number(_) => Json::Number(float(&format!("{value:e}"), 6)),
-            other => other,
+        let wide = f64::from(value);
+        if !value.is_finite() {
+            return Json::from(wide);
         }
+        let short = general(wide, 6);
+        let exact = short.parse() == Ok(value);
+        Json::Number(if exact { short } else { general(wide, 9) })
     }
 }
 
-/// C's `%g` of a number given as shortest `d.ddde±x`: plain digits between 1e-4 and the precision, else an exponent.
-fn float(scientific: &str, precision: i32) -> String {
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+/// C's `%.{digits}g`: plain digits for exponents from -5 up to the precision, else with an exponent; no trailing zeros.
+fn general(value: f64, digits: usize) -> String {
+    let scientific = format!("{value:.*e}", digits - 1);
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let (sign, mantissa) = mantissa
         .strip_prefix('-')
         .map_or(("", mantissa), |m| ("-", m));
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    let precision = precision.max(digits.len() as i32);
-    if exponent < -4 || exponent >= precision {
-        let sign_of = if exponent < 0 { '-' } else { '+' };
-        return format!("{sign}{mantissa}e{sign_of}{:02}", exponent.abs());
+    let digits_of: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let significant = digits_of.trim_end_matches('0');
+    let significant = if significant.is_empty() {
+        "0"
+    } else {
+        significant
+    };
+    let (first, rest) = significant.split_at(1);
+    if exponent < -4 || exponent >= digits as i32 {
+        let point = if rest.is_empty() { "" } else { "." };
+        let direction = if exponent < 0 { '-' } else { '+' };
+        return format!(
+            "{sign}{first}{point}{rest}e{direction}{:02}",
+            exponent.abs()
+        );
     }
     if exponent < 0 {
-        return format!("{sign}0.{}{digits}", "0".repeat((-exponent - 1) as usize));
+        return format!(
+            "{sign}0.{}{significant}",
+            "0".repeat((-exponent - 1) as usize)
+        );
     }
     let whole = exponent as usize + 1;
-    if digits.len() <= whole {
-        return format!("{sign}{digits}{}", "0".repeat(whole - digits.len()));
+    if significant.len() <= whole {
+        return format!(
+            "{sign}{significant}{}",
+            "0".repeat(whole - significant.len())
+        );
     }
-    format!("{sign}{}.{}", &digits[..whole], &digits[whole..])
+    format!("{sign}{}.{}", &significant[..whole], &significant[whole..])
 }
 
 /// A string in quotes with protobuf's escapes, which keep the text safe inside HTML.
@@ -237,6 +261,11 @@ mod tests {
             assert_eq!(Json::from(value).compact(), text);
         }
         assert_eq!(Json::from(0.1f32).compact(), "0.1");
+        assert_eq!(Json::from(f32::MAX).compact(), "3.40282347e+38");
+        assert_eq!(
+            Json::from(9.223372036854776e18).compact(),
+            "9.2233720368547758e+18"
+        );
         assert_eq!(Json::from(f64::NEG_INFINITY).compact(), "\"-Infinity\"");
     }
 
