@@ -50,7 +50,11 @@ impl Walker<'_> {
                     }
                 }
             }
-            None => self.object(message, node, key, true),
+            None => {
+                let outside = std::mem::replace(&mut self.in_any, true);
+                self.object(message, node, key, true);
+                self.in_any = outside;
+            }
         }
         wire_out::end(&mut self.out, start);
         if typed_struct::is(message) {

@@ -1,9 +1,11 @@
-//! Deprecated and disallowed fields: a warning or an error, with what to write instead where that is known.
+//! Deprecated and disallowed fields and values: a warning or an error, with what to write instead where that is known.
+//!
+//! Envoy refuses disallowed ones inside an extension's configuration only; elsewhere it goes on.
 
 use super::walker::Walker;
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Edit, Fix};
-use crate::schema::{Field, Message};
+use crate::schema::{EnumValue, Field, Label, Message};
 use crate::source::Span;
 use crate::tree::{NodeId, Value};
 
@@ -123,7 +125,8 @@ impl Walker<'_> {
         let span = self.tree.span(key);
         let name = field.name;
         let mut diagnostic = if field.disallowed {
-            Diagnostic::error(
+            Diagnostic::refused_if(
+                self.in_any,
                 codes::DISALLOWED,
                 span,
                 format!("`{name}` is no longer accepted by Envoy"),
@@ -142,6 +145,61 @@ impl Walker<'_> {
             None => {}
         }
         self.report(diagnostic);
+    }
+
+    /// An enum value that is set, as for fields.
+    pub(super) fn value_lifecycle(&mut self, value: &EnumValue, node: NodeId) {
+        let (span, name) = (self.tree.span(node), value.name);
+        if value.disallowed {
+            let text = format!("`{name}` is no longer accepted by Envoy");
+            self.report(Diagnostic::refused_if(
+                self.in_any,
+                codes::DISALLOWED,
+                span,
+                text,
+            ));
+        } else if value.deprecated {
+            self.report(Diagnostic::warning(
+                codes::DEPRECATED,
+                span,
+                format!("`{name}` is deprecated"),
+            ));
+        }
+    }
+
+    /// Enums that are not set, where that stands for a value that is no longer accepted.
+    pub(super) fn default_values(&mut self, message: &'static Message, node: NodeId) {
+        if !self.in_any {
+            return;
+        }
+        for field in message
+            .fields
+            .iter()
+            .filter(|f| f.label == Label::Single && !f.presence)
+        {
+            let default = field.kind.enumeration().and_then(|e| e.by_number(0));
+            if !default.is_some_and(|value| value.disallowed) || self.is_set(message, field, node) {
+                continue;
+            }
+            let span = self
+                .document
+                .point(self.places.last().and_then(|p| p.key), node);
+            let text = format!(
+                "`{}` must be set; its default is no longer accepted by Envoy",
+                field.name
+            );
+            let label = format!("`{}` is missing", field.name);
+            self.report(Diagnostic::error(codes::DISALLOWED, span, text).label(label));
+        }
+    }
+
+    fn is_set(&self, message: &Message, field: &Field, node: NodeId) -> bool {
+        let names = |key: NodeId| {
+            message
+                .field(self.tree.key(key))
+                .is_some_and(|f| f.number == field.number)
+        };
+        self.tree.pairs(node).iter().any(|(key, _)| names(*key))
     }
 
     /// Takes a key with its value out of the text: its lines, or its place between commas.

@@ -45,6 +45,7 @@ impl<'d> Walker<'d> {
             walker.merge_keys(message, node, &mut set);
             walker.name_only_extension(message, node);
             walker.check_cluster_type(message, node);
+            walker.default_values(message, node);
         });
     }
 

@@ -4,8 +4,8 @@ use super::numbers::{self, NotInteger};
 use super::walker::Walker;
 use super::{spelling, wire_out};
 use crate::codes;
-use crate::diagnostic::{Diagnostic, Fix, Severity};
-use crate::schema::{Encoding, Enum, EnumValue, Field, Kind};
+use crate::diagnostic::{Diagnostic, Fix};
+use crate::schema::{Encoding, Enum, Field, Kind};
 use crate::tree::{NodeId, Value};
 
 impl Walker<'_> {
@@ -211,7 +211,7 @@ impl Walker<'_> {
             }
         };
         if let Some(value) = enumeration.value(text) {
-            self.enum_lifecycle(value, node);
+            self.value_lifecycle(value, node);
             return Some(value.number);
         }
         if let Ok(number) = text.parse::<i32>() {
@@ -243,20 +243,6 @@ impl Walker<'_> {
         }
         self.report(diagnostic);
         None
-    }
-
-    fn enum_lifecycle(&mut self, value: &EnumValue, node: NodeId) {
-        let span = self.tree.span(node);
-        if value.disallowed {
-            let text = format!("`{}` is no longer accepted by Envoy", value.name);
-            self.report(Diagnostic::error(codes::DISALLOWED, span, text));
-        } else if value.deprecated {
-            let text = format!("`{}` is deprecated", value.name);
-            self.report(Diagnostic {
-                severity: Severity::Warning,
-                ..Diagnostic::error(codes::DEPRECATED, span, text)
-            });
-        }
     }
 
     /// The span of a scalar without its quotes, for edits that keep them.

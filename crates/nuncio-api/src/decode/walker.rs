@@ -53,6 +53,8 @@ pub(super) struct Walker<'d> {
     pub options: &'d Options,
     pub out: Vec<u8>,
     pub places: Vec<Place>,
+    /// Inside the configuration of an extension.
+    pub in_any: bool,
     diagnostics: Vec<Diagnostic>,
     broken: Broken,
     path: Vec<Step<'d>>,
@@ -69,6 +71,7 @@ pub(super) fn walk(message: &'static Message, document: &Document, options: &Opt
         options,
         out: Vec::with_capacity(document.source().text.len() / 2),
         places: Vec::new(),
+        in_any: false,
         diagnostics: Vec::new(),
         broken: Broken::new(),
         path: Vec::new(),

@@ -84,7 +84,7 @@ impl<'r> Checker<'r> {
             if let Some(fault) = value::fault(field, rules, wire) {
                 self.broken(fault);
             }
-        } else if let Some(fault) = value::negative_duration(field, wire) {
+        } else if let Some(fault) = value::unusable_duration(field, wire) {
             self.broken(fault);
         }
         self.descend(field, wire);

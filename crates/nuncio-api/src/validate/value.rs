@@ -85,23 +85,37 @@ fn of_message(field: &Field, rules: &Rules, wire: Wire<'_>) -> Option<Fault> {
         }
         WellKnown::Duration => {
             let nanos = nanoseconds(wire.bytes());
-            of_integer(&rules.whole, nanos, seconds).or_else(|| negative(nanos))
+            of_integer(&rules.whole, nanos, seconds).or_else(|| beyond_clock(nanos))
         }
         _ => None,
     }
 }
 
-/// Envoy takes no negative durations, whatever the rules say.
-pub(super) fn negative_duration(field: &Field, wire: Wire<'_>) -> Option<Fault> {
+/// Envoy takes no negative and no endless durations, whatever the rules say.
+pub(super) fn unusable_duration(field: &Field, wire: Wire<'_>) -> Option<Fault> {
     let message = field.kind.message()?;
     if message.well_known != Some(WellKnown::Duration) {
         return None;
     }
-    negative(nanoseconds(wire.bytes()))
+    beyond_clock(nanoseconds(wire.bytes()))
 }
 
-fn negative(nanos: i128) -> Option<Fault> {
-    (nanos < 0).then(|| Fault::bound("must not be negative".to_owned(), seconds(nanos)))
+/// Envoy counts nanoseconds in 64 bits, less the last second: about 292 years.
+const MAX_NANOSECONDS: i128 = 9_223_372_036 * 1_000_000_000;
+
+fn beyond_clock(nanos: i128) -> Option<Fault> {
+    if nanos < 0 {
+        return Some(Fault::bound(
+            "must not be negative".to_owned(),
+            seconds(nanos),
+        ));
+    }
+    (nanos >= MAX_NANOSECONDS).then(|| {
+        Fault::bound(
+            format!("must be < {}", seconds(MAX_NANOSECONDS)),
+            seconds(nanos),
+        )
+    })
 }
 
 fn of_integer(limit: &Limit<i128>, value: i128, show: impl Fn(i128) -> String) -> Option<Fault> {
