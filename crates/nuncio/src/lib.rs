@@ -1,4 +1,58 @@
-//! Nuncio as a library: what its binary is made of.
+//! Nuncio as a library: what its binary is made of. A vendor's binary calls [`main`] with its own filters beside ours.
 
 pub mod cli;
+mod demo;
+mod load;
 pub mod logger;
+mod server;
+
+use cli::Invocation;
+use nuncio_core::HttpFilterEntry;
+use std::{io::Write, process::ExitCode};
+
+/// Runs the command line of this process with these filters.
+pub fn main(filters: &[&'static [HttpFilterEntry]]) -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let filters: Vec<HttpFilterEntry> = filters.concat();
+    match cli::parse(&words) {
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+        Ok(Invocation::Help(text) | Invocation::Version(text)) => say(&text),
+        Ok(Invocation::ExplainCode(code)) => explain(&code),
+        Ok(Invocation::Check(args)) => load::check(&args, &filters),
+        Ok(Invocation::Demo(args)) => demo::run(&args, &filters),
+        Ok(Invocation::Reload(args)) => demo::reload(&args),
+        Ok(Invocation::Run(options)) => start(*options, filters),
+    }
+}
+
+/// Loads the configuration and serves, or only judges it (`--mode validate`).
+fn start(options: cli::Options, filters: Vec<HttpFilterEntry>) -> ExitCode {
+    if let Err(error) = logger::start(&options) {
+        eprintln!("error: cannot open the log file {}: {error}", options.log_path);
+        return ExitCode::FAILURE;
+    }
+    match load::load(&options, &filters) {
+        Err(code) => code,
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(loaded)) => server::run(options, loaded),
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    // Nobody to tell if standard output is closed.
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    ExitCode::SUCCESS
+}
+
+fn explain(code: &str) -> ExitCode {
+    match nuncio_api::codes::explain(code) {
+        Some(text) => say(text),
+        None => {
+            eprintln!("error: no code {code}; codes look like NUN0103");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The server as the admin endpoints see it.
+
+use super::{process, state::Running, views};
+use nuncio_admin::{
+    AdminContext, Certificates, Cluster, ConfigSection, Drain, Listener, Logger, Memory, Runtime, RuntimeEntry, Search, ServerInfo,
+    State, UnreadyTargets,
+};
+use nuncio_core::logging;
+use nuncio_listen::{DrainPace, Which};
+use nuncio_rt::Time;
+use nuncio_stats::{OutputRules, Store};
+use std::time::Duration;
+
+impl AdminContext for Running {
+    fn state(&self) -> State {
+        Running::state(self)
+    }
+
+    fn server_info(&self) -> ServerInfo {
+        let uptime = Time::now().since(self.started);
+        ServerInfo {
+            version: crate::cli::version_line(self.options.parity),
+            uptime_current_epoch: uptime,
+            uptime_all_epochs: uptime,
+            hot_restart_version: "disabled".into(),
+            command_line_options: super::options_proto::encode(&self.options),
+            node: self.loaded().node.clone(),
+        }
+    }
+
+    fn stats(&self) -> &Store {
+        &self.store
+    }
+
+    fn stats_output(&self) -> &OutputRules {
+        &self.output
+    }
+
+    fn refresh_stats(&self) {
+        self.refresh();
+    }
+
+    fn clusters(&self, wanted: &dyn Fn(&str) -> bool, each: &mut dyn FnMut(Cluster)) {
+        for view in self.clusters.view() {
+            if wanted(view.info.name()) {
+                each(views::cluster(&view));
+            }
+        }
+    }
+
+    fn listeners(&self) -> Vec<Listener> {
+        let listener = |status: nuncio_listen::ListenerStatus| {
+            let mut addresses = status.locals.iter().map(views::address);
+            let address = addresses.next()?;
+            Some(Listener { name: status.name.to_string(), address, more_addresses: addresses.collect() })
+        };
+        self.listeners.statuses().into_iter().filter_map(listener).collect()
+    }
+
+    fn certificates(&self) -> Vec<Certificates> {
+        Vec::new()
+    }
+
+    fn config_dump(&self, endpoints: bool) -> Vec<ConfigSection> {
+        super::dump::sections(self, endpoints)
+    }
+
+    fn memory(&self) -> Memory {
+        process::memory()
+    }
+
+    fn runtime(&self) -> Runtime {
+        let runtime = self.runtime.borrow();
+        let entry = |(key, (layers, last)): (&str, (Vec<&str>, &str))| RuntimeEntry {
+            key: key.to_owned(),
+            layer_values: layers.into_iter().map(str::to_owned).collect(),
+            final_value: last.to_owned(),
+        };
+        Runtime {
+            layers: runtime.layers().iter().map(|layer| layer.name.to_string()).collect(),
+            entries: runtime.entries().into_iter().map(entry).collect(),
+        }
+    }
+
+    fn unready_targets(&self) -> Vec<UnreadyTargets> {
+        let warming = self.clusters.warming();
+        if warming.is_empty() {
+            return Vec::new();
+        }
+        let targets = warming.iter().map(|view| view.info.name().to_string()).collect();
+        vec![UnreadyTargets { name: "init manager Server".into(), targets, listener: false }]
+    }
+
+    fn loggers(&self) -> Vec<Logger> {
+        logging::levels().map(|(name, level)| Logger { name, level: level.name() }).collect()
+    }
+
+    fn regex(&self, pattern: &str) -> Result<Search, String> {
+        match nuncio_http::routes::Search::new(pattern) {
+            Ok(found) => Ok(Box::new(move |text: &str| found.is_in(text.as_bytes()))),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn set_log_level(&self, component: Option<&str>, level: &str) {
+        let Some(level) = logging::Level::parse(level) else { return };
+        match component {
+            Some(name) => drop(logging::set_component_level(name, level)),
+            None => logging::set_level(level),
+        }
+    }
+
+    fn modify_runtime(&self, overrides: &[(&str, &str)]) -> Result<(), String> {
+        let changes: Vec<(String, String)> = overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let Some(changed) = self.runtime.borrow().with_admin(&changes) else {
+            return Err("No admin layer specified".into());
+        };
+        *self.runtime.borrow_mut() = changed;
+        Ok(())
+    }
+
+    fn fail_health_checks(&self, fail: bool) {
+        self.failing_health_checks.set(fail);
+        let now = DrainPace { time: Duration::ZERO, ..self.pace() };
+        self.listeners.ease(fail.then_some(now));
+    }
+
+    fn drain_listeners(&self, drain: Drain) {
+        let which = if drain.inbound_only { Which::Inbound } else { Which::All };
+        if drain.graceful {
+            self.listeners.ease(Some(self.pace()));
+        }
+        if !drain.graceful {
+            self.listeners.stop(which);
+        } else if !drain.skip_exit {
+            let listeners = self.listeners.clone();
+            let time = self.options.drain_time;
+            nuncio_rt::spawn(async move {
+                tokio::time::sleep(time).await;
+                listeners.stop(which);
+            });
+        }
+    }
+
+    fn reopen_logs(&self) {
+        self.files.reopen();
+    }
+
+    fn quit(&self) {
+        self.quit.notify_one();
+    }
+}
+

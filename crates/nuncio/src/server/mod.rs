@@ -1,0 +1,245 @@
+//! The server's life: load, start, serve, reload, drain, end.
+//!
+//! All of this is the main thread's. Workers are told by messages what changes; nothing here is on a request's path.
+
+mod admin;
+mod dump;
+mod options_proto;
+mod process;
+mod reload;
+mod signals;
+mod state;
+mod views;
+mod workers;
+
+use crate::cli::Options;
+use crate::load::{self, Loaded};
+use nuncio_admin::Server;
+use nuncio_ext::access_log::BackgroundFiles;
+use nuncio_listen::ListenerManager;
+use nuncio_rt::Time;
+use nuncio_stats::{Lane, OutputRules, Store, tables::server::SERVER};
+use nuncio_upstream::{ClusterManager, dns::StubResolvers};
+use signals::{Asked, Signals};
+use state::{Phase, Running, Shared};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    process::ExitCode,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::Notify;
+use workers::{Feeds, Workers};
+
+/// Lanes beside the workers': the main thread's and the access logs' writer's.
+const OWN_LANES: usize = 2;
+
+/// How long writing out the access logs may take at the end.
+const LAST_FLUSH: Duration = Duration::from_secs(2);
+
+/// Statistics of a process with so many workers.
+pub fn store(workers: u32) -> Arc<Store> {
+    Store::new(workers as usize + OWN_LANES)
+}
+
+/// The lane that the access logs' writer counts in.
+pub fn writer_lane(workers: u32) -> Lane {
+    Lane::worker(workers as usize)
+}
+
+/// Runs the server with a loaded configuration until it is told to end.
+pub fn run(options: Options, loaded: Loaded) -> ExitCode {
+    let failed = Rc::new(Cell::new(false));
+    let outcome = failed.clone();
+    let main = async move {
+        if let Err(error) = serve(options, loaded).await {
+            crate::logger::critical("main", format_args!("{error}"));
+            outcome.set(true);
+        }
+    };
+    match nuncio_rt::block_on_worker(main) {
+        Ok(()) if !failed.get() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(error) => {
+            crate::logger::critical("main", format_args!("{error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(options: Options, loaded: Loaded) -> Result<(), String> {
+    let Loaded { snapshot, store, files } = loaded;
+    let mut signals = Signals::new().map_err(|e| format!("cannot take over signals: {e}"))?;
+    let workers = options.workers() as usize;
+    let clusters = ClusterManager::new(store.clone(), StubResolvers::new(&store));
+    let (listeners, inboxes) = ListenerManager::new(&store, workers, state::pace(&options), None);
+    let running: Shared = Rc::new(Running {
+        output: OutputRules::default(),
+        server_stats: store.scope("server.", &SERVER),
+        started: Time::now(),
+        quit: Notify::new(),
+        phase: Cell::new(Phase::Starting),
+        failing_health_checks: Cell::new(false),
+        runtime: RefCell::new(snapshot.runtime.clone()),
+        snapshot: RefCell::new(Arc::new(snapshot)),
+        store,
+        clusters,
+        listeners,
+        files,
+        options,
+    });
+    let threads = start_workers(&running, inboxes).map_err(|e| format!("cannot start workers: {e}"))?;
+    let outcome = life(&running, &mut signals).await;
+    running.phase.set(Phase::Ending);
+    threads.stop();
+    running.files.flush(LAST_FLUSH);
+    outcome
+}
+
+fn start_workers(running: &Shared, inboxes: Vec<nuncio_listen::ListenerInbox>) -> io::Result<Workers> {
+    let feeds = inboxes.into_iter().map(|listeners| Feeds { clusters: running.clusters.subscribe(), listeners });
+    let threads = Workers::start(feeds.collect())?;
+    running.listeners.workers_started();
+    Ok(threads)
+}
+
+/// From the first cluster to the last connection.
+async fn life(running: &Shared, signals: &mut Signals) -> Result<(), String> {
+    start_admin(running)?;
+    nuncio_rt::spawn(flush_statistics(running.clone()));
+    running.clusters.replace_static(running.loaded().clusters.clone());
+    tokio::select! {
+        () = running.clusters.ready() => {}
+        asked = ended_early(signals) => return asked,
+        () = running.quit.notified() => return Ok(()),
+    }
+    open_listeners(running)?;
+    running.phase.set(Phase::Serving);
+    running.refresh();
+    announce(running);
+    if running.options.mode == crate::cli::Mode::InitOnly {
+        return Ok(());
+    }
+    let mut watch = reload::Watch::new(&running.options);
+    loop {
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
+            () = running.quit.notified() => return Ok(()),
+            () = watch.changed() => Asked::Reload,
+        };
+        match asked {
+            Asked::Terminate => return drain(running, signals).await,
+            Asked::Reload => reload::reload(running).await,
+            Asked::ReopenLogs => reopen(running),
+        }
+    }
+}
+
+async fn ended_early(signals: &mut Signals) -> Result<(), String> {
+    loop {
+        if signals.next().await == Asked::Terminate {
+            return Ok(());
+        }
+    }
+}
+
+fn open_listeners(running: &Shared) -> Result<(), String> {
+    running.files.open_pending().map_err(|errors| {
+        let texts: Vec<String> = errors.iter().map(|e| format!("cannot open access log `{}`: {}", e.path, e.error)).collect();
+        texts.join("; ")
+    })?;
+    let applied = running.listeners.apply(running.loaded().listeners.clone()).map_err(|errors| {
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    })?;
+    applied.warnings.iter().for_each(|warning| log::warn!(target: "config", "{warning}"));
+    Ok(())
+}
+
+/// Binds the admin listener and serves it.
+fn start_admin(running: &Shared) -> Result<(), String> {
+    let Some(address) = running.loaded().admin.clone() else { return Ok(()) };
+    let server = Server::new(running.clone());
+    let cannot = |e: io::Error| format!("cannot bind the admin interface to {address}: {e}");
+    let bound = match &address {
+        nuncio_rt::Address::Ip(ip) => {
+            let listener = std::net::TcpListener::bind(ip).map_err(cannot)?;
+            listener.set_nonblocking(true).map_err(cannot)?;
+            let bound = listener.local_addr().map_err(cannot)?.to_string();
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(cannot)?;
+            nuncio_rt::spawn(async move { server.serve_tcp(listener).await });
+            bound
+        }
+        nuncio_rt::Address::Pipe(path) => {
+            // A socket left behind by an earlier run is in the way of ours.
+            let _ = std::fs::remove_file(path);
+            let listener = tokio::net::UnixListener::bind(path).map_err(cannot)?;
+            nuncio_rt::spawn(async move { server.serve_unix(listener).await });
+            path.display().to_string()
+        }
+    };
+    let file = &running.options.admin_address_path;
+    if !file.is_empty() {
+        std::fs::write(file, &bound).map_err(|e| format!("cannot write the admin address to {file}: {e}"))?;
+    }
+    log::info!(target: "admin", "admin address: {bound}");
+    Ok(())
+}
+
+/// Merges histograms and brings gauges up to date, every `stats_flush_interval`.
+async fn flush_statistics(running: Shared) {
+    loop {
+        tokio::time::sleep(running.loaded().stats_flush_interval).await;
+        running.refresh();
+        running.store.flush();
+    }
+}
+
+fn announce(running: &Shared) {
+    for listener in running.listeners.statuses() {
+        let locals: Vec<String> = listener.locals.iter().map(ToString::to_string).collect();
+        log::info!(target: "main", "listener {} on {}", listener.name, locals.join(", "));
+    }
+    log::info!(target: "main", "starting main dispatch loop");
+}
+
+fn reopen(running: &Shared) {
+    running.files.reopen();
+    if let Err(error) = crate::logger::reopen() {
+        log::warn!(target: "main", "cannot open the log file again: {error}");
+    }
+}
+
+/// SIGTERM: no new connections, requests in flight finish, at most for the drain time. A second SIGTERM ends at once.
+/// Envoy ends at once the first time, and so do we when compared with it.
+async fn drain(running: &Shared, signals: &mut Signals) -> Result<(), String> {
+    if running.options.parity {
+        return Ok(());
+    }
+    running.phase.set(Phase::Ending);
+    let open = running.listeners.active_connections();
+    log::info!(target: "main", "draining: {open} connections, at most {} s", running.options.drain_time.as_secs());
+    let pace = nuncio_listen::DrainPace { strategy: nuncio_listen::DrainStrategy::Immediate, ..running.pace() };
+    running.listeners.drain_all(pace);
+    tokio::select! {
+        () = running.listeners.drained() => {}
+        ended = ended_early(signals) => return ended,
+        () = running.quit.notified() => {}
+        () = tokio::time::sleep(running.options.drain_time) => {
+            log::warn!(target: "main", "drain time is over: {} connections are cut", running.listeners.active_connections());
+        }
+    }
+    Ok(())
+}
+
+/// Loads a configuration again, as at the start, for a server that already runs.
+async fn load_again(running: &Shared) -> Result<nuncio_config::Snapshot, String> {
+    let (options, store, files) = (running.options.clone(), running.store.clone(), running.files.clone());
+    let work = tokio::task::spawn_blocking(move || load::snapshot(&options, &store, &(files as Arc<BackgroundFiles>)));
+    match work.await {
+        Ok(Ok(snapshot)) => Ok(snapshot),
+        Ok(Err(report)) => Err(report),
+        Err(_) => Err("the configuration could not be read".into()),
+    }
+}

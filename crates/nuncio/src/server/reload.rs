@@ -1,0 +1,104 @@
+//! Reloading: the configuration is read again on a helper thread, compared, and only what changed is touched.
+//!
+//! Clusters first (new ones warm while the old ones serve), then listeners; clusters that are gone go last, so that
+//! nothing ever points to a cluster that is not there. Anything wrong leaves everything as it is.
+
+use super::{load_again, state::Shared};
+use crate::cli::Options;
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+/// How often a watched file is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Longest wait for new clusters before listeners are changed all the same.
+const WARM_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Reads the configuration again and puts it to work.
+pub(super) async fn reload(running: &Shared) {
+    log::info!(target: "main", "reloading {}", running.options.config_path);
+    match load_again(running).await {
+        Ok(snapshot) => apply(running, snapshot).await,
+        Err(report) => {
+            log::error!(target: "config", "reload refused, the running configuration stays:\n{report}");
+        }
+    }
+}
+
+async fn apply(running: &Shared, snapshot: nuncio_config::Snapshot) {
+    let before = running.loaded();
+    if before.admin != snapshot.admin {
+        log::warn!(target: "config", "the admin address cannot change while running: restart to move it");
+    }
+    if let Err(errors) = running.files.open_pending() {
+        for error in errors {
+            log::error!(target: "config", "reload refused: cannot open access log `{}`: {}", error.path, error.error);
+        }
+        return;
+    }
+    let wanted: BTreeSet<Arc<str>> = snapshot.clusters.iter().map(|c| c.name.clone()).collect();
+    for cluster in &snapshot.clusters {
+        running.clusters.put(cluster.clone());
+    }
+    if tokio::time::timeout(WARM_PATIENCE, running.clusters.ready()).await.is_err() {
+        log::warn!(target: "config", "new clusters are not warm after {} s; going on", WARM_PATIENCE.as_secs());
+    }
+    match running.listeners.apply(snapshot.listeners.clone()) {
+        Ok(applied) => {
+            for cluster in before.clusters.iter().filter(|c| !wanted.contains(&c.name)) {
+                running.clusters.remove(&cluster.name);
+            }
+            applied.warnings.iter().for_each(|warning| log::warn!(target: "config", "{warning}"));
+            log::info!(
+                target: "main",
+                "reloaded: listeners {} added, {} updated, {} removed, {} unchanged",
+                applied.added.len(), applied.updated.len(), applied.removed.len(), applied.unchanged
+            );
+            *running.runtime.borrow_mut() = snapshot.runtime.clone();
+            *running.snapshot.borrow_mut() = Arc::new(snapshot);
+        }
+        Err(errors) => {
+            for error in errors {
+                log::error!(target: "config", "reload refused, the running configuration stays: {error}");
+            }
+            running.clusters.replace_static(before.clusters.clone());
+        }
+    }
+}
+
+/// `--watch`: notices that the configuration file has changed.
+pub(super) struct Watch {
+    path: Option<PathBuf>,
+    seen: Option<SystemTime>,
+}
+
+impl Watch {
+    pub(super) fn new(options: &Options) -> Watch {
+        let path = (options.watch && !options.config_path.is_empty()).then(|| PathBuf::from(&options.config_path));
+        let seen = path.as_ref().and_then(modified);
+        Watch { path, seen }
+    }
+
+    /// Waits until the file is another one than before, and has settled.
+    pub(super) async fn changed(&mut self) {
+        let Some(path) = &self.path else { return std::future::pending().await };
+        let mut last = self.seen;
+        loop {
+            tokio::time::sleep(WATCH_INTERVAL).await;
+            let now = modified(path);
+            if now.is_some() && now != self.seen && now == last {
+                self.seen = now;
+                return;
+            }
+            last = now;
+        }
+    }
+}
+
+fn modified(path: &PathBuf) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|m| m.modified()).ok()
+}

@@ -1,0 +1,97 @@
+//! The running server as the main thread holds it: managers, statistics, what was loaded, and how it is doing.
+
+use crate::cli::Options;
+use nuncio_admin::State;
+use nuncio_config::{Runtime, Snapshot};
+use nuncio_ext::access_log::BackgroundFiles;
+use nuncio_listen::{DrainPace, ListenerManager};
+use nuncio_rt::Time;
+use nuncio_stats::{Lane, OutputRules, Scope, Store, tables::server as stat};
+use nuncio_upstream::ClusterManager;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+use tokio::sync::Notify;
+
+/// Everything the main thread needs at hand. Shared on the main thread only.
+pub(super) struct Running {
+    pub(super) options: Options,
+    pub(super) store: Arc<Store>,
+    pub(super) output: OutputRules,
+    pub(super) clusters: ClusterManager,
+    pub(super) listeners: ListenerManager,
+    pub(super) files: Arc<BackgroundFiles>,
+    pub(super) snapshot: RefCell<Arc<Snapshot>>,
+    pub(super) runtime: RefCell<Runtime>,
+    pub(super) server_stats: Arc<Scope>,
+    pub(super) started: Time,
+    /// `/quitquitquit`.
+    pub(super) quit: Notify,
+    pub(super) phase: Cell<Phase>,
+    pub(super) failing_health_checks: Cell<bool>,
+}
+
+/// How far the server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The first clusters are not warm yet.
+    Starting,
+    /// Serving.
+    Serving,
+    /// About to end.
+    Ending,
+}
+
+impl Running {
+    /// How `/ready` and `server.state` show it.
+    pub(super) fn state(&self) -> State {
+        match self.phase.get() {
+            Phase::Starting => State::PreInitializing,
+            Phase::Serving if self.failing_health_checks.get() => State::Draining,
+            Phase::Serving => State::Live,
+            Phase::Ending => State::Draining,
+        }
+    }
+
+    /// How listeners drain when they change or the process ends.
+    pub(super) fn pace(&self) -> DrainPace {
+        pace(&self.options)
+    }
+
+    /// Brings statistics up to date that are computed when somebody looks.
+    pub(super) fn refresh(&self) {
+        self.clusters.refresh_gauges();
+        let memory = super::process::memory();
+        let stats = &self.server_stats;
+        stats.gauge_set(stat::UPTIME, Time::now().since(self.started).as_secs());
+        stats.gauge_set(stat::MEMORY_ALLOCATED, memory.allocated);
+        stats.gauge_set(stat::MEMORY_HEAP_SIZE, memory.heap_size);
+        stats.gauge_set(stat::MEMORY_PHYSICAL_SIZE, memory.total_physical_bytes);
+        stats.gauge_set(stat::TOTAL_CONNECTIONS, self.listeners.active_connections());
+        stats.gauge_set(stat::CONCURRENCY, u64::from(self.options.workers()));
+        stats.gauge_set(stat::LIVE, u64::from(self.state() == State::Live));
+        stats.gauge_set(stat::STATE, self.state() as u64);
+        stats.gauge_set_in(Lane::MAIN, stat::HOT_RESTART_EPOCH, u64::from(self.options.restart_epoch));
+    }
+
+    /// The configuration in force.
+    pub(super) fn loaded(&self) -> Arc<Snapshot> {
+        self.snapshot.borrow().clone()
+    }
+}
+
+/// How listeners drain, by the flags.
+pub(super) fn pace(options: &Options) -> DrainPace {
+    DrainPace {
+        strategy: match options.drain_strategy {
+            crate::cli::DrainStrategy::Gradual => nuncio_listen::DrainStrategy::Gradual,
+            crate::cli::DrainStrategy::Immediate => nuncio_listen::DrainStrategy::Immediate,
+        },
+        time: options.drain_time,
+    }
+}
+
+/// A shared handle to the running server.
+pub(super) type Shared = Rc<Running>;

@@ -1,0 +1,79 @@
+//! Turns what the cluster and listener managers hold into what the admin endpoints show.
+
+use nuncio_admin as admin;
+use nuncio_rt::Address;
+use nuncio_upstream::{Breakers, ClusterView, HealthFlags, Host, HostStat, RoutingPriority};
+
+/// A cluster for `/clusters`.
+pub(super) fn cluster(view: &ClusterView) -> admin::Cluster {
+    let config = &view.info.config;
+    admin::Cluster {
+        name: config.name.to_string(),
+        observability_name: config.display_name().to_string(),
+        added_via_api: config.added_via_api,
+        eds_service_name: String::new(),
+        outlier: None,
+        limits: [RoutingPriority::Default, RoutingPriority::High].map(|p| limits(&view.info.breakers, p)),
+        hosts: view.hosts.hosts().map(|h| host(h)).collect(),
+    }
+}
+
+fn limits(breakers: &Breakers, priority: RoutingPriority) -> admin::Limits {
+    let thresholds = breakers.thresholds(priority);
+    admin::Limits {
+        max_connections: u64::from(thresholds.max_connections),
+        max_pending_requests: u64::from(thresholds.max_pending_requests),
+        max_requests: u64::from(thresholds.max_requests),
+        max_retries: u64::from(thresholds.max_retries),
+    }
+}
+
+fn host(host: &Host) -> admin::Host {
+    let stat = |which| host.state.stat(which);
+    admin::Host {
+        address: address(&host.address),
+        hostname: host.hostname.to_string(),
+        counts: admin::HostCounts {
+            cx_active: stat(HostStat::CxActive),
+            cx_connect_fail: stat(HostStat::CxConnectFail),
+            cx_total: stat(HostStat::CxTotal),
+            rq_active: stat(HostStat::RqActive),
+            rq_error: stat(HostStat::RqError),
+            rq_pending_active: stat(HostStat::RqPendingActive),
+            rq_success: stat(HostStat::RqSuccess),
+            rq_timeout: stat(HostStat::RqTimeout),
+            rq_total: stat(HostStat::RqTotal),
+        },
+        health: health(host.state.flags()),
+        weight: host.weight,
+        priority: host.priority,
+        locality: [host.locality.region.clone(), host.locality.zone.clone(), host.locality.sub_zone.clone()],
+        canary: host.is_canary(),
+        success_rate: -1.0,
+        local_origin_success_rate: -1.0,
+    }
+}
+
+fn health(flags: HealthFlags) -> admin::HostHealth {
+    admin::HostHealth {
+        failed_active_hc: flags.has(HealthFlags::FAILED_ACTIVE_HC),
+        failed_outlier_check: flags.has(HealthFlags::FAILED_OUTLIER_CHECK),
+        failed_eds_health: flags.has(HealthFlags::FAILED_EDS_HEALTH),
+        degraded_active_hc: flags.has(HealthFlags::DEGRADED_ACTIVE_HC),
+        degraded_eds_health: flags.has(HealthFlags::DEGRADED_EDS_HEALTH),
+        pending_dynamic_removal: flags.has(HealthFlags::PENDING_DYNAMIC_REMOVAL),
+        pending_active_hc: flags.has(HealthFlags::PENDING_ACTIVE_HC),
+        excluded_via_immediate_hc_fail: flags.has(HealthFlags::EXCLUDED_VIA_IMMEDIATE_HC_FAIL),
+        active_hc_timeout: flags.has(HealthFlags::ACTIVE_HC_TIMEOUT),
+        eds_status_draining: flags.has(HealthFlags::EDS_STATUS_DRAINING),
+        degraded_outlier_detection: false,
+    }
+}
+
+/// An address as the admin endpoints know them.
+pub(super) fn address(address: &Address) -> admin::Address {
+    match address {
+        Address::Ip(ip) => admin::Address::Socket(*ip),
+        Address::Pipe(path) => admin::Address::Pipe(path.clone(), 0),
+    }
+}

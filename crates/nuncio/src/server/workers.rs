@@ -1,0 +1,68 @@
+//! Worker threads: each with its own executor, timers, clusters and listeners.
+
+use nuncio_core::Worker;
+use nuncio_listen::{ListenerInbox, WorkerListeners};
+use nuncio_stats::Lane;
+use nuncio_upstream::{ClusterUpdate, WorkerClusters};
+use std::{
+    io,
+    thread::{self, JoinHandle},
+};
+use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
+
+/// What one worker is told over its life.
+pub(super) struct Feeds {
+    /// Clusters.
+    pub(super) clusters: UnboundedReceiver<ClusterUpdate>,
+    /// Listeners.
+    pub(super) listeners: ListenerInbox,
+}
+
+/// The running worker threads.
+pub(super) struct Workers {
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    stops: Vec<oneshot::Sender<()>>,
+}
+
+impl Workers {
+    /// Starts one thread per set of feeds.
+    ///
+    /// # Errors
+    /// When the system gives no more threads.
+    pub(super) fn start(feeds: Vec<Feeds>) -> io::Result<Workers> {
+        let mut workers = Workers { threads: Vec::new(), stops: Vec::new() };
+        for (index, feeds) in feeds.into_iter().enumerate() {
+            let (stop, stopped) = oneshot::channel();
+            let thread = thread::Builder::new().name(format!("wrk:worker_{index}"));
+            workers.threads.push(thread.spawn(move || nuncio_rt::block_on_worker(work(index, feeds, stopped)))?);
+            workers.stops.push(stop);
+        }
+        Ok(workers)
+    }
+
+    /// Ends the workers, whatever they are doing, and waits for their threads.
+    pub(super) fn stop(self) {
+        for stop in self.stops {
+            // A worker that has ended already needs no telling.
+            let _ = stop.send(());
+        }
+        for thread in self.threads {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => log::error!(target: "main", "a worker ended with an error: {error}"),
+                Err(_) => log::error!(target: "main", "a worker panicked"),
+            }
+        }
+    }
+}
+
+async fn work(index: usize, feeds: Feeds, stopped: oneshot::Receiver<()>) {
+    let worker = Worker::new(index, Lane::worker(index));
+    nuncio_rt::spawn(worker.timers.clone().drive());
+    let clusters = WorkerClusters::start(&worker);
+    nuncio_rt::spawn(clusters.follow(feeds.clusters));
+    let listeners = WorkerListeners::start(&worker, feeds.listeners);
+    // Ends when told to, or when the main thread is gone.
+    let _ = stopped.await;
+    drop(listeners);
+}
