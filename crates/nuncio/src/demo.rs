@@ -33,7 +33,7 @@ pub(crate) fn run(args: &DemoArgs, filters: &[HttpFilterEntry]) -> ExitCode {
          Ctrl-C ends it."
     );
     let words = ["--config-yaml", CANARY, "-l", "warning", "--drain-time-s", "5"].map(str::to_owned);
-    match parse(&words) {
+    match parse(&words, crate::parity()) {
         Ok(Invocation::Run(options)) => crate::start(*options, filters.to_vec()),
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {

@@ -14,7 +14,7 @@ use std::{io::Write, process::ExitCode};
 pub fn main(filters: &[&'static [HttpFilterEntry]]) -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<HttpFilterEntry> = filters.concat();
-    match cli::parse(&words) {
+    match cli::parse(&words, parity()) {
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
@@ -26,6 +26,11 @@ pub fn main(filters: &[&'static [HttpFilterEntry]]) -> ExitCode {
         Ok(Invocation::Reload(args)) => demo::reload(&args),
         Ok(Invocation::Run(options)) => start(*options, filters),
     }
+}
+
+/// Whether everything shall be as on Envoy, leniencies included: for comparisons.
+pub(crate) fn parity() -> bool {
+    std::env::var_os("NUNCIO_PARITY").is_some_and(|value| value == "1")
 }
 
 /// Loads the configuration and serves, or only judges it (`--mode validate`).

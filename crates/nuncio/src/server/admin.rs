@@ -5,7 +5,8 @@ use nuncio_admin::{
     AdminContext, Certificates, Cluster, ConfigSection, Drain, Listener, Logger, Memory, Runtime, RuntimeEntry, Search, ServerInfo,
     State, UnreadyTargets,
 };
-use nuncio_core::logging;
+use nuncio_core::logging::{self, Level};
+use nuncio_http::routes::Pattern;
 use nuncio_listen::{DrainPace, Which};
 use nuncio_rt::Time;
 use nuncio_stats::{OutputRules, Store};
@@ -19,7 +20,7 @@ impl AdminContext for Running {
     fn server_info(&self) -> ServerInfo {
         let uptime = Time::now().since(self.started);
         ServerInfo {
-            version: crate::cli::version_line(self.options.parity),
+            version: crate::cli::version_line().rsplit(' ').next().unwrap_or_default().to_owned(),
             uptime_current_epoch: uptime,
             uptime_all_epochs: uptime,
             hot_restart_version: "disabled".into(),
@@ -96,14 +97,14 @@ impl AdminContext for Running {
     }
 
     fn regex(&self, pattern: &str) -> Result<Search, String> {
-        match nuncio_http::routes::Search::new(pattern) {
-            Ok(found) => Ok(Box::new(move |text: &str| found.is_in(text.as_bytes()))),
-            Err(error) => Err(error.to_string()),
-        }
+        // Compiled as it was given first: the error speaks of that text.
+        Pattern::new(pattern).map_err(|error| error.to_string())?;
+        let anywhere = Pattern::new(&format!("(?s:.*)(?:{pattern})(?s:.*)")).map_err(|error| error.to_string())?;
+        Ok(Box::new(move |text: &str| anywhere.matches(text.as_bytes())))
     }
 
     fn set_log_level(&self, component: Option<&str>, level: &str) {
-        let Some(level) = logging::Level::parse(level) else { return };
+        let Some(level) = Level::ALL.into_iter().find(|l| l.name() == level) else { return };
         match component {
             Some(name) => drop(logging::set_component_level(name, level)),
             None => logging::set_level(level),

@@ -46,7 +46,7 @@ pub fn store(workers: u32) -> Arc<Store> {
 
 /// The lane that the access logs' writer counts in.
 pub fn writer_lane(workers: u32) -> Lane {
-    Lane::worker(workers as usize)
+    Lane::worker(workers as u16)
 }
 
 /// Runs the server with a loaded configuration until it is told to end.

@@ -57,7 +57,7 @@ impl Workers {
 }
 
 async fn work(index: usize, feeds: Feeds, stopped: oneshot::Receiver<()>) {
-    let worker = Worker::new(index, Lane::worker(index));
+    let worker = Worker::new(index, Lane::worker(index as u16));
     nuncio_rt::spawn(worker.timers.clone().drive());
     let clusters = WorkerClusters::start(&worker);
     nuncio_rt::spawn(clusters.follow(feeds.clusters));
