@@ -42,7 +42,7 @@ fn start(options: cli::Options, filters: Vec<HttpFilterEntry>) -> ExitCode {
     match load::load(&options, &filters) {
         Err(code) => code,
         Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(loaded)) => server::run(options, loaded),
+        Ok(Some(loaded)) => server::run(options, loaded, filters),
     }
 }
 

@@ -10,7 +10,8 @@ use nuncio_http::routes::Pattern;
 use nuncio_listen::{DrainPace, Which};
 use nuncio_rt::Time;
 use nuncio_stats::{OutputRules, Store};
-use std::time::Duration;
+use prost::Message;
+use std::{sync::Arc, time::Duration};
 
 impl AdminContext for Running {
     fn state(&self) -> State {
@@ -25,7 +26,7 @@ impl AdminContext for Running {
             uptime_all_epochs: uptime,
             hot_restart_version: "disabled".into(),
             command_line_options: super::options_proto::encode(&self.options),
-            node: self.loaded().node.clone(),
+            node: self.loaded().node.encode_to_vec(),
         }
     }
 
@@ -116,7 +117,7 @@ impl AdminContext for Running {
         let Some(changed) = self.runtime.borrow().with_admin(&changes) else {
             return Err("No admin layer specified".into());
         };
-        *self.runtime.borrow_mut() = changed;
+        *self.runtime.borrow_mut() = Arc::new(changed);
         Ok(())
     }
 

@@ -15,10 +15,11 @@ mod workers;
 use crate::cli::Options;
 use crate::load::{self, Loaded};
 use nuncio_admin::Server;
-use nuncio_ext::access_log::BackgroundFiles;
+use nuncio_core::HttpFilterEntry;
+use nuncio_listen::ListenAddress;
 use nuncio_listen::ListenerManager;
 use nuncio_rt::Time;
-use nuncio_stats::{Lane, OutputRules, Store, tables::server::SERVER};
+use nuncio_stats::{Lane, Store, tables::server::SERVER};
 use nuncio_upstream::{ClusterManager, dns::StubResolvers};
 use signals::{Asked, Signals};
 use state::{Phase, Running, Shared};
@@ -50,11 +51,11 @@ pub fn writer_lane(workers: u32) -> Lane {
 }
 
 /// Runs the server with a loaded configuration until it is told to end.
-pub fn run(options: Options, loaded: Loaded) -> ExitCode {
+pub fn run(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) -> ExitCode {
     let failed = Rc::new(Cell::new(false));
     let outcome = failed.clone();
     let main = async move {
-        if let Err(error) = serve(options, loaded).await {
+        if let Err(error) = serve(options, loaded, filters).await {
             crate::logger::critical("main", format_args!("{error}"));
             outcome.set(true);
         }
@@ -69,14 +70,15 @@ pub fn run(options: Options, loaded: Loaded) -> ExitCode {
     }
 }
 
-async fn serve(options: Options, loaded: Loaded) -> Result<(), String> {
+async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) -> Result<(), String> {
     let Loaded { snapshot, store, files } = loaded;
     let mut signals = Signals::new().map_err(|e| format!("cannot take over signals: {e}"))?;
     let workers = options.workers() as usize;
     let clusters = ClusterManager::new(store.clone(), StubResolvers::new(&store));
     let (listeners, inboxes) = ListenerManager::new(&store, workers, state::pace(&options), None);
     let running: Shared = Rc::new(Running {
-        output: OutputRules::default(),
+        output: snapshot.stats.output.clone(),
+        filters,
         server_stats: store.scope("server.", &SERVER),
         started: Time::now(),
         quit: Notify::new(),
@@ -109,7 +111,7 @@ fn start_workers(running: &Shared, inboxes: Vec<nuncio_listen::ListenerInbox>) -
 async fn life(running: &Shared, signals: &mut Signals) -> Result<(), String> {
     start_admin(running)?;
     nuncio_rt::spawn(flush_statistics(running.clone()));
-    running.clusters.replace_static(running.loaded().clusters.clone());
+    running.clusters.replace_static(running.loaded().clusters.iter().map(|c| c.config.clone()).collect());
     tokio::select! {
         () = running.clusters.ready() => {}
         asked = ended_early(signals) => return asked,
@@ -150,28 +152,34 @@ fn open_listeners(running: &Shared) -> Result<(), String> {
         let texts: Vec<String> = errors.iter().map(|e| format!("cannot open access log `{}`: {}", e.path, e.error)).collect();
         texts.join("; ")
     })?;
-    let applied = running.listeners.apply(running.loaded().listeners.clone()).map_err(|errors| {
+    let applied = running.listeners.apply(listeners_of(&running.loaded())).map_err(|errors| {
         errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     })?;
     applied.warnings.iter().for_each(|warning| log::warn!(target: "config", "{warning}"));
     Ok(())
 }
 
+/// A snapshot's listeners as the manager takes them.
+fn listeners_of(snapshot: &nuncio_config::Snapshot) -> Vec<Arc<nuncio_listen::ListenerConfig>> {
+    snapshot.listeners.iter().map(|l| Arc::new(l.config.clone())).collect()
+}
+
 /// Binds the admin listener and serves it.
 fn start_admin(running: &Shared) -> Result<(), String> {
-    let Some(address) = running.loaded().admin.clone() else { return Ok(()) };
+    let snapshot = running.loaded();
+    let Some(address) = snapshot.admin.as_ref().and_then(|admin| admin.address.clone()) else { return Ok(()) };
     let server = Server::new(running.clone());
     let cannot = |e: io::Error| format!("cannot bind the admin interface to {address}: {e}");
     let bound = match &address {
-        nuncio_rt::Address::Ip(ip) => {
-            let listener = std::net::TcpListener::bind(ip).map_err(cannot)?;
+        ListenAddress::Ip { socket, .. } => {
+            let listener = std::net::TcpListener::bind(socket).map_err(cannot)?;
             listener.set_nonblocking(true).map_err(cannot)?;
             let bound = listener.local_addr().map_err(cannot)?.to_string();
             let listener = tokio::net::TcpListener::from_std(listener).map_err(cannot)?;
             nuncio_rt::spawn(async move { server.serve_tcp(listener).await });
             bound
         }
-        nuncio_rt::Address::Pipe(path) => {
+        ListenAddress::Pipe { path, .. } => {
             // A socket left behind by an earlier run is in the way of ours.
             let _ = std::fs::remove_file(path);
             let listener = tokio::net::UnixListener::bind(path).map_err(cannot)?;
@@ -190,9 +198,12 @@ fn start_admin(running: &Shared) -> Result<(), String> {
 /// Merges histograms and brings gauges up to date, every `stats_flush_interval`.
 async fn flush_statistics(running: Shared) {
     loop {
-        tokio::time::sleep(running.loaded().stats_flush_interval).await;
-        running.refresh();
-        running.store.flush();
+        let interval = running.loaded().stats.flush_interval;
+        tokio::time::sleep(interval.unwrap_or(Duration::from_secs(5))).await;
+        if interval.is_some() {
+            running.refresh();
+            running.store.flush();
+        }
     }
 }
 
@@ -233,13 +244,10 @@ async fn drain(running: &Shared, signals: &mut Signals) -> Result<(), String> {
     Ok(())
 }
 
-/// Loads a configuration again, as at the start, for a server that already runs.
+/// Reads the configuration again, on a helper thread.
 async fn load_again(running: &Shared) -> Result<nuncio_config::Snapshot, String> {
-    let (options, store, files) = (running.options.clone(), running.store.clone(), running.files.clone());
-    let work = tokio::task::spawn_blocking(move || load::snapshot(&options, &store, &(files as Arc<BackgroundFiles>)));
-    match work.await {
-        Ok(Ok(snapshot)) => Ok(snapshot),
-        Ok(Err(report)) => Err(report),
-        Err(_) => Err("the configuration could not be read".into()),
-    }
+    let (options, filters) = (running.options.clone(), running.filters.clone());
+    let (store, files) = (running.store.clone(), running.files.clone());
+    let work = tokio::task::spawn_blocking(move || load::snapshot(&options, &filters, &store, &files));
+    work.await.unwrap_or_else(|_| Err("reading the configuration failed".into()))
 }

@@ -3,10 +3,9 @@
 //! Clusters first (new ones warm while the old ones serve), then listeners; clusters that are gone go last, so that
 //! nothing ever points to a cluster that is not there. Anything wrong leaves everything as it is.
 
-use super::{load_again, state::Shared};
+use super::{listeners_of, load_again, state::Shared};
 use crate::cli::Options;
 use std::{
-    collections::BTreeSet,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -31,8 +30,9 @@ pub(super) async fn reload(running: &Shared) {
 
 async fn apply(running: &Shared, snapshot: nuncio_config::Snapshot) {
     let before = running.loaded();
-    if before.admin != snapshot.admin {
-        log::warn!(target: "config", "the admin address cannot change while running: restart to move it");
+    let changes = nuncio_config::diff(&before, &snapshot);
+    for part in &changes.needs_restart {
+        log::warn!(target: "config", "a change of `{part}` takes a restart");
     }
     if let Err(errors) = running.files.open_pending() {
         for error in errors {
@@ -40,17 +40,16 @@ async fn apply(running: &Shared, snapshot: nuncio_config::Snapshot) {
         }
         return;
     }
-    let wanted: BTreeSet<Arc<str>> = snapshot.clusters.iter().map(|c| c.name.clone()).collect();
-    for cluster in &snapshot.clusters {
-        running.clusters.put(cluster.clone());
+    for index in &changes.clusters_put {
+        running.clusters.put(snapshot.clusters[*index].config.clone());
     }
     if tokio::time::timeout(WARM_PATIENCE, running.clusters.ready()).await.is_err() {
         log::warn!(target: "config", "new clusters are not warm after {} s; going on", WARM_PATIENCE.as_secs());
     }
-    match running.listeners.apply(snapshot.listeners.clone()) {
+    match running.listeners.apply(listeners_of(&snapshot)) {
         Ok(applied) => {
-            for cluster in before.clusters.iter().filter(|c| !wanted.contains(&c.name)) {
-                running.clusters.remove(&cluster.name);
+            for name in &changes.clusters_removed {
+                running.clusters.remove(name);
             }
             applied.warnings.iter().for_each(|warning| log::warn!(target: "config", "{warning}"));
             log::info!(
@@ -65,7 +64,7 @@ async fn apply(running: &Shared, snapshot: nuncio_config::Snapshot) {
             for error in errors {
                 log::error!(target: "config", "reload refused, the running configuration stays: {error}");
             }
-            running.clusters.replace_static(before.clusters.clone());
+            running.clusters.replace_static(before.clusters.iter().map(|c| c.config.clone()).collect());
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::cli::Options;
 use nuncio_admin::State;
-use nuncio_config::{Runtime, Snapshot};
+use nuncio_config::{Snapshot, runtime::Runtime};
+use nuncio_core::HttpFilterEntry;
 use nuncio_ext::access_log::BackgroundFiles;
 use nuncio_listen::{DrainPace, ListenerManager};
 use nuncio_rt::Time;
@@ -18,13 +19,14 @@ use tokio::sync::Notify;
 /// Everything the main thread needs at hand. Shared on the main thread only.
 pub(super) struct Running {
     pub(super) options: Options,
+    pub(super) filters: Vec<HttpFilterEntry>,
     pub(super) store: Arc<Store>,
-    pub(super) output: OutputRules,
+    pub(super) output: Arc<OutputRules>,
     pub(super) clusters: ClusterManager,
     pub(super) listeners: ListenerManager,
     pub(super) files: Arc<BackgroundFiles>,
     pub(super) snapshot: RefCell<Arc<Snapshot>>,
-    pub(super) runtime: RefCell<Runtime>,
+    pub(super) runtime: RefCell<Arc<Runtime>>,
     pub(super) server_stats: Arc<Scope>,
     pub(super) started: Time,
     /// `/quitquitquit`.
