@@ -1,0 +1,163 @@
+//! `ClusterLoadAssignment` → [`Assignment`].
+
+use crate::address::{self, Parsed};
+use crate::codes;
+use crate::context::CompileCx;
+use crate::unbuilt;
+use nuncio_api::envoy::config::core::v3 as core;
+use nuncio_api::envoy::config::endpoint::v3 as proto;
+use nuncio_rt::Address;
+use nuncio_upstream::config::{Assignment, Discovery, Endpoint, EndpointAddress, EndpointHealth, EndpointHealthCheck, Locality, LocalityEndpoints};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The endpoints of a cluster; the discovery tells whether names are allowed.
+pub(crate) fn compile(cx: &mut CompileCx<'_>, discovery: &Discovery, from: &proto::ClusterLoadAssignment) -> Assignment {
+    let proto::ClusterLoadAssignment { cluster_name: _, endpoints, named_endpoints, policy } = from;
+    let named = EndpointsByName { named: named_endpoints, discovery };
+    let localities = cx.each("endpoints", endpoints, |cx, locality| Some(named.locality(cx, locality)));
+    check_locality_weights(cx, &localities);
+    let mut assignment = Assignment { localities, ..Assignment::default() };
+    if let Some(policy) = policy {
+        cx.at("policy", |cx| {
+            let proto::cluster_load_assignment::Policy { drop_overloads, overprovisioning_factor, endpoint_stale_after, weighted_priority_health } = policy;
+            unbuilt!(cx, drop_overloads, endpoint_stale_after);
+            assignment.overprovisioning_factor = overprovisioning_factor.unwrap_or(140);
+            assignment.weighted_priority_health = *weighted_priority_health;
+        });
+    }
+    assignment
+}
+
+/// The sum of the locality weights of one priority is a 32-bit number.
+fn check_locality_weights(cx: &mut CompileCx<'_>, localities: &[LocalityEndpoints]) {
+    let mut sums: HashMap<u32, u64> = HashMap::new();
+    for (index, locality) in localities.iter().enumerate() {
+        let sum = sums.entry(locality.priority).or_default();
+        *sum += u64::from(locality.weight.unwrap_or(0));
+        if *sum > u64::from(u32::MAX) {
+            cx.item("endpoints", index, |cx| {
+                cx.error(codes::BAD_WEIGHTS, "the weights of the localities of one priority add up to more than 4294967295")
+                    .envoy("The sum of weights of all localities at the same priority exceeds 4294967295");
+            });
+            return;
+        }
+    }
+}
+
+struct EndpointsByName<'p> {
+    named: &'p HashMap<String, proto::Endpoint>,
+    discovery: &'p Discovery,
+}
+
+impl EndpointsByName<'_> {
+    fn locality(&self, cx: &mut CompileCx<'_>, from: &proto::LocalityLbEndpoints) -> LocalityEndpoints {
+        let proto::LocalityLbEndpoints { locality, metadata, lb_endpoints, load_balancing_weight, priority, proximity, lb_config } = from;
+        unbuilt!(cx, metadata, proximity);
+        if let Some(proto::locality_lb_endpoints::LbConfig::LedsClusterLocalityConfig(_)) = lb_config {
+            cx.at("leds_cluster_locality_config", |cx| {
+                cx.error(codes::CONFLICT, "endpoints over LEDS need a cluster of type EDS")
+                    .envoy("LEDS is only supported when EDS is used. Static cluster cannot use LEDS.");
+            });
+        }
+        let endpoints = cx.each("lb_endpoints", lb_endpoints, |cx, endpoint| self.endpoint(cx, endpoint));
+        let sum: u64 = endpoints.iter().map(|e| u64::from(e.weight)).sum();
+        if sum > u64::from(u32::MAX) {
+            cx.at("lb_endpoints", |cx| {
+                cx.error(codes::BAD_WEIGHTS, "the weights of the endpoints of one locality add up to more than 4294967295")
+                    .envoy("The sum of weights of all upstream hosts in a locality exceeds 4294967295");
+            });
+        }
+        LocalityEndpoints { locality: Arc::new(place(locality.as_ref())), priority: *priority, weight: *load_balancing_weight, endpoints }
+    }
+
+    fn endpoint(&self, cx: &mut CompileCx<'_>, from: &proto::LbEndpoint) -> Option<Endpoint> {
+        let proto::LbEndpoint { health_status, metadata, load_balancing_weight, host_identifier } = from;
+        let health = match core::HealthStatus::try_from(*health_status).unwrap_or_default() {
+            core::HealthStatus::Unknown => EndpointHealth::Unknown,
+            core::HealthStatus::Healthy => EndpointHealth::Healthy,
+            core::HealthStatus::Unhealthy | core::HealthStatus::Timeout => EndpointHealth::Unhealthy,
+            core::HealthStatus::Draining => EndpointHealth::Draining,
+            core::HealthStatus::Degraded => EndpointHealth::Degraded,
+        };
+        let metadata = super::metadata::compile(cx, metadata.as_ref());
+        let mut endpoint = match host_identifier.as_ref()? {
+            proto::lb_endpoint::HostIdentifier::Endpoint(endpoint) => cx.at("endpoint", |cx| self.host(cx, endpoint)),
+            proto::lb_endpoint::HostIdentifier::EndpointName(name) => cx.at("endpoint_name", |cx| match self.named.get(name) {
+                Some(endpoint) => self.host(cx, endpoint),
+                None => {
+                    cx.warn(codes::SUSPICIOUS, format!("no entry `{name}` in named_endpoints: this endpoint is left out"));
+                    None
+                }
+            }),
+        }?;
+        endpoint.weight = load_balancing_weight.unwrap_or(1).max(1);
+        endpoint.health = health;
+        endpoint.metadata = metadata;
+        Some(endpoint)
+    }
+
+    fn host(&self, cx: &mut CompileCx<'_>, from: &proto::Endpoint) -> Option<Endpoint> {
+        let proto::Endpoint { address, health_check_config, hostname, additional_addresses, observability_name } = from;
+        unbuilt!(cx, additional_addresses, observability_name);
+        let health_check = health_check_config.as_ref().map(|c| cx.at("health_check_config", |cx| check_of(cx, c))).unwrap_or_default();
+        let address = cx.at("address", |cx| self.address(cx, address.as_ref()?))?;
+        Some(Endpoint { hostname: hostname.as_str().into(), health_check, ..Endpoint::at(address) })
+    }
+
+    fn address(&self, cx: &mut CompileCx<'_>, address: &core::Address) -> Option<EndpointAddress> {
+        if !matches!(self.discovery, Discovery::Static) && has_resolver(address) {
+            let kind = if matches!(self.discovery, Discovery::StrictDns(_)) { "STRICT_DNS" } else { "LOGICAL_DNS" };
+            cx.at("socket_address", |cx| {
+                cx.at("resolver_name", |cx| {
+                    cx.error(codes::BAD_ADDRESS, format!("a cluster of type {kind} resolves names itself"))
+                        .envoy(format!("{kind} clusters must NOT have a custom resolver name set"));
+                });
+            });
+            return None;
+        }
+        match (address::parse(cx, address)?, self.discovery) {
+            (Parsed::Ready(Address::Ip(ip)), Discovery::StrictDns(_) | Discovery::LogicalDns(_)) => {
+                // Kept as a name: it is shown as the host's name, and never looked up.
+                Some(EndpointAddress::Name { host: ip.ip().to_string(), port: ip.port() })
+            }
+            (Parsed::Ready(ready), _) => Some(EndpointAddress::Resolved(ready)),
+            (Parsed::Name { host, .. }, Discovery::Static) => {
+                cx.at("socket_address", |cx| {
+                    let advice = ". Consider setting resolver_name or setting cluster type to 'STRICT_DNS' or 'LOGICAL_DNS'";
+                    address::not_an_ip(cx, &host, advice);
+                });
+                None
+            }
+            (Parsed::Name { host, port }, _) => Some(EndpointAddress::Name { host, port }),
+        }
+    }
+}
+
+fn has_resolver(address: &core::Address) -> bool {
+    matches!(&address.address, Some(core::address::Address::SocketAddress(a)) if !a.resolver_name.is_empty())
+}
+
+fn check_of(cx: &mut CompileCx<'_>, from: &proto::endpoint::HealthCheckConfig) -> EndpointHealthCheck {
+    let proto::endpoint::HealthCheckConfig { port_value, hostname, address, disable_active_health_check } = from;
+    let address = address.as_ref().and_then(|address| {
+        cx.at("address", |cx| match address::parse(cx, address)? {
+            Parsed::Ready(ready) => Some(ready),
+            Parsed::Name { host, .. } => {
+                cx.at("socket_address", |cx| address::not_an_ip(cx, &host, ""));
+                None
+            }
+        })
+    });
+    EndpointHealthCheck {
+        port: u16::try_from(*port_value).unwrap_or_default(),
+        address,
+        hostname: (!hostname.is_empty()).then(|| hostname.as_str().into()),
+        disable_active: *disable_active_health_check,
+    }
+}
+
+fn place(from: Option<&core::Locality>) -> Locality {
+    let Some(core::Locality { region, zone, sub_zone }) = from else { return Locality::default() };
+    Locality { region: region.clone(), zone: zone.clone(), sub_zone: sub_zone.clone() }
+}

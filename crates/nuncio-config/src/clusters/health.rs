@@ -1,0 +1,195 @@
+//! `HealthCheck` → [`HealthCheckConfig`].
+
+use crate::codes;
+use crate::context::CompileCx;
+use crate::unbuilt;
+use nuncio_api::envoy::config::cluster::v3::Cluster;
+use nuncio_api::envoy::config::core::v3 as proto;
+use nuncio_api::envoy::r#type::v3::{CodecClientType, Int64Range};
+use nuncio_upstream::health::{HealthCheckConfig, HealthCheckKind, HttpHealthCheck, Payload, StatusRange, TcpHealthCheck};
+use proto::header_value_option::HeaderAppendAction;
+use std::time::Duration;
+
+/// One health check; `None` if its kind is not built.
+pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster, from: &proto::HealthCheck) -> Option<HealthCheckConfig> {
+    #[allow(deprecated)]
+    let proto::HealthCheck {
+        timeout,
+        interval,
+        initial_jitter,
+        interval_jitter,
+        interval_jitter_percent,
+        unhealthy_threshold,
+        healthy_threshold,
+        alt_port,
+        reuse_connection,
+        no_traffic_interval,
+        no_traffic_healthy_interval,
+        unhealthy_interval,
+        unhealthy_edge_interval,
+        healthy_edge_interval,
+        event_log_path,
+        event_logger,
+        event_service,
+        always_log_health_check_failures,
+        always_log_health_check_success,
+        tls_options,
+        transport_socket_match_criteria,
+        name: _,
+        health_checker,
+    } = from;
+    unbuilt!(
+        cx,
+        alt_port,
+        event_log_path,
+        event_logger,
+        event_service,
+        always_log_health_check_failures,
+        always_log_health_check_success,
+        tls_options,
+        transport_socket_match_criteria,
+    );
+    let kind = match health_checker.as_ref()? {
+        proto::health_check::HealthChecker::HttpHealthCheck(check) => {
+            HealthCheckKind::Http(cx.at("http_health_check", |cx| http(cx, check)))
+        }
+        proto::health_check::HealthChecker::TcpHealthCheck(check) => HealthCheckKind::Tcp(cx.at("tcp_health_check", |cx| tcp(cx, check))),
+        proto::health_check::HealthChecker::GrpcHealthCheck(_) => {
+            if !super::protocol::speaks_http2(cluster) {
+                cx.at("grpc_health_check", |cx| {
+                    cx.error(codes::CONFLICT, "gRPC health checks need a cluster that speaks HTTP/2")
+                        .envoy(format!("{} cluster must support HTTP/2 for gRPC healthchecking", cluster.name));
+                });
+            }
+            cx.without_effect("grpc_health_check").note("the hosts count as healthy");
+            return None;
+        }
+        proto::health_check::HealthChecker::CustomHealthCheck(_) => {
+            cx.without_effect("custom_health_check").note("the hosts count as healthy");
+            return None;
+        }
+    };
+    let seconds = Duration::from_secs;
+    Some(HealthCheckConfig {
+        initial_jitter: cx.duration("initial_jitter", initial_jitter.as_ref()).unwrap_or_default(),
+        interval_jitter: cx.duration("interval_jitter", interval_jitter.as_ref()).unwrap_or_default(),
+        interval_jitter_percent: *interval_jitter_percent,
+        unhealthy_threshold: unhealthy_threshold.unwrap_or(1),
+        healthy_threshold: healthy_threshold.unwrap_or(1),
+        reuse_connection: reuse_connection.unwrap_or(true),
+        no_traffic_interval: cx.duration("no_traffic_interval", no_traffic_interval.as_ref()).unwrap_or(seconds(60)),
+        no_traffic_healthy_interval: cx.duration("no_traffic_healthy_interval", no_traffic_healthy_interval.as_ref()),
+        unhealthy_interval: cx.duration("unhealthy_interval", unhealthy_interval.as_ref()),
+        unhealthy_edge_interval: cx.duration("unhealthy_edge_interval", unhealthy_edge_interval.as_ref()),
+        healthy_edge_interval: cx.duration("healthy_edge_interval", healthy_edge_interval.as_ref()),
+        ..HealthCheckConfig::new(
+            cx.duration("timeout", timeout.as_ref()).unwrap_or(seconds(1)),
+            cx.duration("interval", interval.as_ref()).unwrap_or(seconds(5)),
+            kind,
+        )
+    })
+}
+
+fn http(cx: &mut CompileCx<'_>, from: &proto::health_check::HttpHealthCheck) -> HttpHealthCheck {
+    let proto::health_check::HttpHealthCheck {
+        host,
+        path,
+        send,
+        receive,
+        response_buffer_size,
+        request_headers_to_add,
+        request_headers_to_remove,
+        expected_statuses,
+        retriable_statuses,
+        codec_client_type,
+        service_name_matcher,
+        method,
+        use_alpn_protocol,
+    } = from;
+    unbuilt!(cx, send, receive, response_buffer_size, service_name_matcher, use_alpn_protocol);
+    if *codec_client_type != CodecClientType::Http1 as i32 {
+        cx.at("codec_client_type", |cx| {
+            let codec = CodecClientType::try_from(*codec_client_type).map_or("", |c| c.as_str_name());
+            cx.value_without_effect(&format!("codec_client_type {codec}")).note("the check is made over HTTP/1");
+        });
+    }
+    let method = match proto::RequestMethod::try_from(*method).unwrap_or_default() {
+        proto::RequestMethod::MethodUnspecified => "GET",
+        other => other.as_str_name(),
+    };
+    HttpHealthCheck {
+        host: host.clone(),
+        path: path.clone(),
+        method: method.into(),
+        headers_to_add: cx.each("request_headers_to_add", request_headers_to_add, header),
+        headers_to_remove: request_headers_to_remove.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        expected_statuses: cx.each("expected_statuses", expected_statuses, status_range),
+        retriable_statuses: cx.each("retriable_statuses", retriable_statuses, status_range),
+    }
+}
+
+fn header(cx: &mut CompileCx<'_>, from: &proto::HeaderValueOption) -> Option<(String, String, bool)> {
+    #[allow(deprecated)]
+    let proto::HeaderValueOption { header, append, append_action, keep_empty_value } = from;
+    let proto::HeaderValue { key, value, raw_value } = header.as_ref()?;
+    let value = if raw_value.is_empty() { value.clone() } else { String::from_utf8_lossy(raw_value).into_owned() };
+    if value.is_empty() && !keep_empty_value {
+        return None;
+    }
+    if value.contains('%') {
+        cx.at("header", |cx| cx.at("value", |cx| cx.value_without_effect("formatting").note("the text is sent as it is").severity));
+    }
+    let action = HeaderAppendAction::try_from(*append_action).unwrap_or_default();
+    if matches!(action, HeaderAppendAction::AddIfAbsent | HeaderAppendAction::OverwriteIfExists) {
+        cx.at("append_action", |cx| cx.value_without_effect(action.as_str_name()).severity);
+    }
+    let append = append.unwrap_or(action == HeaderAppendAction::AppendIfExistsOrAdd);
+    Some((key.to_ascii_lowercase(), value, append))
+}
+
+/// Half-open, within 100 to 600.
+fn status_range(cx: &mut CompileCx<'_>, from: &Int64Range) -> Option<StatusRange> {
+    let Int64Range { start, end } = *from;
+    let complaint = if start >= end {
+        format!("Invalid http status range: expecting start < end, but found start={start} and end={end}")
+    } else if start < 100 {
+        format!("Invalid http status range: expecting start >= 100, but found start={start}")
+    } else if end > 600 {
+        format!("Invalid http status range: expecting end <= 600, but found end={end}")
+    } else {
+        return Some(StatusRange { start: start as u16, end: end as u16 });
+    };
+    cx.error(codes::BAD_VALUE, "a range of statuses is from 100 on, up to but without 600, and not empty").envoy(complaint);
+    None
+}
+
+fn tcp(cx: &mut CompileCx<'_>, from: &proto::health_check::TcpHealthCheck) -> TcpHealthCheck {
+    let proto::health_check::TcpHealthCheck { send, receive, proxy_protocol_config } = from;
+    unbuilt!(cx, proxy_protocol_config);
+    TcpHealthCheck {
+        send: send.as_ref().and_then(|p| cx.at("send", |cx| payload(cx, p))),
+        receive: cx.each("receive", receive, payload),
+    }
+}
+
+fn payload(cx: &mut CompileCx<'_>, from: &proto::health_check::Payload) -> Option<Payload> {
+    match from.payload.as_ref()? {
+        proto::health_check::payload::Payload::Binary(bytes) => Some(bytes.as_slice().into()),
+        proto::health_check::payload::Payload::Text(text) => match hex(text) {
+            Some(bytes) => Some(bytes.into()),
+            None => {
+                cx.at("text", |cx| {
+                    cx.error(codes::BAD_VALUE, "bytes are written as pairs of hexadecimal digits: `000000FF`")
+                        .envoy(format!("invalid hex string '{text}'"));
+                });
+                None
+            }
+        },
+    }
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect();
+    let digits = digits.filter(|d| d.len() % 2 == 0)?;
+    Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}

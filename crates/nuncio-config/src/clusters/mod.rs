@@ -1,0 +1,201 @@
+//! `envoy.config.cluster.v3.Cluster` → [`ClusterConfig`].
+//!
+//! Each file is a part of the message: how endpoints are found (`discovery`), which there are (`endpoints`), how one is
+//! chosen (`balancing`), how much is let through (`limits`), how hosts are checked (`health`), how they are spoken to
+//! (`protocol`).
+
+mod balancing;
+mod discovery;
+mod endpoints;
+mod health;
+mod limits;
+mod metadata;
+mod protocol;
+
+use crate::codes;
+use crate::context::CompileCx;
+use crate::{address, unbuilt};
+use nuncio_api::envoy::config::cluster::v3 as proto;
+use nuncio_api::envoy::config::core::v3 as core;
+use nuncio_upstream::ClusterConfig;
+use nuncio_upstream::config::{Assignment, Discovery};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub(crate) use metadata::metadata;
+
+/// A cluster's endpoints come over EDS.
+pub fn is_eds(cluster: &proto::Cluster) -> bool {
+    matches!(&cluster.cluster_discovery_type, Some(proto::cluster::ClusterDiscoveryType::Type(t)) if *t == proto::cluster::DiscoveryType::Eds as i32)
+}
+
+/// Compiles a cluster. What cannot be had is reported; the result is whole enough to go on with.
+#[allow(deprecated)]
+pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfig {
+    let proto::Cluster {
+        transport_socket_matches,
+        transport_socket_matcher,
+        name,
+        alt_stat_name,
+        stats_matcher,
+        eds_cluster_config,
+        connect_timeout,
+        per_connection_buffer_limit_bytes,
+        per_connection_buffer_high_watermark_timeout,
+        lb_policy: _,
+        load_assignment,
+        health_checks,
+        max_requests_per_connection: _,
+        circuit_breakers,
+        upstream_http_protocol_options: _,
+        common_http_protocol_options: _,
+        http_protocol_options: _,
+        http2_protocol_options: _,
+        typed_extension_protocol_options: _,
+        dns_refresh_rate: _,
+        dns_jitter: _,
+        dns_failure_refresh_rate: _,
+        respect_dns_ttl: _,
+        dns_lookup_family: _,
+        dns_resolvers: _,
+        use_tcp_for_dns_lookups: _,
+        dns_resolution_config: _,
+        typed_dns_resolver_config: _,
+        wait_for_warm_on_init,
+        outlier_detection,
+        cleanup_interval,
+        upstream_bind_config,
+        lb_subset_config: _,
+        common_lb_config: _,
+        transport_socket,
+        metadata: cluster_metadata,
+        protocol_selection,
+        upstream_connection_options,
+        close_connections_on_host_health_failure,
+        ignore_health_on_host_removal,
+        filters,
+        load_balancing_policy: _,
+        lrs_server,
+        lrs_report_endpoint_metrics,
+        track_timeout_budgets,
+        upstream_config,
+        track_cluster_stats,
+        preconnect_policy,
+        connection_pool_per_downstream_connection,
+        queuing_policies,
+        cluster_discovery_type: _,
+        lb_config: _,
+    } = cluster;
+    unbuilt!(
+        cx,
+        transport_socket_matcher,
+        stats_matcher,
+        per_connection_buffer_high_watermark_timeout,
+        outlier_detection,
+        cleanup_interval,
+        lrs_server,
+        lrs_report_endpoint_metrics,
+        track_timeout_budgets,
+        upstream_config,
+        track_cluster_stats,
+        preconnect_policy,
+        connection_pool_per_downstream_connection,
+        queuing_policies,
+        filters,
+        protocol_selection,
+    );
+    transport(cx, "transport_socket", transport_socket.as_ref());
+    cx.each("transport_socket_matches", transport_socket_matches, |cx, item| {
+        let proto::cluster::TransportSocketMatch { name: _, r#match: _, transport_socket } = item;
+        transport(cx, "transport_socket", transport_socket.as_ref());
+        None::<()>
+    });
+    let discovery = discovery::compile(cx, cluster);
+    if eds_cluster_config.is_some() && !is_eds(cluster) {
+        cx.at("eds_cluster_config", |cx| {
+            let finding = cx.error(codes::CONFLICT, "eds_cluster_config is only for clusters of type EDS");
+            finding.envoy("eds_cluster_config set in a non-EDS cluster").on_key();
+        });
+    }
+    let assignment = match load_assignment {
+        Some(assignment) => cx.at("load_assignment", |cx| endpoints::compile(cx, &discovery, assignment)),
+        None => Assignment::default(),
+    };
+    if matches!(discovery, Discovery::LogicalDns(_)) {
+        discovery::check_single_endpoint(cx, cluster);
+    }
+    let (lb, common_lb) = balancing::compile(cx, cluster);
+    ClusterConfig {
+        alt_stat_name: (!alt_stat_name.is_empty()).then(|| alt_stat_name.as_str().into()),
+        assignment,
+        lb,
+        common_lb,
+        connect_timeout: cx.duration("connect_timeout", connect_timeout.as_ref()).unwrap_or(Duration::from_secs(5)),
+        per_connection_buffer_limit_bytes: per_connection_buffer_limit_bytes.unwrap_or(1024 * 1024),
+        circuit_breakers: circuit_breakers.as_ref().map(|b| cx.at("circuit_breakers", |cx| limits::compile(cx, b))).unwrap_or_default(),
+        health_checks: cx.each("health_checks", health_checks, |cx, check| health::compile(cx, cluster, check)),
+        http: protocol::compile(cx, cluster),
+        bind_source: upstream_bind_config.as_ref().and_then(|b| cx.at("upstream_bind_config", |cx| bind(cx, b))),
+        tcp_keepalive: connection_options(cx, upstream_connection_options.as_ref()),
+        metadata: metadata::compile(cx, cluster_metadata.as_ref()),
+        close_connections_on_host_health_failure: *close_connections_on_host_health_failure,
+        ignore_health_on_host_removal: *ignore_health_on_host_removal,
+        // A cluster whose hosts never come must not hold up the start.
+        wait_for_warm_on_init: wait_for_warm_on_init.unwrap_or(true),
+        discovery,
+        ..ClusterConfig::named(name)
+    }
+}
+
+/// A transport socket: plain TCP is built, TLS is not, and traffic that was meant to be encrypted must not go in the clear.
+fn transport(cx: &mut CompileCx<'_>, field: &'static str, socket: Option<&core::TransportSocket>) {
+    let Some(core::TransportSocket { name, config_type }) = socket else { return };
+    let core::transport_socket::ConfigType::TypedConfig(config) = match config_type {
+        Some(config) => config,
+        None => return,
+    };
+    let message = nuncio_api::schema::type_name(&config.type_url);
+    if message == "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer" {
+        return;
+    }
+    cx.at(field, |cx| {
+        cx.value_unsafe_without(&format!("the transport socket `{name}`")).on_key();
+    });
+}
+
+fn bind(cx: &mut CompileCx<'_>, bind: &core::BindConfig) -> Option<SocketAddr> {
+    #[allow(deprecated)]
+    let core::BindConfig {
+        source_address,
+        freebind,
+        socket_options,
+        extra_source_addresses,
+        additional_source_addresses,
+        local_address_selector,
+        validate_network_namespaces,
+    } = bind;
+    unbuilt!(cx, freebind, socket_options, extra_source_addresses, additional_source_addresses, local_address_selector, validate_network_namespaces);
+    if extra_source_addresses.len() + additional_source_addresses.len() > 1 && local_address_selector.is_none() {
+        let field = if extra_source_addresses.is_empty() { "additional_source_addresses" } else { "extra_source_addresses" };
+        cx.at(field, |cx| {
+            cx.error(codes::CONFLICT, "one further source address at most: one for each IP version").envoy(
+                "upstream binding config has more than one extra/additional source addresses. Only one extra/additional \
+                 source can be supported in BindConfig's extra_source_addresses/additional_source_addresses field",
+            );
+        });
+    }
+    let source = source_address.as_ref()?;
+    cx.at("source_address", |cx| address::socket_addr(cx, source))
+}
+
+fn connection_options(cx: &mut CompileCx<'_>, options: Option<&proto::UpstreamConnectionOptions>) -> bool {
+    let Some(options) = options else { return false };
+    let proto::UpstreamConnectionOptions { tcp_keepalive, set_local_interface_name_on_upstream_connections, happy_eyeballs_config } = options;
+    cx.at("upstream_connection_options", |cx| {
+        unbuilt!(cx, set_local_interface_name_on_upstream_connections, happy_eyeballs_config);
+        if let Some(core::TcpKeepalive { keepalive_probes, keepalive_time, keepalive_interval }) = tcp_keepalive {
+            cx.at("tcp_keepalive", |cx| unbuilt!(cx, keepalive_probes, keepalive_time, keepalive_interval));
+        }
+    });
+    tcp_keepalive.is_some()
+}
