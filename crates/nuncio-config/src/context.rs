@@ -7,8 +7,9 @@
 use crate::codes;
 use crate::finding::{Finding, Severity};
 use crate::path::{Path, Step};
-use nuncio_core::{BuildCx, ConfigError, HttpFilterEntry};
-use nuncio_stats::Store;
+use crate::runtime::Runtime;
+use nuncio_core::{AccessLogEntry, ConfigError, HttpFilterEntry, LineSink, LogFiles};
+use nuncio_stats::{Lane, Store};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -63,6 +64,12 @@ pub struct CompileCx<'a> {
     pub stats: Arc<Store>,
     /// HTTP filters that are built, by [`HttpFilterEntry::message`].
     pub http_filters: &'a [HttpFilterEntry],
+    /// Access loggers that are built, by [`AccessLogEntry::message`].
+    pub access_loggers: &'a [&'static AccessLogEntry],
+    /// Where access loggers write.
+    pub log_files: Arc<dyn LogFiles>,
+    /// Runtime values of the bootstrap's layers.
+    pub runtime: Arc<Runtime>,
     /// Who we are.
     pub identity: Identity,
     clusters: HashMap<Box<str>, Declared>,
@@ -77,6 +84,20 @@ impl fmt::Debug for CompileCx<'_> {
     }
 }
 
+/// Files of a configuration that is only checked: nothing is written.
+#[derive(Debug)]
+struct NoFiles;
+
+impl LogFiles for NoFiles {
+    fn file(&self, _path: &str) -> Arc<dyn LineSink> {
+        Arc::new(NoFiles)
+    }
+}
+
+impl LineSink for NoFiles {
+    fn write(&self, _lane: Lane, _line: &[u8]) {}
+}
+
 impl<'a> CompileCx<'a> {
     /// A context without clusters and findings.
     pub fn new(mode: Mode, stats: Arc<Store>, http_filters: &'a [HttpFilterEntry]) -> CompileCx<'a> {
@@ -84,6 +105,9 @@ impl<'a> CompileCx<'a> {
             mode,
             stats,
             http_filters,
+            access_loggers: &[],
+            log_files: Arc::new(NoFiles),
+            runtime: Arc::default(),
             identity: Identity::default(),
             clusters: HashMap::new(),
             dynamic_clusters: false,
@@ -187,9 +211,9 @@ impl<'a> CompileCx<'a> {
         self.push(Finding::new(Severity::Error, code, path, error.message))
     }
 
-    /// The warnings that building an extension left behind, below the current path.
-    pub fn extension_warnings(&mut self, built: &mut BuildCx<'_>) {
-        for warning in built.warnings.drain(..) {
+    /// The warnings that building an extension left behind, below the current path: fields without effect.
+    pub fn extension_findings(&mut self, warnings: Vec<ConfigError>) {
+        for warning in warnings {
             let finding = self.extension_error(codes::WITHOUT_EFFECT, warning);
             finding.severity = Severity::Warning;
         }

@@ -5,12 +5,17 @@
 //!
 //! Building has no side effects: files that a configuration names are read, nothing is opened, bound or started.
 
+pub mod access_log;
+pub mod address;
+pub mod clusters;
 pub mod codes;
 mod context;
 mod finding;
+pub mod hcm;
 mod nearest;
 mod path;
 pub mod routes;
+pub mod runtime;
 mod unbuilt;
 
 pub use context::{CompileCx, Declared, Identity, Mode, Purpose};

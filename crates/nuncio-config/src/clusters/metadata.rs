@@ -18,7 +18,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: Option<&core::Metadata>) -> 
 }
 
 /// The structured part of a metadata message.
-pub(crate) fn metadata(from: &core::Metadata) -> Metadata {
+fn metadata(from: &core::Metadata) -> Metadata {
     from.filter_metadata.iter().map(|(filter, value)| (filter.clone(), structure(value))).collect()
 }
 

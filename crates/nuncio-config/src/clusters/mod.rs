@@ -22,7 +22,7 @@ use nuncio_upstream::config::{Assignment, Discovery};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub(crate) use metadata::metadata;
+pub(crate) use protocol::{name_case, underscores};
 
 /// A cluster's endpoints come over EDS.
 pub fn is_eds(cluster: &proto::Cluster) -> bool {

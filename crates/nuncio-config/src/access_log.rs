@@ -1,0 +1,105 @@
+//! `AccessLog` lists → loggers, through the registry.
+
+use crate::codes;
+use crate::context::CompileCx;
+use crate::unbuilt;
+use nuncio_api::envoy::config::accesslog::v3 as proto;
+use nuncio_core::{AccessLogCx, AccessLogger, Comparison, FilterConfig, FilteredLogger, LogFilter, ResponseFlags};
+use proto::access_log_filter::FilterSpecifier;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Compiles the list in the field `field` of the current message.
+pub fn compile(cx: &mut CompileCx<'_>, field: &'static str, logs: &[proto::AccessLog]) -> Vec<Arc<dyn AccessLogger>> {
+    cx.each(field, logs, one)
+}
+
+fn one(cx: &mut CompileCx<'_>, log: &proto::AccessLog) -> Option<Arc<dyn AccessLogger>> {
+    let proto::AccessLog { name, filter, config_type } = log;
+    let filter = match filter {
+        Some(filter) => cx.at("filter", |cx| filter_of(cx, filter)),
+        None => Some(LogFilter::And(Vec::new())),
+    };
+    let proto::access_log::ConfigType::TypedConfig(config) = config_type.as_ref()?;
+    let message = nuncio_api::schema::type_name(&config.type_url);
+    let logger = cx.at("typed_config", |cx| {
+        let Some(entry) = cx.access_loggers.iter().find(|e| e.message == message) else {
+            cx.value_without_effect(&format!("the access logger `{name}`"));
+            return None;
+        };
+        let files = cx.log_files.clone();
+        let mut build = AccessLogCx { files: &*files, warnings: Vec::new() };
+        let built = (entry.build)(FilterConfig { type_url: &config.type_url, value: &config.value }, &mut build);
+        cx.extension_findings(build.warnings);
+        built.map_err(|error| format_error(cx, error)).ok()
+    })?;
+    match filter? {
+        LogFilter::And(all) if all.is_empty() => Some(logger),
+        filter => Some(Arc::new(FilteredLogger { filter, logger })),
+    }
+}
+
+fn format_error(cx: &mut CompileCx<'_>, error: nuncio_core::ConfigError) {
+    let said = error.message.clone();
+    cx.extension_error(codes::BAD_FORMAT, error).envoy(said);
+}
+
+/// A filter; `None` if it cannot be had, and then nothing is logged.
+fn filter_of(cx: &mut CompileCx<'_>, from: &proto::AccessLogFilter) -> Option<LogFilter> {
+    let proto::AccessLogFilter { filter_specifier } = from;
+    match filter_specifier.as_ref()? {
+        FilterSpecifier::StatusCodeFilter(f) => cx.at("status_code_filter", |cx| {
+            let (op, value) = comparison(cx, f.comparison.as_ref()?);
+            Some(LogFilter::StatusCode(op, u16::try_from(value).unwrap_or(u16::MAX)))
+        }),
+        FilterSpecifier::DurationFilter(f) => cx.at("duration_filter", |cx| {
+            let (op, value) = comparison(cx, f.comparison.as_ref()?);
+            Some(LogFilter::Duration(op, Duration::from_millis(u64::from(value))))
+        }),
+        FilterSpecifier::NotHealthCheckFilter(proto::NotHealthCheckFilter {}) => Some(LogFilter::NotHealthCheck),
+        FilterSpecifier::AndFilter(proto::AndFilter { filters }) => {
+            cx.at("and_filter", |cx| Some(LogFilter::And(cx.each("filters", filters, filter_of))))
+        }
+        FilterSpecifier::OrFilter(proto::OrFilter { filters }) => {
+            cx.at("or_filter", |cx| Some(LogFilter::Or(cx.each("filters", filters, filter_of))))
+        }
+        FilterSpecifier::ResponseFlagFilter(proto::ResponseFlagFilter { flags }) => {
+            let mut set = ResponseFlags::default();
+            for name in flags {
+                // The API's rules allow no other names.
+                if let Some(flag) = nuncio_core::FLAGS.iter().find(|f| f.short == name) {
+                    set.set(flag.flag);
+                }
+            }
+            Some(LogFilter::ResponseFlags(set))
+        }
+        FilterSpecifier::HeaderFilter(proto::HeaderFilter { header }) => cx.at("header_filter", |cx| {
+            let header = header.as_ref()?;
+            let matcher = cx.at("header", |cx| crate::routes::header_matcher(cx, header))?;
+            Some(LogFilter::Test(Arc::new(move |stream| matcher.matches(&stream.request))))
+        }),
+        FilterSpecifier::TraceableFilter(_) => all_logged(cx, "traceable_filter"),
+        FilterSpecifier::RuntimeFilter(_) => all_logged(cx, "runtime_filter"),
+        FilterSpecifier::GrpcStatusFilter(_) => all_logged(cx, "grpc_status_filter"),
+        FilterSpecifier::ExtensionFilter(_) => all_logged(cx, "extension_filter"),
+        FilterSpecifier::MetadataFilter(_) => all_logged(cx, "metadata_filter"),
+        FilterSpecifier::LogTypeFilter(_) => all_logged(cx, "log_type_filter"),
+    }
+}
+
+fn all_logged(cx: &mut CompileCx<'_>, field: &'static str) -> Option<LogFilter> {
+    cx.without_effect(field).note("every exchange passes it");
+    Some(LogFilter::And(Vec::new()))
+}
+
+fn comparison(cx: &mut CompileCx<'_>, from: &proto::ComparisonFilter) -> (Comparison, u32) {
+    let proto::ComparisonFilter { op, value } = from;
+    use proto::comparison_filter::Op;
+    let op = match Op::try_from(*op).unwrap_or_default() {
+        Op::Eq => Comparison::Eq,
+        Op::Ge => Comparison::Ge,
+        Op::Le => Comparison::Le,
+        Op::Ne => Comparison::Ne,
+    };
+    (op, value.as_ref().map_or(0, |v| cx.runtime_uint32(v)))
+}

@@ -1,0 +1,71 @@
+//! Who the client is, and what is told about it.
+
+use crate::codes;
+use crate::context::CompileCx;
+use crate::unbuilt;
+use nuncio_api::envoy::config::core::v3 as core;
+use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3 as proto;
+use nuncio_http::config::{Cidr, ClientAddress};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub(super) fn client_address(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager) -> ClientAddress {
+    let mut made = ClientAddress {
+        use_remote_address: from.use_remote_address.unwrap_or(false),
+        trusted_hops: from.xff_num_trusted_hops,
+        skip_xff_append: from.skip_xff_append,
+        append_port: from.append_x_forwarded_port,
+        ipv4_mapped: from.represent_ipv4_remote_address_as_ipv4_mapped_ipv6,
+        internal: Vec::new(),
+        internal_unix: false,
+    };
+    if let Some(proto::http_connection_manager::InternalAddressConfig { unix_sockets, cidr_ranges }) = &from.internal_address_config {
+        cx.at("internal_address_config", |cx| {
+            made.internal_unix = *unix_sockets;
+            made.internal = cx.each("cidr_ranges", cidr_ranges, cidr);
+        });
+    }
+    made
+}
+
+/// An address range.
+pub(crate) fn cidr(cx: &mut CompileCx<'_>, from: &core::CidrRange) -> Option<Cidr> {
+    let core::CidrRange { address_prefix, prefix_len } = from;
+    let length = prefix_len.unwrap_or(0);
+    match (address_prefix.parse::<IpAddr>(), u8::try_from(length)) {
+        (Ok(address), Ok(length)) => Some(Cidr::new(address, length)),
+        _ => {
+            cx.at("address_prefix", |cx| {
+                cx.error(codes::BAD_ADDRESS, format!("`{address_prefix}` is not an IP address"))
+                    .envoy(format!("invalid ip/mask combo '{address_prefix}/{length}' (format is <ip>/<# mask bits>)"));
+            });
+            None
+        }
+    }
+}
+
+/// Only Envoy's own kind of request ids is there, and its trace reason has no use without tracing.
+pub(super) fn request_id(cx: &mut CompileCx<'_>, from: Option<&proto::RequestIdExtension>) {
+    const UUID: &str = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig";
+    let Some(config) = from.and_then(|f| f.typed_config.as_ref()) else { return };
+    cx.at("request_id_extension", |cx| {
+        cx.at("typed_config", |cx| {
+            if nuncio_api::schema::type_name(&config.type_url) != UUID {
+                cx.value_without_effect("this kind of request ids").note("they are UUIDs");
+                return;
+            }
+            use nuncio_api::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
+            use prost::Message as _;
+            let UuidRequestIdConfig { pack_trace_reason, use_request_id_for_trace_sampling } =
+                UuidRequestIdConfig::decode(config.value.as_slice()).unwrap_or_default();
+            unbuilt!(cx, pack_trace_reason, use_request_id_for_trace_sampling);
+        });
+    });
+}
+
+pub(super) fn scheme(cx: &mut CompileCx<'_>, from: Option<&core::SchemeHeaderTransformation>) -> Option<Arc<str>> {
+    let core::SchemeHeaderTransformation { match_upstream, transformation } = from?;
+    cx.at("scheme_header_transformation", |cx| unbuilt!(cx, match_upstream));
+    let core::scheme_header_transformation::Transformation::SchemeToOverwrite(scheme) = transformation.as_ref()?;
+    Some(scheme.as_str().into())
+}

@@ -1,0 +1,219 @@
+//! `HttpConnectionManager` → [`HcmConfig`].
+//!
+//! `protocol` does codecs and timeouts, `identity` who the client is and what is told about it, `filters` the HTTP filter
+//! chain, `router` the router's options, `rules` what Envoy refuses beyond the API's rules.
+
+mod filters;
+mod identity;
+mod protocol;
+mod router;
+mod rules;
+
+use crate::codes;
+use crate::context::CompileCx;
+use crate::{access_log, unbuilt};
+use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3 as proto;
+use nuncio_http::config::{Cleaning, HcmConfig, RouteSource, ServerHeader, StripPort};
+use nuncio_http::routes::{RouteConfig, RouteTable};
+use proto::http_connection_manager::{PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation, StripPortMode};
+use std::sync::Arc;
+
+pub use filters::{FilterKind, check_chain, is_terminal};
+
+/// What the connection manager must know of the listener it is on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Surroundings {
+    /// `per_connection_buffer_limit_bytes`.
+    pub buffer_limit: usize,
+    /// The listener is for QUIC.
+    pub quic: bool,
+}
+
+/// Full name of the message.
+pub const MESSAGE: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+
+/// Compiles a connection manager; what cannot be had is reported.
+pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, around: Surroundings) -> HcmConfig {
+    #[allow(deprecated)]
+    let proto::HttpConnectionManager {
+        codec_type,
+        stat_prefix,
+        http_filters,
+        add_user_agent,
+        tracing,
+        common_http_protocol_options,
+        http1_safe_max_connection_duration,
+        http_protocol_options,
+        http2_protocol_options,
+        http3_protocol_options,
+        server_name,
+        server_header_transformation,
+        scheme_header_transformation,
+        max_request_headers_kb,
+        stream_idle_timeout: _,
+        stream_flush_timeout,
+        request_timeout: _,
+        request_headers_timeout: _,
+        drain_timeout: _,
+        drain_timeout_jitter,
+        delayed_close_timeout: _,
+        access_log,
+        access_log_flush_interval,
+        flush_access_log_on_new_request,
+        access_log_options,
+        use_remote_address: _,
+        xff_num_trusted_hops: _,
+        original_ip_detection_extensions,
+        early_header_mutation_extensions,
+        internal_address_config: _,
+        skip_xff_append: _,
+        via,
+        generate_request_id,
+        preserve_external_request_id,
+        always_set_request_id_in_response,
+        forward_client_cert_details,
+        set_current_client_cert_details,
+        forward_client_cert_matcher,
+        proxy_100_continue,
+        represent_ipv4_remote_address_as_ipv4_mapped_ipv6: _,
+        upgrade_configs,
+        normalize_path,
+        merge_slashes,
+        path_with_escaped_slashes_action,
+        request_id_extension,
+        local_reply_config,
+        strip_matching_host_port: _,
+        stream_error_on_invalid_http_message: _,
+        path_normalization_options,
+        strip_trailing_host_dot,
+        proxy_status_config,
+        typed_header_validation_config,
+        append_x_forwarded_port: _,
+        append_local_overload,
+        add_proxy_protocol_connection_state,
+        forward_proto_config,
+        record_route_resolution_stats,
+        route_specifier,
+        strip_port_mode: _,
+    } = from;
+    unbuilt!(
+        cx,
+        tracing,
+        http1_safe_max_connection_duration,
+        http2_protocol_options,
+        http3_protocol_options,
+        stream_flush_timeout,
+        drain_timeout_jitter,
+        access_log_flush_interval,
+        flush_access_log_on_new_request,
+        access_log_options,
+        original_ip_detection_extensions,
+        early_header_mutation_extensions,
+        forward_client_cert_details,
+        set_current_client_cert_details,
+        forward_client_cert_matcher,
+        upgrade_configs,
+        local_reply_config,
+        path_normalization_options,
+        proxy_status_config,
+        typed_header_validation_config,
+        append_local_overload,
+        add_proxy_protocol_connection_state,
+        forward_proto_config,
+        record_route_resolution_stats,
+    );
+    rules::check(cx, from, around);
+    identity::request_id(cx, request_id_extension.as_ref());
+    let chain = filters::compile(cx, http_filters, stat_prefix);
+    let timeouts = protocol::timeouts(cx, from);
+    let http1 = protocol::request_rules(cx, from);
+    HcmConfig {
+        stat_prefix: stat_prefix.as_str().into(),
+        codec: protocol::codec(cx, *codec_type),
+        routes: routes(cx, route_specifier.as_ref()),
+        filters: chain.filters,
+        has_router: chain.has_router,
+        router: chain.router,
+        access_logs: access_log::compile(cx, "access_log", access_log),
+        client_address: identity::client_address(cx, from),
+        cleaning: Cleaning {
+            normalize_path: normalize_path.unwrap_or(false),
+            merge_slashes: *merge_slashes,
+            escaped_slashes: escaped_slashes(*path_with_escaped_slashes_action),
+            strip_port: strip_port(from),
+            strip_trailing_dot: *strip_trailing_host_dot,
+        },
+        timeouts,
+        server_name: if server_name.is_empty() { "envoy".into() } else { server_name.as_str().into() },
+        server_header: match ServerHeaderTransformation::try_from(*server_header_transformation).unwrap_or_default() {
+            ServerHeaderTransformation::Overwrite => ServerHeader::Overwrite,
+            ServerHeaderTransformation::AppendIfAbsent => ServerHeader::AppendIfAbsent,
+            ServerHeaderTransformation::PassThrough => ServerHeader::PassThrough,
+        },
+        via: via.as_str().into(),
+        scheme_overwrite: identity::scheme(cx, scheme_header_transformation.as_ref()),
+        generate_request_id: generate_request_id.unwrap_or(true),
+        preserve_external_request_id: *preserve_external_request_id,
+        request_id_in_response: *always_set_request_id_in_response,
+        proxy_100_continue: *proxy_100_continue,
+        add_user_agent: add_user_agent.unwrap_or(false).then(|| cx.identity.cluster.clone()),
+        max_requests_per_connection: common_http_protocol_options.as_ref().and_then(|c| c.max_requests_per_connection).unwrap_or(0),
+        keep_open_on_error: protocol::keep_open_on_error(from),
+        http1: nuncio_codec::http1::RequestRules {
+            max_head_bytes: max_request_headers_kb.unwrap_or(60) as usize * 1024,
+            ..http1
+        },
+        default_host_for_http_10: http_protocol_options.as_ref().map(|o| o.default_host_for_http_10.as_str()).filter(|h| !h.is_empty()).map(Into::into),
+        buffer_limit: around.buffer_limit,
+    }
+}
+
+fn routes(cx: &mut CompileCx<'_>, from: Option<&RouteSpecifier>) -> RouteSource {
+    let table = match from {
+        Some(RouteSpecifier::RouteConfig(config)) => cx.at("route_config", |cx| crate::routes::compile(cx, config)),
+        Some(RouteSpecifier::Rds(rds)) => {
+            cx.at("rds", |cx| dynamic_routes(cx, rds));
+            None
+        }
+        Some(RouteSpecifier::ScopedRoutes(_)) => {
+            cx.without_effect("scoped_routes").note("every request is answered 404");
+            None
+        }
+        None => None,
+    };
+    RouteSource::Fixed(table.unwrap_or_else(|| Arc::new(empty_table())))
+}
+
+fn dynamic_routes(cx: &mut CompileCx<'_>, rds: &proto::Rds) {
+    let proto::Rds { config_source, route_config_name } = rds;
+    if config_source.is_none() && !route_config_name.starts_with("xdstp:") {
+        cx.error(codes::CONFIG_SOURCE, "routes over RDS need a config_source").envoy(
+            "An RDS config must have either a 'config_source' or an xDS-TP based 'route_config_name'. Error while parsing RDS config",
+        );
+        return;
+    }
+    cx.value_without_effect("`rds`").on_key().note("every request is answered 404");
+}
+
+fn empty_table() -> RouteTable {
+    // A table without virtual hosts has nothing that could be refused.
+    RouteTable::compile(RouteConfig::default()).unwrap_or_else(|_| unreachable!("an empty route table compiles"))
+}
+
+fn escaped_slashes(number: i32) -> nuncio_codec::path::EscapedSlashes {
+    use nuncio_codec::path::EscapedSlashes;
+    match PathWithEscapedSlashesAction::try_from(number).unwrap_or_default() {
+        PathWithEscapedSlashesAction::ImplementationSpecificDefault | PathWithEscapedSlashesAction::KeepUnchanged => EscapedSlashes::Keep,
+        PathWithEscapedSlashesAction::RejectRequest => EscapedSlashes::Reject,
+        PathWithEscapedSlashesAction::UnescapeAndRedirect => EscapedSlashes::UnescapeAndRedirect,
+        PathWithEscapedSlashesAction::UnescapeAndForward => EscapedSlashes::UnescapeAndForward,
+    }
+}
+
+fn strip_port(from: &proto::HttpConnectionManager) -> StripPort {
+    match (&from.strip_port_mode, from.strip_matching_host_port) {
+        (Some(StripPortMode::StripAnyHostPort(true)), _) => StripPort::Any,
+        (_, true) => StripPort::Matching,
+        _ => StripPort::No,
+    }
+}

@@ -1,0 +1,33 @@
+//! The router filter's own options.
+
+use crate::context::CompileCx;
+use crate::{unbuilt, unsafe_unbuilt};
+use nuncio_api::envoy::extensions::filters::http::router::v3 as proto;
+use nuncio_http::config::RouterOptions;
+
+pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::Router) -> RouterOptions {
+    #[allow(deprecated)]
+    let proto::Router {
+        dynamic_stats,
+        start_child_span,
+        upstream_log,
+        upstream_log_options,
+        suppress_envoy_headers,
+        strict_check_headers,
+        respect_expected_rq_timeout,
+        suppress_grpc_request_failure_code_stats,
+        upstream_http_filters,
+        reject_connect_request_early_data,
+    } = from;
+    unbuilt!(cx, start_child_span, upstream_log, upstream_log_options, suppress_grpc_request_failure_code_stats, reject_connect_request_early_data);
+    // The codec alone is what there is without the list.
+    if upstream_http_filters.len() > 1 {
+        unsafe_unbuilt!(cx, upstream_http_filters);
+    }
+    RouterOptions {
+        suppress_envoy_headers: *suppress_envoy_headers,
+        respect_expected_rq_timeout: *respect_expected_rq_timeout,
+        strict_check_headers: strict_check_headers.iter().map(|h| h.as_str().into()).collect(),
+        dynamic_stats: dynamic_stats.unwrap_or(true),
+    }
+}
