@@ -37,7 +37,7 @@ pub mod validate;
 
 pub use decode::{
     AnyError, Decoded, Encoded, Extension, Merged, Options, any_type, decode, decode_any,
-    decode_merged, encode, extension, extensions,
+    decode_merged, encode, expand_typed_struct, extension, extensions,
 };
 pub use diagnostic::{Diagnostic, Edit, Fix, Label, Severity};
 pub use document::{Document, Syntax};

@@ -2,7 +2,6 @@
 
 use crate::codes;
 use crate::context::CompileCx;
-use crate::unbuilt;
 use nuncio_api::envoy::config::accesslog::v3 as proto;
 use nuncio_core::{AccessLogCx, AccessLogger, Comparison, FilterConfig, FilteredLogger, LogFilter, ResponseFlags};
 use proto::access_log_filter::FilterSpecifier;
@@ -67,8 +66,8 @@ fn filter_of(cx: &mut CompileCx<'_>, from: &proto::AccessLogFilter) -> Option<Lo
             let mut set = ResponseFlags::default();
             for name in flags {
                 // The API's rules allow no other names.
-                if let Some(flag) = nuncio_core::FLAGS.iter().find(|f| f.short == name) {
-                    set.set(flag.flag);
+                if let Some((flag, _)) = nuncio_core::FLAGS.iter().find(|(_, n)| n.short == name) {
+                    set.set(*flag);
                 }
             }
             Some(LogFilter::ResponseFlags(set))

@@ -134,7 +134,7 @@ impl<'a> CompileCx<'a> {
     }
 
     /// Runs `part` for each item of the list `field`, and collects what is made.
-    pub fn each<I, T>(&mut self, field: &'static str, items: &[I], mut part: impl FnMut(&mut Self, &I) -> Option<T>) -> Vec<T> {
+    pub fn each<'i, I, T>(&mut self, field: &'static str, items: &'i [I], mut part: impl FnMut(&mut Self, &'i I) -> Option<T>) -> Vec<T> {
         self.path.push(Step::Field(field));
         let mut made = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {

@@ -12,9 +12,10 @@ pub mod codes;
 mod context;
 mod finding;
 pub mod hcm;
+pub mod judge;
 mod nearest;
 mod path;
-pub mod routes;
+mod routes;
 pub mod runtime;
 mod unbuilt;
 

@@ -5,7 +5,6 @@
 
 use crate::codes;
 use crate::context::CompileCx;
-use crate::unbuilt;
 use nuncio_api::envoy::config::bootstrap::v3 as proto;
 use nuncio_http::routes::{Fraction, RuntimeFractions};
 use prost_types::value::Kind;

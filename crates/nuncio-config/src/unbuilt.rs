@@ -61,21 +61,21 @@ numbers!(i32, i64, u32, u64, f32, f64);
 /// (`r#type` for `type`).
 #[macro_export]
 macro_rules! unbuilt {
-    ($cx:expr, $($field:ident),+ $(,)?) => {$(
+    ($cx:expr, $($field:ident),+ $(,)?) => {{$(
         if $crate::IsSet::is_set(&$field) {
             $cx.without_effect($crate::field_name(stringify!($field)));
         }
-    )+};
+    )+}};
 }
 
 /// Each of these fields is unsafe to ignore: a located warning when only checking, an error when starting.
 #[macro_export]
 macro_rules! unsafe_unbuilt {
-    ($cx:expr, $($field:ident),+ $(,)?) => {$(
+    ($cx:expr, $($field:ident),+ $(,)?) => {{$(
         if $crate::IsSet::is_set(&$field) {
             $cx.unsafe_without($crate::field_name(stringify!($field)));
         }
-    )+};
+    )+}};
 }
 
 /// A Rust identifier as the field is called: `r#type` is `type`.

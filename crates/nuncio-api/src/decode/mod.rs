@@ -84,6 +84,12 @@ fn finish<M: prost::Message + Default>(
     }
 }
 
+/// The message that serialized bytes of a `TypedStruct` mean, and its wire bytes as far as they could be made. `None` when
+/// `message` is no `TypedStruct`, or its type is unknown.
+pub fn expand_typed_struct(message: &Message, bytes: &[u8]) -> Option<(&'static Message, Vec<u8>)> {
+    if typed_struct::is(message) { typed_struct::expand(bytes) } else { None }
+}
+
 /// A message's wire bytes and everything found on the way.
 #[derive(Debug)]
 pub struct Encoded {

@@ -13,4 +13,4 @@ pub(crate) use message::Encoding;
 pub use message::{Enum, EnumValue, Field, Kind, Label, Message, Oneof, WellKnown};
 pub use pool::{enumeration, message, message_names, successor, type_name};
 pub use rules::{HeaderPart, Limit, Rules, Text};
-pub(crate) use wire::{Reader, Wire};
+pub use wire::{Reader, Wire, WireError};

@@ -4,14 +4,18 @@
 
 /// The bytes are not a well-formed protobuf message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WireError;
+pub struct WireError;
 
 /// One value as it lies on the wire.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Wire<'a> {
+pub enum Wire<'a> {
+    /// Varint.
     Varint(u64),
+    /// Eight bytes.
     Fixed64(u64),
+    /// Four bytes.
     Fixed32(u32),
+    /// A length and as many bytes.
     Bytes(&'a [u8]),
 }
 
@@ -37,12 +41,13 @@ impl<'a> Wire<'a> {
 }
 
 /// Reads the fields of one message, in order.
-#[derive(Clone)]
-pub(crate) struct Reader<'a> {
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
+    /// At the first field.
     pub fn new(bytes: &'a [u8]) -> Self {
         Reader { rest: bytes }
     }
@@ -66,12 +71,14 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// Eight bare bytes.
     pub fn fixed64(&mut self) -> Result<u64, WireError> {
         let (head, rest) = self.rest.split_first_chunk().ok_or(WireError)?;
         self.rest = rest;
         Ok(u64::from_le_bytes(*head))
     }
 
+    /// Four bare bytes.
     pub fn fixed32(&mut self) -> Result<u32, WireError> {
         let (head, rest) = self.rest.split_first_chunk().ok_or(WireError)?;
         self.rest = rest;

@@ -157,7 +157,11 @@ fn one<'f>(cx: &mut CompileCx<'_>, filter: &'f proto::HttpFilter, build: &mut Bu
         let built = (entry.build)(FilterConfig { type_url: &config.type_url, value: &config.value }, build);
         let warnings = std::mem::take(&mut build.warnings);
         cx.extension_findings(warnings);
-        built.map_err(|error| drop(cx.extension_error(codes::BAD_VALUE, error))).ok()
+        built
+            .map_err(|error| {
+                cx.extension_error(codes::BAD_VALUE, error);
+            })
+            .ok()
     });
     chain.filters.extend(built.map(|filter| Installed { name: name.as_str().into(), filter }));
 }
