@@ -8,10 +8,12 @@ use crate::codes;
 use crate::finding::{Finding, Severity};
 use crate::path::{Path, Step};
 use crate::runtime::Runtime;
-use nuncio_core::{AccessLogEntry, ConfigError, HttpFilterEntry, LineSink, LogFiles};
+use nuncio_core::{AccessLogEntry, BuildCx, ConfigError, HttpFilterEntry, LineSink, LogFiles};
 use nuncio_stats::{Lane, Store};
+use nuncio_upstream::config::ResolverConfig;
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +70,10 @@ pub struct CompileCx<'a> {
     pub access_loggers: &'a [&'static AccessLogEntry],
     /// Where access loggers write.
     pub log_files: Arc<dyn LogFiles>,
+    /// Resolver of clusters that name none.
+    pub default_resolver: ResolverConfig,
+    /// Source address of clusters that name none.
+    pub default_bind: Option<SocketAddr>,
     /// Runtime values of the bootstrap's layers.
     pub runtime: Arc<Runtime>,
     /// Who we are.
@@ -107,6 +113,8 @@ impl<'a> CompileCx<'a> {
             http_filters,
             access_loggers: &[],
             log_files: Arc::new(NoFiles),
+            default_resolver: ResolverConfig::default(),
+            default_bind: None,
             runtime: Arc::default(),
             identity: Identity::default(),
             clusters: HashMap::new(),
@@ -209,6 +217,11 @@ impl<'a> CompileCx<'a> {
         let path = self.path.text();
         self.path.pop();
         self.push(Finding::new(Severity::Error, code, path, error.message))
+    }
+
+    /// The warnings that building an HTTP filter left behind, below the current path.
+    pub fn extension_warnings(&mut self, built: &mut BuildCx<'_>) {
+        self.extension_findings(std::mem::take(&mut built.warnings));
     }
 
     /// The warnings that building an extension left behind, below the current path: fields without effect.

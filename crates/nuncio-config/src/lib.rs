@@ -1,5 +1,8 @@
 //! From a decoded configuration to everything that runs, and the judgement of a configuration as Envoy makes it.
 //!
+//! * [`load`], [`check`]: texts in, [`Report`] and [`Snapshot`] out; [`diff`]: what a reload changes.
+//! * [`bootstrap`], [`clusters`], [`listeners`], [`hcm`], [`routes`], [`access_log`], [`runtime`]: a part of the API each.
+//! * [`judge`]: what Envoy refuses, wherever it stands in the API.
 //! * [`CompileCx`]: what compiling knows and finds; [`Finding`], [`codes`].
 //! * [`unbuilt!`], [`unsafe_unbuilt!`]: fields that are understood and not built yet.
 //!
@@ -7,20 +10,28 @@
 
 pub mod access_log;
 pub mod address;
+pub mod bootstrap;
+mod check;
 pub mod clusters;
 pub mod codes;
 mod context;
 mod finding;
 pub mod hcm;
 pub mod judge;
+pub mod listeners;
 mod nearest;
 mod path;
-mod routes;
+mod report;
+pub mod routes;
 pub mod runtime;
+mod snapshot;
 mod unbuilt;
 
+pub use check::{Input, Loaded, Options, check, load};
 pub use context::{CompileCx, Declared, Identity, Mode, Purpose};
 pub use finding::{Finding, Severity};
 pub use nearest::nearest;
 pub use path::{Path, Step};
+pub use report::{FileReport, Report};
+pub use snapshot::{Changes, Snapshot, StaticCluster, StaticListener, diff};
 pub use unbuilt::{IsSet, field_name};

@@ -48,7 +48,7 @@ fn check_provided(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, policy: LbPo
         None => false,
     };
     let delegated = policy == LbPolicy::LoadBalancingPolicyConfig || cluster.load_balancing_policy.is_some();
-    if provides && policy != LbPolicy::ClusterProvided && !delegated {
+    if provides && !matches!(policy, LbPolicy::ClusterProvided | LbPolicy::LoadBalancingPolicyConfig) {
         let text = format!(
             "cluster: LB policy {} is not valid for Cluster type ORIGINAL_DST. Only 'CLUSTER_PROVIDED' is allowed with cluster type \
              'ORIGINAL_DST'",
@@ -69,11 +69,10 @@ fn check_provided(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, policy: LbPo
 }
 
 /// Custom types that pick hosts themselves.
-const PROVIDING_TYPES: [&str; 4] = [
+const PROVIDING_TYPES: [&str; 3] = [
     "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
     "envoy.extensions.clusters.aggregate.v3.ClusterConfig",
     "envoy.extensions.clusters.composite.v3.ClusterConfig",
-    "envoy.extensions.clusters.redis.v3.RedisClusterConfig",
 ];
 
 fn check_custom(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, policy: LbPolicy) {

@@ -107,20 +107,30 @@ fn failure_rate(cx: &mut CompileCx<'_>, base: Option<&prost_types::Duration>, ma
     Some((base, max))
 }
 
-/// The resolver in order of precedence: the typed one, the deprecated options, the deprecated list.
+/// The resolver in order of precedence: the typed one, the deprecated options, the deprecated list, the bootstrap's.
 #[allow(deprecated)]
 fn resolver_of_cluster(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ResolverConfig {
     if let Some(typed) = &cluster.typed_dns_resolver_config {
         return cx.at("typed_dns_resolver_config", |cx| typed_resolver(cx, typed));
     }
-    if let Some(core::DnsResolutionConfig { resolvers, dns_resolver_options }) = &cluster.dns_resolution_config {
-        return cx.at("dns_resolution_config", |cx| ResolverConfig {
-            servers: servers(cx, "resolvers", resolvers),
-            use_tcp: dns_resolver_options.is_some_and(|o| o.use_tcp_for_dns_lookups),
-            no_default_search_domain: dns_resolver_options.is_some_and(|o| o.no_default_search_domain),
-        });
+    if let Some(config) = &cluster.dns_resolution_config {
+        return cx.at("dns_resolution_config", |cx| dns_resolution(cx, config));
+    }
+    if cluster.dns_resolvers.is_empty() {
+        let default = cx.default_resolver.clone();
+        return ResolverConfig { use_tcp: cluster.use_tcp_for_dns_lookups || default.use_tcp, ..default };
     }
     ResolverConfig { servers: servers(cx, "dns_resolvers", &cluster.dns_resolvers), use_tcp: cluster.use_tcp_for_dns_lookups, ..ResolverConfig::default() }
+}
+
+/// The deprecated `dns_resolution_config`.
+pub(crate) fn dns_resolution(cx: &mut CompileCx<'_>, from: &core::DnsResolutionConfig) -> ResolverConfig {
+    let core::DnsResolutionConfig { resolvers, dns_resolver_options } = from;
+    ResolverConfig {
+        servers: servers(cx, "resolvers", resolvers),
+        use_tcp: dns_resolver_options.is_some_and(|o| o.use_tcp_for_dns_lookups),
+        no_default_search_domain: dns_resolver_options.is_some_and(|o| o.no_default_search_domain),
+    }
 }
 
 fn servers(cx: &mut CompileCx<'_>, field: &'static str, list: &[core::Address]) -> Vec<SocketAddr> {
@@ -225,7 +235,7 @@ fn dns_cluster(cx: &mut CompileCx<'_>, cluster: &dns::DnsCluster) -> Discovery {
         lookup_family: family,
         resolver: match typed_dns_resolver_config {
             Some(typed) => cx.at("typed_dns_resolver_config", |cx| typed_resolver(cx, typed)),
-            None => ResolverConfig::default(),
+            None => cx.default_resolver.clone(),
         },
     };
     if *all_addresses_in_single_endpoint { Discovery::LogicalDns(config) } else { Discovery::StrictDns(config) }
@@ -233,14 +243,18 @@ fn dns_cluster(cx: &mut CompileCx<'_>, cluster: &dns::DnsCluster) -> Discovery {
 
 /// A logical DNS cluster has exactly one endpoint, whose name is looked up.
 pub(super) fn check_single_endpoint(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) {
-    let localities = cluster.load_assignment.as_ref().map_or(&[][..], |a| &a.endpoints);
+    let Some(assignment) = &cluster.load_assignment else {
+        cx.error(codes::CONFLICT, "a cluster of type LOGICAL_DNS has one endpoint, in load_assignment")
+            .envoy("LOGICAL_DNS clusters must have a single host");
+        return;
+    };
+    let localities = &assignment.endpoints[..];
     if let [locality] = localities {
         if locality.lb_endpoints.len() == 1 {
             return;
         }
     }
-    let field = if cluster.load_assignment.is_some() { "load_assignment" } else { "type" };
-    cx.at(field, |cx| {
+    cx.at("load_assignment", |cx| {
         cx.error(codes::CONFLICT, "a cluster of type LOGICAL_DNS has one locality with one endpoint")
             .envoy("LOGICAL_DNS clusters must have a single locality_lb_endpoint and a single lb_endpoint")
             .help("STRICT_DNS takes any number of names");

@@ -22,6 +22,7 @@ use nuncio_upstream::config::{Assignment, Discovery};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub(crate) use discovery::{dns_resolution, typed_resolver};
 pub(crate) use protocol::{name_case, underscores};
 
 /// A cluster's endpoints come over EDS.
@@ -135,7 +136,10 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         circuit_breakers: circuit_breakers.as_ref().map(|b| cx.at("circuit_breakers", |cx| limits::compile(cx, b))).unwrap_or_default(),
         health_checks: cx.each("health_checks", health_checks, |cx, check| health::compile(cx, cluster, check)),
         http: protocol::compile(cx, cluster),
-        bind_source: upstream_bind_config.as_ref().and_then(|b| cx.at("upstream_bind_config", |cx| bind(cx, b))),
+        bind_source: match upstream_bind_config {
+            Some(from) => cx.at("upstream_bind_config", |cx| bind(cx, from)),
+            None => cx.default_bind,
+        },
         tcp_keepalive: connection_options(cx, upstream_connection_options.as_ref()),
         metadata: metadata::compile(cx, cluster_metadata.as_ref()),
         close_connections_on_host_health_failure: *close_connections_on_host_health_failure,
@@ -163,7 +167,7 @@ fn transport(cx: &mut CompileCx<'_>, field: &'static str, socket: Option<&core::
     });
 }
 
-fn bind(cx: &mut CompileCx<'_>, bind: &core::BindConfig) -> Option<SocketAddr> {
+pub(crate) fn bind(cx: &mut CompileCx<'_>, bind: &core::BindConfig) -> Option<SocketAddr> {
     #[allow(deprecated)]
     let core::BindConfig {
         source_address,

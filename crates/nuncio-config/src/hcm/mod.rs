@@ -170,7 +170,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
 
 fn routes(cx: &mut CompileCx<'_>, from: Option<&RouteSpecifier>) -> RouteSource {
     let table = match from {
-        Some(RouteSpecifier::RouteConfig(config)) => cx.at("route_config", |cx| crate::routes::compile(cx, config)),
+        Some(RouteSpecifier::RouteConfig(config)) => cx.at("route_config", |cx| crate::routes::compile(cx, config, crate::routes::Origin::Static)),
         Some(RouteSpecifier::Rds(rds)) => {
             cx.at("rds", |cx| dynamic_routes(cx, rds));
             None

@@ -11,7 +11,7 @@ use nuncio_http::routes::{
 
 /// Compiles a header matcher; `None` after a report.
 #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
-pub(super) fn header(cx: &mut CompileCx<'_>, from: &proto::HeaderMatcher) -> Option<HeaderMatch> {
+pub(crate) fn header(cx: &mut CompileCx<'_>, from: &proto::HeaderMatcher) -> Option<HeaderMatch> {
     use proto::header_matcher::HeaderMatchSpecifier as Specifier;
     let proto::HeaderMatcher { name, invert_match, treat_missing_header_as_empty, header_match_specifier } = from;
     let name = cx.at("name", |cx| headers::name(cx, name))?;

@@ -24,6 +24,9 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use conditions::header as header_matcher;
+pub(crate) use text::matcher as text_matcher;
+
 use crate::codes;
 use crate::context::CompileCx;
 use crate::unbuilt;

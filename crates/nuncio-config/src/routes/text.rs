@@ -6,7 +6,7 @@ use nuncio_api::envoy::r#type::matcher::v3 as proto;
 use nuncio_http::routes::{Fold, Pattern, PatternError, Substitution, TextMatch};
 
 /// Compiles a string matcher; `None` after a report.
-pub(super) fn matcher(cx: &mut CompileCx<'_>, from: &proto::StringMatcher) -> Option<TextMatch> {
+pub(crate) fn matcher(cx: &mut CompileCx<'_>, from: &proto::StringMatcher) -> Option<TextMatch> {
     use proto::string_matcher::MatchPattern;
     let proto::StringMatcher { ignore_case, match_pattern } = from;
     let fold = |text: &str| Fold::new(text.as_bytes(), *ignore_case);

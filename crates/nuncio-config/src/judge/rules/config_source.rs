@@ -28,7 +28,7 @@ pub(super) fn check(cx: &mut CompileCx<'_>, source: &proto::ConfigSource) {
 }
 
 /// Reports once that `node` is not known.
-pub(super) fn needs_node(cx: &mut CompileCx<'_>) {
+pub(crate) fn needs_node(cx: &mut CompileCx<'_>) {
     if !cx.identity.id.is_empty() && !cx.identity.cluster.is_empty() {
         return;
     }

@@ -12,6 +12,8 @@ mod regex;
 mod sinks;
 mod tls;
 
+pub(crate) use config_source::needs_node;
+
 use crate::context::CompileCx;
 use nuncio_api::envoy;
 use prost::{Message, Name};

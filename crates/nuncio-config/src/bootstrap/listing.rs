@@ -1,0 +1,76 @@
+//! The static clusters and listeners: each compiled, and none in another's way.
+
+use crate::codes;
+use crate::context::CompileCx;
+use crate::snapshot::{StaticCluster, StaticListener};
+use nuncio_api::envoy::config::bootstrap::v3::bootstrap::StaticResources;
+use nuncio_api::schema::Reader;
+use nuncio_listen::Digest;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Field numbers in `Bootstrap` and `StaticResources`.
+const STATIC_RESOURCES: u32 = 2;
+const LISTENERS: u32 = 1;
+const CLUSTERS: u32 = 2;
+
+pub(super) fn compile(cx: &mut CompileCx<'_>, from: &StaticResources, bytes: &[u8]) -> (Vec<StaticCluster>, Vec<StaticListener>) {
+    declare(cx, from);
+    let mut encoded = items(bytes, CLUSTERS).into_iter();
+    let clusters = cx.each("clusters", &from.clusters, |cx, cluster| {
+        let bytes: Arc<[u8]> = encoded.next().unwrap_or_default().into();
+        let config = crate::clusters::compile(cx, cluster);
+        Some(StaticCluster { config, bytes })
+    });
+    let mut encoded = items(bytes, LISTENERS).into_iter();
+    let listeners = cx.each("listeners", &from.listeners, |cx, listener| {
+        let bytes: Arc<[u8]> = encoded.next().unwrap_or_default().into();
+        let config = crate::listeners::compile(cx, listener, Digest::of(&bytes))?;
+        Some(StaticListener { path: cx.path(), config, bytes })
+    });
+    clashing_addresses(cx, &listeners);
+    (clusters, listeners)
+}
+
+/// The encoded items of a list of the static resources, in order.
+fn items(bootstrap: &[u8], list: u32) -> Vec<&[u8]> {
+    let statics = Reader::new(bootstrap).filter(|(number, _)| *number == STATIC_RESOURCES);
+    let fields = statics.flat_map(|(_, statics)| Reader::new(statics.bytes()));
+    fields.filter(|(number, _)| *number == list).map(|(_, item)| item.bytes()).collect()
+}
+
+/// Makes all clusters known before anything refers to them.
+fn declare(cx: &mut CompileCx<'_>, from: &StaticResources) {
+    for (index, cluster) in from.clusters.iter().enumerate() {
+        cx.item("clusters", index, |cx| {
+            if let Some(first) = cx.declare_cluster(&cluster.name, crate::clusters::is_eds(cluster)) {
+                let name = &cluster.name;
+                cx.at("name", |cx| {
+                    cx.error(codes::DUPLICATE_NAME, format!("a cluster `{name}` is declared before"))
+                        .label("declared again here")
+                        .also(format!("{first}.name"), "first declared here")
+                        .envoy(format!("cluster manager: duplicate cluster '{name}'"));
+                });
+            }
+        });
+    }
+}
+
+fn clashing_addresses(cx: &mut CompileCx<'_>, listeners: &[StaticListener]) {
+    let mut taken: HashMap<nuncio_rt::Address, usize> = HashMap::new();
+    for (index, listener) in listeners.iter().enumerate() {
+        for address in listener.config.addresses.iter().filter(|a| !a.any_port()) {
+            let Some(first) = taken.insert(address.address(), index) else { continue };
+            let (name, first) = (&listener.config.name, &listeners[first].path);
+            let path = listener.path.clone();
+            let text = format!("another listener has the address {address} already");
+            let envoy = format!(
+                "error adding listener: '{name}' has duplicate address '{address}' as existing listener, to check if the listener has \
+                 duplicated addresses with other listeners or 'enable_reuse_port' is set to 'false' for the listener"
+            );
+            let mut finding = crate::Finding::new(crate::Severity::Error, codes::DUPLICATE_ADDRESS, format!("{path}.address"), text);
+            finding.envoy(envoy).also(format!("{first}.address"), "it has it");
+            cx.push(finding);
+        }
+    }
+}

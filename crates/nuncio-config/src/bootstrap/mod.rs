@@ -1,0 +1,123 @@
+//! `Bootstrap` → [`Snapshot`]: everything that a process runs by.
+//!
+//! `admin`, `stats` and `secrets` are parts of the message; `listing` compiles the static clusters and listeners and finds
+//! names and addresses that clash; `unused` reports what has no effect.
+
+mod admin;
+mod listing;
+mod secrets;
+mod stats;
+mod unused;
+
+use crate::context::{CompileCx, Identity};
+use crate::snapshot::Snapshot;
+use nuncio_api::envoy::config::bootstrap::v3 as proto;
+use nuncio_api::envoy::config::core::v3 as core;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+pub use admin::Admin;
+pub use stats::StatsOptions;
+
+/// Full name of the message.
+pub const MESSAGE: &str = "envoy.config.bootstrap.v3.Bootstrap";
+
+/// Compiles a bootstrap from its message and the bytes that it was decoded from. What cannot be had is reported; the
+/// snapshot may run if there is no error among the findings.
+pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap, bytes: &[u8]) -> Snapshot {
+    let node = node(cx, from.node.as_ref());
+    unused::report(cx, from);
+    cx.runtime = Arc::new(match &from.layered_runtime {
+        Some(layered) => cx.at("layered_runtime", |cx| crate::runtime::compile(cx, Some(layered))),
+        None => crate::runtime::compile(cx, None),
+    });
+    defaults(cx, from);
+    if from.dynamic_resources.as_ref().is_some_and(|d| d.cds_config.is_some()) {
+        cx.set_dynamic_clusters();
+    }
+    let static_resources = from.static_resources.clone().unwrap_or_default();
+    let (clusters, listeners) = cx.at("static_resources", |cx| {
+        secrets::check(cx, &static_resources.secrets);
+        listing::compile(cx, &static_resources, bytes)
+    });
+    cluster_manager(cx, from);
+    ads(cx, from);
+    let stats = stats::compile(cx, from);
+    let admin = from.admin.as_ref().map(|from| cx.at("admin", |cx| admin::compile(cx, from)));
+    crate::judge::judge(cx, MESSAGE, bytes);
+    Snapshot {
+        identity: cx.identity.clone(),
+        node,
+        admin,
+        clusters,
+        listeners,
+        runtime: cx.runtime.clone(),
+        stats,
+        bytes: bytes.into(),
+        updated: SystemTime::now(),
+    }
+}
+
+/// The node as it is shown and sent: the command line's words over the file's.
+fn node(cx: &mut CompileCx<'_>, from: Option<&core::Node>) -> core::Node {
+    let mut node = from.cloned().unwrap_or_default();
+    let Identity { id, cluster, zone } = &mut cx.identity;
+    for (given, field) in [(id, &mut node.id), (cluster, &mut node.cluster)] {
+        if given.is_empty() {
+            *given = field.as_str().into();
+        } else {
+            *field = given.to_string();
+        }
+    }
+    if zone.is_empty() {
+        *zone = node.locality.as_ref().map_or("", |l| l.zone.as_str()).into();
+    } else {
+        node.locality.get_or_insert_default().zone = zone.to_string();
+    }
+    node
+}
+
+/// What clusters take where they say nothing themselves.
+#[allow(deprecated)]
+fn defaults(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) {
+    if let Some(typed) = &from.typed_dns_resolver_config {
+        cx.default_resolver = cx.at("typed_dns_resolver_config", |cx| crate::clusters::typed_resolver(cx, typed));
+    } else if let Some(config) = &from.dns_resolution_config {
+        cx.default_resolver = cx.at("dns_resolution_config", |cx| crate::clusters::dns_resolution(cx, config));
+    }
+    cx.default_resolver.use_tcp |= from.use_tcp_for_dns_lookups;
+    if let Some(bind) = from.cluster_manager.as_ref().and_then(|m| m.upstream_bind_config.as_ref()) {
+        cx.default_bind = cx.at("cluster_manager", |cx| cx.at("upstream_bind_config", |cx| crate::clusters::bind(cx, bind)));
+    }
+}
+
+fn cluster_manager(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) {
+    let Some(manager) = &from.cluster_manager else { return };
+    let proto::ClusterManager { local_cluster_name, outlier_detection, upstream_bind_config: _, load_stats_config, enable_deferred_cluster_creation } =
+        manager;
+    cx.at("cluster_manager", |cx| {
+        crate::unbuilt!(cx, local_cluster_name, outlier_detection, load_stats_config, enable_deferred_cluster_creation);
+        if !local_cluster_name.is_empty() && cx.cluster(local_cluster_name).is_none() && !cx.dynamic_clusters() {
+            let name = local_cluster_name;
+            cx.at("local_cluster_name", |cx| {
+                cx.unknown_cluster(crate::Severity::Error, name).envoy(format!("local cluster '{name}' must be defined"));
+            });
+        }
+    });
+}
+
+/// The one stream that all aggregated sources share.
+fn ads(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) {
+    use core::api_config_source::ApiType;
+    let Some(ads) = from.dynamic_resources.as_ref().and_then(|d| d.ads_config.as_ref()) else { return };
+    cx.at("dynamic_resources", |cx| {
+        cx.at("ads_config", |cx| {
+            let kind = ApiType::try_from(ads.api_type).unwrap_or_default();
+            if matches!(kind, ApiType::Rest | ApiType::AggregatedGrpc | ApiType::AggregatedDeltaGrpc) {
+                cx.error(crate::codes::CONFIG_SOURCE, "ads_config is of api_type GRPC or DELTA_GRPC")
+                    .envoy("envoy.config.core.v3.ApiConfigSource type must be of non-aggregated gRPC:");
+            }
+            crate::judge::rules::needs_node(cx);
+        });
+    });
+}
