@@ -23,6 +23,7 @@ pub(crate) mod wire_out;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::document::Document;
+use crate::schema;
 use prost::Name;
 
 pub use extensions::{Extension, extension, extensions};
@@ -86,7 +87,7 @@ fn finish<M: prost::Message + Default>(
 
 /// The message that serialized bytes of a `TypedStruct` mean, and its wire bytes as far as they could be made. `None` when
 /// `message` is no `TypedStruct`, or its type is unknown.
-pub fn expand_typed_struct(message: &Message, bytes: &[u8]) -> Option<(&'static Message, Vec<u8>)> {
+pub fn expand_typed_struct(message: &schema::Message, bytes: &[u8]) -> Option<(&'static schema::Message, Vec<u8>)> {
     if typed_struct::is(message) { typed_struct::expand(bytes) } else { None }
 }
 

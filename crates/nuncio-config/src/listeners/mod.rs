@@ -1,0 +1,202 @@
+//! `envoy.config.listener.v3.Listener` → [`ListenerConfig`].
+//!
+//! `chains` compiles filter chains and what ends them, `matching` their conditions, `transport` their transport sockets,
+//! `sockets` how the listening sockets are made.
+
+mod chains;
+mod matching;
+mod sockets;
+mod transport;
+
+use crate::address::{self, Parsed};
+use crate::codes;
+use crate::context::CompileCx;
+use crate::{access_log, unbuilt, unsafe_unbuilt};
+use nuncio_api::envoy::config::core::v3 as core;
+use nuncio_api::envoy::config::listener::v3 as proto;
+use nuncio_listen::{BUFFER_LIMIT_BYTES, Digest, DrainType, LISTENER_FILTERS_TIMEOUT, ListenAddress, ListenerConfig, TrafficDirection};
+use nuncio_rt::Address;
+use proto::listener::ListenerSpecifier;
+
+/// Compiles a listener; what cannot be had is reported. `digest` stands for the whole message.
+pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -> Option<ListenerConfig> {
+    #[allow(deprecated)]
+    let proto::Listener {
+        name,
+        address,
+        additional_addresses,
+        stat_prefix,
+        stats_matcher,
+        filter_chains,
+        fcds_config,
+        filter_chain_matcher,
+        use_original_dst,
+        default_filter_chain,
+        per_connection_buffer_limit_bytes,
+        per_connection_buffer_high_watermark_timeout,
+        metadata,
+        deprecated_v1,
+        drain_type,
+        listener_filters,
+        listener_filters_timeout,
+        continue_on_listener_filters_timeout,
+        transparent: _,
+        freebind: _,
+        socket_options: _,
+        tcp_fast_open_queue_length,
+        traffic_direction,
+        udp_listener_config,
+        api_listener,
+        connection_balance_config,
+        reuse_port: _,
+        enable_reuse_port: _,
+        access_log,
+        tcp_backlog_size: _,
+        max_connections_to_accept_per_socket_event,
+        bind_to_port: _,
+        enable_mptcp,
+        ignore_global_conn_limit,
+        bypass_overload_manager,
+        tcp_keepalive: _,
+        listener_specifier,
+    } = from;
+    // Metadata is for filters and logs to read; none of ours does.
+    let _ = metadata;
+    unbuilt!(
+        cx,
+        stats_matcher,
+        fcds_config,
+        per_connection_buffer_high_watermark_timeout,
+        deprecated_v1,
+        tcp_fast_open_queue_length,
+        connection_balance_config,
+        enable_mptcp,
+        bypass_overload_manager,
+    );
+    unsafe_unbuilt!(cx, filter_chain_matcher);
+    if udp_listener_config.is_some() || api_listener.is_some() || matches!(listener_specifier, Some(ListenerSpecifier::InternalListener(_))) {
+        cx.value_without_effect("this kind of listener (UDP, API or internal)").help("it will not be opened");
+        return None;
+    }
+    listener_filter_list(cx, listener_filters);
+    let first = match address {
+        Some(address) => cx.at("address", |cx| listen_address(cx, address)),
+        None => {
+            cx.at("address", |cx| {
+                cx.error(codes::MISSING, "a listener needs an address").envoy(format!("error adding listener named '{name}': address is necessary"));
+            });
+            None
+        }
+    };
+    let more = cx.each("additional_addresses", additional_addresses, |cx, more| {
+        let proto::AdditionalAddress { address, socket_options, tcp_keepalive } = more;
+        unbuilt!(cx, socket_options, tcp_keepalive);
+        let address = address.as_ref()?;
+        cx.at("address", |cx| listen_address(cx, address))
+    });
+    let buffer_limit_bytes = per_connection_buffer_limit_bytes.unwrap_or(BUFFER_LIMIT_BYTES);
+    if filter_chains.is_empty() && default_filter_chain.is_none() {
+        let shown = first.as_ref().map_or_else(|| name.clone(), ToString::to_string);
+        cx.at("filter_chains", |cx| {
+            cx.error(codes::MISSING, "a listener needs at least one filter chain")
+                .envoy(format!("error adding listener '{shown}': no filter chains specified"));
+        });
+    }
+    // Connection managers name their statistics after the listener, so it is made before its chains.
+    let placeholder = ListenAddress::ip(([127, 0, 0, 1], 0).into());
+    let mut config = ListenerConfig::new(name, first.clone().unwrap_or(placeholder));
+    config.addresses.extend(more);
+    config.stat_prefix.clone_from(stat_prefix);
+    if name.is_empty() {
+        config.name = config.addresses[0].to_string().into();
+    }
+    let around = chains::Around { stat_scope: config.stat_scope(), buffer_limit_bytes };
+    config.filter_chains = cx.each("filter_chains", filter_chains, |cx, chain| chains::compile(cx, chain, &around));
+    config.default_filter_chain =
+        default_filter_chain.as_ref().and_then(|chain| cx.at("default_filter_chain", |cx| chains::compile(cx, chain, &around)));
+    chains::check_matches(cx, &config.filter_chains, listener_filters);
+    config.socket = sockets::compile(cx, from);
+    config.buffer_limit_bytes = buffer_limit_bytes;
+    config.listener_filters_timeout = match listener_filters_timeout {
+        None => Some(LISTENER_FILTERS_TIMEOUT),
+        some => cx.duration("listener_filters_timeout", some.as_ref()).filter(|d| !d.is_zero()),
+    };
+    config.continue_on_listener_filters_timeout = *continue_on_listener_filters_timeout;
+    config.accept_per_event = *max_connections_to_accept_per_socket_event;
+    config.connection_limit = connection_limit(cx, name);
+    config.ignore_global_limit = *ignore_global_conn_limit;
+    config.use_original_dst = use_original_dst.unwrap_or(false);
+    config.traffic_direction = match core::TrafficDirection::try_from(*traffic_direction).unwrap_or_default() {
+        core::TrafficDirection::Inbound => TrafficDirection::Inbound,
+        core::TrafficDirection::Outbound => TrafficDirection::Outbound,
+        core::TrafficDirection::Unspecified => TrafficDirection::Unspecified,
+    };
+    config.drain_type = match proto::listener::DrainType::try_from(*drain_type).unwrap_or_default() {
+        proto::listener::DrainType::ModifyOnly => DrainType::ModifyOnly,
+        proto::listener::DrainType::Default => DrainType::Default,
+    };
+    config.access_logs = access_log::compile(cx, "access_log", access_log);
+    // The chains have digests of their own: what is left are the logs.
+    config.digest = if access_log.is_empty() { Digest::of(&[]) } else { digest };
+    first.map(|_| config)
+}
+
+/// `envoy.resource_limits.listener.<name>.connection_limit` of the runtime.
+fn connection_limit(cx: &CompileCx<'_>, name: &str) -> Option<u64> {
+    cx.runtime.get(&format!("envoy.resource_limits.listener.{name}.connection_limit"))?.text.parse().ok()
+}
+
+/// Listener filters. Those that only look ahead are done without; the rest changes what a connection is.
+fn listener_filter_list(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter]) {
+    const LOOK_AHEAD: [&str; 2] = [
+        "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+        "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
+    ];
+    for (index, filter) in filters.iter().enumerate() {
+        cx.item("listener_filters", index, |cx| {
+            let proto::ListenerFilter { name, filter_disabled: _, config_type } = filter;
+            let message = match config_type {
+                Some(proto::listener_filter::ConfigType::TypedConfig(any)) => nuncio_api::schema::type_name(&any.type_url),
+                _ => "",
+            };
+            if LOOK_AHEAD.contains(&message) {
+                // Server names and protocols are seen by the TLS handshake itself.
+                cx.value_without_effect(&format!("the listener filter `{name}`"));
+            } else {
+                cx.value_unsafe_without(&format!("the listener filter `{name}`"));
+            }
+        });
+    }
+}
+
+/// An address to listen on: an IP address, never a name.
+fn listen_address(cx: &mut CompileCx<'_>, from: &core::Address) -> Option<ListenAddress> {
+    let compat = match &from.address {
+        Some(core::address::Address::SocketAddress(address)) => address.ipv4_compat,
+        _ => false,
+    };
+    let plain = without_ipv4_compat(from);
+    match address::parse(cx, &plain)? {
+        Parsed::Ready(Address::Ip(socket)) => Some(ListenAddress::Ip { socket, ipv4_compat: compat }),
+        Parsed::Ready(Address::Pipe(path)) => {
+            let mode = match &from.address {
+                Some(core::address::Address::Pipe(pipe)) => pipe.mode,
+                _ => 0,
+            };
+            Some(ListenAddress::Pipe { path, mode })
+        }
+        Parsed::Name { host, .. } => {
+            cx.at("socket_address", |cx| address::not_an_ip(cx, &host, ""));
+            None
+        }
+    }
+}
+
+/// The same address for the shared parser, which reports `ipv4_compat` because only listeners have it.
+fn without_ipv4_compat(from: &core::Address) -> core::Address {
+    let mut plain = from.clone();
+    if let Some(core::address::Address::SocketAddress(address)) = &mut plain.address {
+        address.ipv4_compat = false;
+    }
+    plain
+}
