@@ -12,9 +12,9 @@
 //!
 //! It leaves to the connection manager: a missing host, timeouts, `expect`, the answer itself.
 //!
-//! Where things are: [`scan`] bytes, [`fields`] header lines, [`request_line`] and [`target`],
-//! [`status_line`], [`framing`] lengths and codings, [`connection`] tokens, [`body`] and [`chunked`],
-//! [`encode`], [`reason`].
+//! Where things are: `scan` looks at bytes, `head` decides when to parse, `fields` reads header lines,
+//! `request_line`, `target` and `status_line` the first one; `framing` and [`connection`] draw the
+//! conclusions; `body` and `chunked` follow; `encode` and `reason` write.
 
 mod body;
 mod chunked;
