@@ -160,7 +160,7 @@ fn action(
             action::compile(cx, route, path, name, rules).map(|action| Action::Forward(Box::new(action)))
         }),
         proto::route::Action::Redirect(redirect) => cx
-            .at("redirect", |cx| redirect::compile(cx, redirect))
+            .at("redirect", |cx| redirect::compile(cx, redirect, path))
             .map(|redirect| Action::Redirect(Box::new(redirect))),
         proto::route::Action::DirectResponse(response) => cx
             .at("direct_response", |cx| direct_response::compile(cx, response, rules))

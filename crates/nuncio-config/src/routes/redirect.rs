@@ -4,11 +4,15 @@ use super::{headers, text};
 use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::route::v3 as proto;
-use nuncio_http::routes::{PathRewrite, Redirect, RedirectPath};
+use nuncio_http::routes::{PathMatch, PathRewrite, Redirect, RedirectPath};
 use proto::redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier};
 
-/// Compiles a redirect; `None` after a report.
-pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::RedirectAction) -> Option<Redirect> {
+/// Compiles a redirect; `None` after a report. `path` is the route's condition, where it could be compiled.
+pub(super) fn compile(
+    cx: &mut CompileCx<'_>,
+    from: &proto::RedirectAction,
+    path: Option<&PathMatch>,
+) -> Option<Redirect> {
     let proto::RedirectAction {
         host_redirect,
         port_redirect,
@@ -26,6 +30,13 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::RedirectAction) -> O
     let path = match path_rewrite_specifier {
         None => RedirectPath::Keep,
         Some(PathRewriteSpecifier::PathRedirect(path)) => text(path).map_or(RedirectPath::Keep, RedirectPath::Replace),
+        Some(PathRewriteSpecifier::PrefixRewrite(_)) if matches!(path, Some(PathMatch::Template(_))) => {
+            cx.at("prefix_rewrite", |cx| {
+                cx.error(codes::CONFLICT, "prefix_rewrite does not go with path_match_policy: a template has no prefix")
+                    .envoy("Cannot use redirect.prefix_rewrite with path_match_policy");
+            });
+            return None;
+        }
         Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => {
             RedirectPath::rewrite(text(prefix).map_or(PathRewrite::None, PathRewrite::Prefix))
         }

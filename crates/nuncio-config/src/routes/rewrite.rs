@@ -33,6 +33,14 @@ impl Paths<'_> {
             return None;
         }
         if !self.prefix_rewrite.is_empty() {
+            if matches!(path, Some(PathMatch::Template(_))) {
+                cx.at("prefix_rewrite", |cx| {
+                    cx.error(codes::CONFLICT, "prefix_rewrite does not go with path_match_policy: a template has no prefix")
+                        .envoy("Cannot use prefix_rewrite with matcher extension")
+                        .help("rewrite with path_rewrite_policy");
+                });
+                return None;
+            }
             if matches!(path, Some(PathMatch::Regex(_))) {
                 cx.at("prefix_rewrite", |cx| {
                     cx.warn(codes::SUSPICIOUS, "with safe_regex the whole path counts as the prefix, and is replaced")

@@ -25,7 +25,7 @@ pub struct RouteConfig {
     pub most_specific_header_mutations_wins: bool,
     /// The port in the host is not looked at when a virtual host is chosen.
     pub ignore_port_in_host_matching: bool,
-    /// What follows `;` in a path is not looked at when a route is chosen.
+    /// Parameters of path segments (`/a;x=1/b`) are not looked at when a route is chosen.
     pub ignore_path_parameters_in_path_matching: bool,
     /// Header that chooses the virtual host instead of `:authority`.
     pub vhost_header: Option<HeaderName>,

@@ -1,7 +1,7 @@
 //! What a route changes in a request before it goes to the upstream, and in the response before it goes to the
-//! client, in Envoy's order: header changes, host, path.
+//! client, in Envoy's order: what belongs to the picked cluster, header changes of the levels, host, path.
 
-use super::action::{Action, ClusterSpecifier, HostRewrite, PathRewrite, RouteAction, WeightedCluster};
+use super::action::{Action, ClusterSpecifier, HostRewrite, PathRewrite, WeightedCluster};
 use super::matcher::{PathMatch, path_len};
 use super::mutation::{HeaderRules, Side};
 use super::table::{RouteEntry, RouteTable};
@@ -19,12 +19,15 @@ pub struct Finalize {
 
 /// Changes the request as the route says. To be called once, after a cluster was picked.
 pub fn finalize_request(cx: &mut StreamCx, table: &RouteTable, entry: &RouteEntry, how: Finalize) {
-    apply_levels(cx, table, entry, how.choice, Side::Request);
-    let Action::Forward(action) = &entry.route.action else { return };
-    if let Some(host) = chosen(action, how.choice).and_then(|choice| choice.host_rewrite.as_deref()) {
-        // Leaves no trace of the old host, unlike a rewrite of the route.
-        cx.request.insert(Known::Authority, host);
+    if let Some(picked) = picked(entry, how.choice) {
+        apply(cx, &picked.headers, Side::Request);
+        if let Some(host) = &picked.host_rewrite {
+            // Leaves no trace of the old host, unlike a rewrite of the route.
+            cx.request.insert(Known::Authority, host);
+        }
     }
+    apply_levels(cx, table, entry, Side::Request);
+    let Action::Forward(action) = &entry.route.action else { return };
     if let Some(host) = new_host(cx, &action.host_rewrite) {
         rewrite_host(&mut cx.request, &host, action.append_x_forwarded_host, how.keep_original);
     }
@@ -33,36 +36,40 @@ pub fn finalize_request(cx: &mut StreamCx, table: &RouteTable, entry: &RouteEntr
 
 /// Changes the response as the route says; for local replies of a route as well.
 pub fn finalize_response(cx: &mut StreamCx, table: &RouteTable, entry: &RouteEntry, choice: Option<usize>) {
-    apply_levels(cx, table, entry, choice, Side::Response);
+    if let Some(picked) = picked(entry, choice) {
+        apply(cx, &picked.headers, Side::Response);
+    }
+    apply_levels(cx, table, entry, Side::Response);
 }
 
-fn chosen(action: &RouteAction, choice: Option<usize>) -> Option<&WeightedCluster> {
-    match &action.cluster {
-        ClusterSpecifier::Weighted(weighted) => weighted.clusters.get(choice?),
-        ClusterSpecifier::Cluster(_) | ClusterSpecifier::Header(_) => None,
+fn picked(entry: &RouteEntry, choice: Option<usize>) -> Option<&WeightedCluster> {
+    match &entry.route.action {
+        Action::Forward(action) => match &action.cluster {
+            ClusterSpecifier::Weighted(weighted) => weighted.clusters.get(choice?),
+            ClusterSpecifier::Cluster(_) | ClusterSpecifier::Header(_) => None,
+        },
+        Action::Redirect(_) | Action::DirectResponse(_) | Action::NonForwarding => None,
     }
 }
 
-/// Header changes of all levels: the picked cluster's always first; then from the route outwards, or inwards where
-/// the most specific level has the last word.
-fn apply_levels(cx: &mut StreamCx, table: &RouteTable, entry: &RouteEntry, choice: Option<usize>, side: Side) {
-    let picked = match &entry.route.action {
-        Action::Forward(action) => chosen(action, choice),
-        Action::Redirect(_) | Action::DirectResponse(_) | Action::NonForwarding => None,
-    };
+/// Header changes from the route outwards, or inwards where the most specific level has the last word. Those of
+/// a picked cluster come before in any case.
+fn apply_levels(cx: &mut StreamCx, table: &RouteTable, entry: &RouteEntry, side: Side) {
     let mut levels = [&entry.route.headers, &entry.host.headers, &table.config().headers];
     if table.config().most_specific_header_mutations_wins {
         levels.reverse();
     }
-    let mut apply = |rules: &Option<Box<HeaderRules>>| match (rules, side) {
+    for rules in levels {
+        apply(cx, rules, side);
+    }
+}
+
+fn apply(cx: &mut StreamCx, rules: &Option<Box<HeaderRules>>, side: Side) {
+    match (rules, side) {
         (Some(rules), Side::Request) => rules.request.apply(cx, side),
         (Some(rules), Side::Response) => rules.response.apply(cx, side),
         (None, _) => {}
-    };
-    if let Some(picked) = picked {
-        apply(&picked.headers);
     }
-    levels.into_iter().for_each(apply);
 }
 
 /// The host a route wants, as far as it is known before an upstream host is picked.
@@ -110,7 +117,10 @@ pub(super) fn rewrite_path(cx: &mut StreamCx, rewrite: &PathRewrite, matched: &P
     let (path, rest) = target.split_at(path_len(target));
     let mut new = match rewrite {
         PathRewrite::None => return,
-        PathRewrite::Prefix(prefix) => [prefix, &path[matched.matched_len(path)..]].concat(),
+        PathRewrite::Prefix(prefix) => match matched.rest_of(path) {
+            Some(rest) => [prefix, rest].concat(),
+            None => return,
+        },
         PathRewrite::Regex(substitution) => substitution.replace_all(path),
         PathRewrite::Template(template) => template.rewrite(path).unwrap_or_default(),
         PathRewrite::Formatted(value) => {

@@ -42,7 +42,11 @@ impl Beginning {
             PathMatch::Exact(path) => Some(text(path, true)),
             PathMatch::Prefix(prefix) | PathMatch::Separated(prefix) => Some(text(prefix, false)),
             PathMatch::Regex(pattern) => Some(literal(pattern.literal_prefix())),
-            PathMatch::Template(template) => Some(literal(template.literal_prefix().into())),
+            // Templates see parameters that the path of the index may lack; what is before the first is in both.
+            PathMatch::Template(template) => {
+                let bytes = template.literal_prefix().split(|&b| b == b';').next().unwrap_or_default();
+                Some(literal(bytes.into()))
+            }
             PathMatch::Connect => None,
         }
     }

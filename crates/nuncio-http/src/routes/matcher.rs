@@ -94,18 +94,19 @@ impl PathMatch {
                     && matches!(request.path.get(prefix.text().len()), None | Some(b'/'))
             }
             PathMatch::Regex(pattern) => pattern.matches(request.path),
-            PathMatch::Template(template) => template.matches(request.path),
+            PathMatch::Template(template) => template.matches(request.own_path),
             PathMatch::Connect => request.headers.method() == Some(b"CONNECT"),
         }
     }
 
-    /// How many bytes of `path` (without query) matched: what a prefix rewrite replaces.
-    pub(super) fn matched_len(&self, path: &[u8]) -> usize {
+    /// What a prefix rewrite leaves of `path` (without query). `None` if the path does not begin with what
+    /// matched, as happens when its parameters were not looked at.
+    pub(super) fn rest_of<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
         match self {
             PathMatch::Prefix(prefix) | PathMatch::Separated(prefix) | PathMatch::Exact(prefix) => {
-                prefix.text().len().min(path.len())
+                prefix.begins(path).then(|| &path[prefix.text().len()..])
             }
-            PathMatch::Regex(_) | PathMatch::Template(_) | PathMatch::Connect => path.len(),
+            PathMatch::Regex(_) | PathMatch::Template(_) | PathMatch::Connect => Some(b""),
         }
     }
 }
@@ -131,6 +132,8 @@ pub(super) struct RequestParts<'h> {
     pub(super) headers: &'h HeaderMap,
     /// Without query, fragment and, if so configured, path parameters.
     pub(super) path: &'h [u8],
+    /// Without query and fragment only: templates are matched with it.
+    pub(super) own_path: &'h [u8],
     /// What follows `?`.
     pub(super) query: &'h [u8],
     /// Whether there is a path at all (CONNECT has none).
@@ -138,16 +141,27 @@ pub(super) struct RequestParts<'h> {
 }
 
 impl<'h> RequestParts<'h> {
-    pub(super) fn of(headers: &'h HeaderMap, ignore_path_parameters: bool) -> RequestParts<'h> {
+    /// Takes a request apart; `path` as [`path_without_parameters`] gave it, or `None` for the request's own.
+    pub(super) fn of(headers: &'h HeaderMap, path: Option<&'h [u8]>) -> RequestParts<'h> {
         let whole = headers.get(Known::Path);
         let target = whole.unwrap_or_default();
-        let mut path = &target[..path_len(target)];
-        if ignore_path_parameters {
-            path = &path[..path.iter().position(|&b| b == b';').unwrap_or(path.len())];
-        }
+        let own_path = &target[..path_len(target)];
+        let path = path.unwrap_or(own_path);
         let query = target.iter().position(|&b| b == b'?').map_or(&[][..], |at| &target[at + 1..]);
-        RequestParts { headers, path, query, has_path: whole.is_some() }
+        RequestParts { headers, path, own_path, query, has_path: whole.is_some() }
     }
+}
+
+/// The path without its parameters: `/a;x=1/b` becomes `/a/b`. `None` if it has none, which is nearly always.
+pub(super) fn path_without_parameters(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let target = headers.get(Known::Path)?;
+    let path = &target[..path_len(target)];
+    if !path.contains(&b';') {
+        return None;
+    }
+    let segments = path.split(|&b| b == b'/');
+    let bare = segments.map(|segment| segment.split(|&b| b == b';').next().unwrap_or_default());
+    Some(bare.collect::<Vec<_>>().join(&b'/'))
 }
 
 /// Length of the path in a request target, without query and fragment.

@@ -184,10 +184,9 @@ impl HeaderMutations {
                 if overwriting {
                     headers.remove(&addition.name);
                 }
-                if is_single(addition.name.known(), side) && headers.contains(&addition.name) {
-                    headers.append_joined(&addition.name, ",", value);
-                } else {
-                    headers.append(&addition.name, value);
+                match headers.get(&addition.name) {
+                    Some(old) if is_single(addition.name.known(), side) => join(headers, &addition.name, old.is_empty(), value),
+                    _ => headers.append(&addition.name, value),
                 }
             }
         }
@@ -216,6 +215,15 @@ impl HeaderMutations {
                 scratch.planned.push((index, from, scratch.text.len()));
             }
         }
+    }
+}
+
+/// Adds to the one value of a header; nothing is no value.
+fn join(headers: &mut HeaderMap, name: &HeaderName, was_empty: bool, value: &[u8]) {
+    match (was_empty, value.is_empty()) {
+        (_, true) => {}
+        (true, false) => headers.insert(name, value),
+        (false, false) => headers.append_joined(name, ",", value),
     }
 }
 

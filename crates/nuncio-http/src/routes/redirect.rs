@@ -89,7 +89,11 @@ fn location_with(head: &HeaderMap, redirect: &Redirect, new_path: Option<&[u8]>)
     if let Some(port) = redirect.port {
         location.extend_from_slice(format!(":{port}").as_bytes());
     }
-    location.extend_from_slice(new_path.unwrap_or(&path[..query_at]));
+    let kept = new_path.unwrap_or(&path[..query_at]);
+    if !kept.starts_with(b"/") {
+        location.push(b'/');
+    }
+    location.extend_from_slice(kept);
     let own_query = new_path.is_some_and(|path| path.contains(&b'?'));
     if !own_query && !redirect.strip_query {
         location.extend_from_slice(&path[query_at..]);

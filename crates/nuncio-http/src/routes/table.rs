@@ -7,7 +7,7 @@
 use super::config::{FilterOverride, FilterOverrides, Route, RouteConfig, TlsRequirement, VirtualCluster, VirtualHost};
 use super::domains::{DomainMatch, Domains, Taken};
 use super::index::PathIndex;
-use super::matcher::{MatchCx, Mismatch, RequestParts};
+use super::matcher::{MatchCx, Mismatch, RequestParts, path_without_parameters};
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_core::{ConfigError, RouteId, RouteTableView, RouteView};
 use std::{any::Any, rc::Rc, sync::Arc};
@@ -124,7 +124,8 @@ impl RouteTable {
         if entry.wants_tls(head) {
             return RouteMatch::RequireTls { virtual_host };
         }
-        let request = RequestParts::of(head, self.config.ignore_path_parameters_in_path_matching);
+        let bare = self.bare_path(head);
+        let request = RequestParts::of(head, bare.as_deref());
         let fits = |route: &u32| entry.routes[*route as usize].route.matcher.check(&request, cx).is_ok();
         let found = match &entry.index {
             Some(index) => index.candidates(request.path).find(fits),
@@ -143,7 +144,8 @@ impl RouteTable {
             explanation.outcome = RouteMatch::RequireTls { virtual_host };
             return explanation;
         }
-        let request = RequestParts::of(head, self.config.ignore_path_parameters_in_path_matching);
+        let bare = self.bare_path(head);
+        let request = RequestParts::of(head, bare.as_deref());
         for (route, candidate) in (0..).zip(&entry.routes) {
             let id = RouteId { virtual_host, route };
             let mismatch = candidate.route.matcher.check(&request, cx).err();
@@ -154,6 +156,12 @@ impl RouteTable {
             }
         }
         explanation
+    }
+
+    /// The path to match where it is not the request's own.
+    #[inline]
+    fn bare_path(&self, head: &HeaderMap) -> Option<Vec<u8>> {
+        if self.config.ignore_path_parameters_in_path_matching { path_without_parameters(head) } else { None }
     }
 
     /// The virtual host of a request.

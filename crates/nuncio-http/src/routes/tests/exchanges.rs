@@ -89,6 +89,19 @@ fn a_rewrite_to_nothing_changes_nothing() {
 }
 
 #[test]
+fn a_prefix_that_only_matched_without_parameters_is_not_rewritten() {
+    let mut action = RouteAction::to(ClusterSpecifier::Cluster("c".into()));
+    action.path_rewrite = PathRewrite::Prefix((*b"/new").into());
+    let virtual_hosts = vec![host("v", &["*"], vec![Route::new(Matcher::path(prefix("/b/c")), Action::Forward(Box::new(action)))])];
+    let config = RouteConfig { virtual_hosts, ignore_path_parameters_in_path_matching: true, ..RouteConfig::default() };
+    let table = RouteTable::compile(config).expect("valid");
+    for (from, to) in [("/b;x/c", "/b;x/c"), ("/b/c;x", "/new;x")] {
+        let cx = finalized(&table, exchange(from, "h.test", &[]), None);
+        assert_eq!((text(&cx.request, Known::Path).as_str(), cx.request.contains(Known::XEnvoyOriginalPath)), (to, from != to));
+    }
+}
+
+#[test]
 fn path_templates_match_and_rewrite() {
     let template = PathTemplate::new("/tpl/{a}/{b=**}").expect("valid");
     let rewrite = PathTemplateRewrite::new("/out/{b}/{a}", &template).expect("valid");
@@ -176,6 +189,13 @@ fn a_header_of_which_there_is_one_takes_more_values_behind_a_comma() {
     assert_eq!(values(&cx.request, "user-agent"), ["a,b"]);
     assert_eq!(values(&cx.request, "cookie"), ["a", "b"]);
     assert_eq!(values(&cx.request, "etag"), ["a", "b"]);
+    // Nothing is no value.
+    for (old, new, joined) in [("", "b", "b"), ("a", "", "a"), ("", "", "")] {
+        let mut cx = exchange("/", "h", &[("user-agent", old)]);
+        let add = HeaderAddition { keep_empty_value: true, ..addition("user-agent", new, Append) };
+        HeaderMutations { remove: Box::default(), add: [add].into() }.apply(&mut cx, Side::Request);
+        assert_eq!(values(&cx.request, "user-agent"), [joined]);
+    }
     for _ in 0..2 {
         mutations.apply(&mut cx, Side::Response);
     }
@@ -309,6 +329,7 @@ fn redirects_are_put_together() {
         (port(), "/p", "::1", "http://::8443/p"),
         (Redirect { strip_query: true, ..rewrite(PathRewrite::Prefix((*b"/new").into())) }, "/px?a", "e", "http://e/newx"),
         (rewrite(PathRewrite::Regex(substitution("x", "K"))), "/pxx?x", "e", "http://e/pKK?x"),
+        (rewrite(PathRewrite::Prefix((*b"new").into())), "/px?a", "e", "http://e/newx?a"),
         (rewrite(PathRewrite::Formatted(formatted("/f%REQ(x-q)%"))), "/p?z=1", "e", "http://e/fv?z=1"),
     ];
     for (redirect, path, host, location) in cases {

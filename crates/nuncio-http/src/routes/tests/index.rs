@@ -79,6 +79,37 @@ fn deeply_nested_prefixes_are_all_candidates() {
 }
 
 #[test]
+fn path_parameters_may_be_left_out_of_matching() {
+    let template = PathMatch::Template(PathTemplate::new("/t;v/{x}").expect("valid"));
+    let routes = vec![
+        forward(exact("/a"), "c"),
+        forward(prefix("/b/c"), "c"),
+        forward(regex("/r[a-z]"), "c"),
+        forward(PathMatch::Separated(fold("/s")), "c"),
+        forward(template, "c"),
+        forward(prefix("/only/for/an/index"), "c"),
+        forward(prefix("/only/for/an/index"), "c"),
+        forward(prefix("/only/for/an/index"), "c"),
+    ];
+    let virtual_hosts = vec![host("v", &["*"], routes)];
+    let config = RouteConfig { virtual_hosts, ignore_path_parameters_in_path_matching: true, ..RouteConfig::default() };
+    let table = RouteTable::compile(config).expect("valid");
+    for (path, wanted) in [
+        ("/a;x=1", Some(0)),
+        ("/a;x=1/b", None),
+        ("/b;x/c", Some(1)),
+        ("/b/c;1?q;r", Some(1)),
+        ("/rr;x", Some(2)),
+        ("/s;y/z", Some(3)),
+        // Templates are matched with the path as it is.
+        ("/t;v/1", Some(4)),
+        ("/t/1", None),
+    ] {
+        assert_eq!(found(&table, &head(path, "h", &[])), wanted, "{path}");
+    }
+}
+
+#[test]
 fn routes_that_nothing_reaches_are_told() {
     let with_header = |mut route: Route| {
         let name = HeaderName::new("x").expect("valid");
