@@ -54,7 +54,7 @@ fn output(cx: &mut CompileCx<'_>, from: &metrics::StatsConfig) -> OutputRules {
         borders.sort_by(f64::total_cmp);
         (!borders.is_empty()).then_some((matches, borders))
     });
-    OutputRules { tags, bucket_settings }
+    OutputRules { tags, accepts: None, bucket_settings }
 }
 
 fn tag_rule(cx: &mut CompileCx<'_>, tags: &mut TagRules, from: &metrics::TagSpecifier) {
