@@ -4,7 +4,10 @@ use crate::cli::{CheckArgs, CheckFormat, Mode as RunMode, Options};
 use nuncio_api::Look;
 use nuncio_config::{Identity, Input, Mode, Purpose, Report, Snapshot};
 use nuncio_core::{HttpFilterEntry, LogFiles};
-use nuncio_ext::access_log::{self, BackgroundFiles, FlushOptions};
+use nuncio_ext::{
+    access_log::{BackgroundFiles, FlushOptions},
+    registry,
+};
 use nuncio_stats::Store;
 use std::{
     fs,
@@ -101,7 +104,7 @@ fn reading<'a>(
             zone: options.service_zone.as_str().into(),
         },
         http_filters: filters,
-        access_loggers: access_log::ALL,
+        access_loggers: registry::ACCESS_LOGGERS,
         log_files: Some(files.clone() as Arc<dyn LogFiles>),
         stats: Some(store.clone()),
     }
@@ -137,7 +140,7 @@ pub(crate) fn check(args: &CheckArgs, filters: &[HttpFilterEntry]) -> ExitCode {
     let inputs: Vec<Input> = args.files.iter().map(|file| Input::file(file)).collect();
     let mut options = nuncio_config::Options::checking(Mode { strict: args.strict || parity, parity, purpose: Purpose::Check });
     options.http_filters = filters;
-    options.access_loggers = access_log::ALL;
+    options.access_loggers = registry::ACCESS_LOGGERS;
     let report = nuncio_config::check(&inputs, &options);
     if args.fix {
         fix(args, &report);
