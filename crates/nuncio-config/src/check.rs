@@ -99,24 +99,19 @@ pub fn load(inputs: &[Input], options: &Options<'_>) -> Loaded {
             Err(report) => unreadable.push(report),
         }
     }
-    let mut bytes: Vec<u8> = Vec::new();
-    let mut read: Vec<Vec<Diagnostic>> = Vec::new();
-    for document in &documents {
-        let decoding = nuncio_api::Options { strict: options.mode.strict, allow_unknown: options.allow_unknown };
-        let encoded = nuncio_api::encode(bootstrap::MESSAGE, document, &decoding);
-        // Messages are merged by concatenating their bytes.
-        bytes.extend(encoded.bytes);
-        read.push(encoded.diagnostics);
-    }
-    let (snapshot, findings) = match Bootstrap::decode(bytes.as_slice()) {
-        Ok(message) => {
+    let decoding = nuncio_api::Options { strict: options.mode.strict, allow_unknown: options.allow_unknown };
+    let decoded = nuncio_api::decode_merged::<Bootstrap>(&documents.iter().collect::<Vec<_>>(), &decoding);
+    // Compiled even where reading found errors: one run shall find everything.
+    let message = decoded.message.or_else(|| Bootstrap::decode(decoded.bytes.as_slice()).ok());
+    let (snapshot, findings) = match message {
+        Some(message) if !documents.is_empty() => {
             let mut cx = context(options);
-            let snapshot = bootstrap::compile(&mut cx, &message, &bytes);
+            let snapshot = bootstrap::compile(&mut cx, &message, &decoded.bytes);
             (Some(snapshot), cx.into_findings())
         }
-        Err(_) => (None, Vec::new()),
+        _ => (None, Vec::new()),
     };
-    let mut files = place_findings(&documents, read, findings);
+    let mut files = place_findings(&documents, decoded.diagnostics, findings);
     files.extend(unreadable);
     let report = Report { files };
     let snapshot = snapshot.filter(|_| report.errors() == 0);

@@ -54,8 +54,23 @@ pub struct Identity {
 pub struct Declared {
     /// Path of the declaration.
     pub path: String,
-    /// For a cluster: its endpoints come over EDS.
+    /// For a cluster: its endpoints come over EDS, from a server.
     pub eds: bool,
+}
+
+/// A secret of the bootstrap.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StaticSecret {
+    /// Its name.
+    pub name: String,
+    /// Its kind, in Envoy's words: `TlsCertificate`, `CertificateValidationContext`, …
+    pub kind: &'static str,
+    /// Where it stands.
+    pub path: String,
+    /// The encoded `Secret`.
+    pub bytes: Vec<u8>,
+    /// Something refers to it.
+    pub referenced: bool,
 }
 
 /// What compiling knows and finds.
@@ -70,6 +85,8 @@ pub struct CompileCx<'a> {
     pub access_loggers: &'a [&'static AccessLogEntry],
     /// Where access loggers write.
     pub log_files: Arc<dyn LogFiles>,
+    /// `static_resources.secrets`.
+    pub static_secrets: Vec<StaticSecret>,
     /// Resolver of clusters that name none.
     pub default_resolver: ResolverConfig,
     /// Source address of clusters that name none.
@@ -113,6 +130,7 @@ impl<'a> CompileCx<'a> {
             http_filters,
             access_loggers: &[],
             log_files: Arc::new(NoFiles),
+            static_secrets: Vec::new(),
             default_resolver: ResolverConfig::default(),
             default_bind: None,
             runtime: Arc::default(),

@@ -28,7 +28,7 @@ mod snapshot;
 mod unbuilt;
 
 pub use check::{Input, Loaded, Options, check, load};
-pub use context::{CompileCx, Declared, Identity, Mode, Purpose};
+pub use context::{CompileCx, Declared, Identity, Mode, Purpose, StaticSecret};
 pub use finding::{Finding, Severity};
 pub use nearest::nearest;
 pub use path::{Path, Step};

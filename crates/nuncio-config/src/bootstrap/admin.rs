@@ -59,7 +59,9 @@ fn listen_address(cx: &mut CompileCx<'_>, from: &core::Address) -> Option<Listen
             Some(ListenAddress::Pipe { path, mode })
         }
         Parsed::Name { host, .. } => {
-            cx.at("socket_address", |cx| address::not_an_ip(cx, &host, ""));
+            cx.at("socket_address", |cx| {
+                address::not_an_ip(cx, &host, "");
+            });
             None
         }
     }

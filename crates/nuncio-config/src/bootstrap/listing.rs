@@ -43,7 +43,7 @@ fn items(bootstrap: &[u8], list: u32) -> Vec<&[u8]> {
 fn declare(cx: &mut CompileCx<'_>, from: &StaticResources) {
     for (index, cluster) in from.clusters.iter().enumerate() {
         cx.item("clusters", index, |cx| {
-            if let Some(first) = cx.declare_cluster(&cluster.name, crate::clusters::is_eds(cluster)) {
+            if let Some(first) = cx.declare_cluster(&cluster.name, crate::clusters::is_eds_over_api(cluster)) {
                 let name = &cluster.name;
                 cx.at("name", |cx| {
                     cx.error(codes::DUPLICATE_NAME, format!("a cluster `{name}` is declared before"))
@@ -61,6 +61,10 @@ fn clashing_addresses(cx: &mut CompileCx<'_>, listeners: &[StaticListener]) {
     for (index, listener) in listeners.iter().enumerate() {
         for address in listener.config.addresses.iter().filter(|a| !a.any_port()) {
             let Some(first) = taken.insert(address.address(), index) else { continue };
+            // A listener of the same name is the same listener.
+            if listeners[first].config.name == listener.config.name {
+                continue;
+            }
             let (name, first) = (&listener.config.name, &listeners[first].path);
             let path = listener.path.clone();
             let text = format!("another listener has the address {address} already");

@@ -37,7 +37,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap, bytes: &[u8]) ->
     }
     let static_resources = from.static_resources.clone().unwrap_or_default();
     let (clusters, listeners) = cx.at("static_resources", |cx| {
-        secrets::check(cx, &static_resources.secrets);
+        secrets::declare(cx, &static_resources.secrets);
         listing::compile(cx, &static_resources, bytes)
     });
     cluster_manager(cx, from);

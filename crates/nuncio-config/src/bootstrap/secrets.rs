@@ -1,11 +1,12 @@
-//! Static secrets: each name once for each kind.
+//! Static secrets: each name once for each kind, known to whatever refers to them.
 
 use crate::codes;
-use crate::context::CompileCx;
+use crate::context::{CompileCx, StaticSecret};
 use nuncio_api::envoy::extensions::transport_sockets::tls::v3::{Secret, secret::Type};
+use prost::Message as _;
 use std::collections::HashMap;
 
-pub(super) fn check(cx: &mut CompileCx<'_>, secrets: &[Secret]) {
+pub(super) fn declare(cx: &mut CompileCx<'_>, secrets: &[Secret]) {
     let mut seen: HashMap<(&str, &str), usize> = HashMap::new();
     for (index, secret) in secrets.iter().enumerate() {
         let kind = match &secret.r#type {
@@ -20,6 +21,9 @@ pub(super) fn check(cx: &mut CompileCx<'_>, secrets: &[Secret]) {
                 continue;
             }
         };
+        let path = cx.item("secrets", index, |cx| cx.path());
+        let bytes = secret.encode_to_vec();
+        cx.static_secrets.push(StaticSecret { name: secret.name.clone(), kind, path, bytes, referenced: false });
         if let Some(first) = seen.insert((kind, &secret.name), index) {
             let path = cx.path();
             cx.item("secrets", index, |cx| {

@@ -39,7 +39,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) -> StatsO
 
 fn output(cx: &mut CompileCx<'_>, from: &metrics::StatsConfig) -> OutputRules {
     let metrics::StatsConfig { stats_tags, use_all_default_tags, stats_matcher, histogram_bucket_settings, allow_default_tag_overrides } = from;
-    unbuilt!(cx, stats_matcher, allow_default_tag_overrides);
+    unbuilt!(cx, allow_default_tag_overrides);
     let mut tags = if use_all_default_tags.unwrap_or(true) { TagRules::default() } else { TagRules::none() };
     cx.each("stats_tags", stats_tags, |cx, tag| {
         tag_rule(cx, &mut tags, tag);
@@ -54,7 +54,30 @@ fn output(cx: &mut CompileCx<'_>, from: &metrics::StatsConfig) -> OutputRules {
         borders.sort_by(f64::total_cmp);
         (!borders.is_empty()).then_some((matches, borders))
     });
-    OutputRules { tags, accepts: None, bucket_settings }
+    let accepts = stats_matcher.as_ref().and_then(|from| cx.at("stats_matcher", |cx| accepts(cx, from)));
+    OutputRules { tags, accepts, bucket_settings }
+}
+
+/// Which statistics there are.
+fn accepts(cx: &mut CompileCx<'_>, from: &metrics::StatsMatcher) -> Option<NameMatch> {
+    use metrics::stats_matcher::StatsMatcher as Matcher;
+    let mut list = |field, list: &nuncio_api::envoy::r#type::matcher::v3::ListStringMatcher| {
+        cx.at(field, |cx| cx.each("patterns", &list.patterns, crate::routes::text_matcher))
+    };
+    match from.stats_matcher.as_ref()? {
+        Matcher::RejectAll(reject) => {
+            let keep = !reject;
+            Some(Box::new(move |_| keep))
+        }
+        Matcher::ExclusionList(from) => {
+            let patterns = list("exclusion_list", from);
+            Some(Box::new(move |name| !patterns.iter().any(|p| p.matches(name.as_bytes()))))
+        }
+        Matcher::InclusionList(from) => {
+            let patterns = list("inclusion_list", from);
+            Some(Box::new(move |name| patterns.iter().any(|p| p.matches(name.as_bytes()))))
+        }
+    }
 }
 
 fn tag_rule(cx: &mut CompileCx<'_>, tags: &mut TagRules, from: &metrics::TagSpecifier) {
@@ -65,6 +88,10 @@ fn tag_rule(cx: &mut CompileCx<'_>, tags: &mut TagRules, from: &metrics::TagSpec
         Some(TagValue::Regex(regex)) if !regex.is_empty() => {
             match regex::Regex::new(regex) {
                 Ok(compiled) => tags.add_regex(tag_name, compiled),
+                // Envoy's engine for these alone knows look-around and back-references.
+                Err(_) if ["(?=", "(?!", "(?<", "\\1"].iter().any(|only| regex.contains(only)) => cx.at("regex", |cx| {
+                    cx.value_without_effect("a regex with look-around");
+                }),
                 Err(why) => cx.at("regex", |cx| {
                     cx.error(codes::BAD_REGEX, format!("bad regular expression: {why}")).envoy(format!("Invalid regex '{regex}': {why}"));
                 }),

@@ -80,9 +80,31 @@ pub(super) fn report(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) {
         enable_worker_cpu_affinity,
         stats_eviction,
     );
+    application_log(cx, from);
     // Headers are found as fast without; there is one regex engine.
     let _ = (inline_headers, default_regex_engine);
     if let Some(DynamicResources { lds_config, lds_resources_locator, cds_config, cds_resources_locator, ads_config }) = dynamic_resources {
         cx.at("dynamic_resources", |cx| unbuilt!(cx, lds_config, lds_resources_locator, cds_config, cds_resources_locator, ads_config));
+    }
+}
+
+/// The process log's format; in JSON some of its flags cannot stand.
+fn application_log(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) {
+    use proto::bootstrap::application_log_config::log_format::LogFormat;
+    use prost_types::value::Kind;
+    let format = from.application_log_config.as_ref().and_then(|c| c.log_format.as_ref()).and_then(|f| f.log_format.as_ref());
+    let Some(LogFormat::JsonFormat(fields)) = format else { return };
+    for (name, value) in &fields.fields {
+        let Some(Kind::StringValue(text)) = &value.kind else { continue };
+        for flag in ["%v", "%_"] {
+            if text.contains(flag) {
+                cx.step(crate::Step::Text("application_log_config.log_format.json_format".into()), |cx| {
+                    cx.step(crate::Step::Text(name.as_str().into()), |cx| {
+                        cx.error(crate::codes::BAD_FORMAT, format!("`{flag}` cannot stand in a JSON format; the message is `%j`"))
+                            .envoy(format!("setJsonLogFormat error: INVALID_ARGUMENT: Usage of {flag} is unavailable for JSON log formats"));
+                    });
+                });
+            }
+        }
     }
 }

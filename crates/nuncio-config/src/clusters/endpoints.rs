@@ -4,6 +4,7 @@ use crate::address::{self, Parsed};
 use crate::codes;
 use crate::context::CompileCx;
 use crate::unbuilt;
+use nuncio_api::envoy::config::cluster::v3::{Cluster, cluster::{ClusterDiscoveryType, DiscoveryType}};
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::config::endpoint::v3 as proto;
 use nuncio_rt::Address;
@@ -11,10 +12,37 @@ use nuncio_upstream::config::{Assignment, Discovery, Endpoint, EndpointAddress, 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The endpoints of a cluster; the discovery tells whether names are allowed.
-pub(crate) fn compile(cx: &mut CompileCx<'_>, discovery: &Discovery, from: &proto::ClusterLoadAssignment) -> Assignment {
+/// What becomes of host names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// They are refused.
+    Refused,
+    /// They are looked up, by a cluster of this type.
+    LookedUp(&'static str),
+    /// They are the business of a cluster type that is not built.
+    Ignored,
+}
+
+impl Names {
+    /// In a cluster of that discovery.
+    pub fn of(cluster: &Cluster, discovery: &Discovery) -> Names {
+        match discovery {
+            Discovery::StrictDns(_) => Names::LookedUp("STRICT_DNS"),
+            Discovery::LogicalDns(_) => Names::LookedUp("LOGICAL_DNS"),
+            Discovery::Static => match &cluster.cluster_discovery_type {
+                None => Names::Refused,
+                Some(ClusterDiscoveryType::Type(number)) if *number == DiscoveryType::Static as i32 => Names::Refused,
+                Some(ClusterDiscoveryType::ClusterType(custom)) if custom.name == "envoy.cluster.static" => Names::Refused,
+                _ => Names::Ignored,
+            },
+        }
+    }
+}
+
+/// The endpoints of a cluster.
+pub(super) fn compile(cx: &mut CompileCx<'_>, names: Names, from: &proto::ClusterLoadAssignment) -> Assignment {
     let proto::ClusterLoadAssignment { cluster_name: _, endpoints, named_endpoints, policy } = from;
-    let named = EndpointsByName { named: named_endpoints, discovery };
+    let named = EndpointsByName { named: named_endpoints, names };
     let localities = cx.each("endpoints", endpoints, |cx, locality| Some(named.locality(cx, locality)));
     check_locality_weights(cx, &localities);
     let mut assignment = Assignment { localities, ..Assignment::default() };
@@ -47,7 +75,7 @@ fn check_locality_weights(cx: &mut CompileCx<'_>, localities: &[LocalityEndpoint
 
 struct EndpointsByName<'p> {
     named: &'p HashMap<String, proto::Endpoint>,
-    discovery: &'p Discovery,
+    names: Names,
 }
 
 impl EndpointsByName<'_> {
@@ -106,8 +134,7 @@ impl EndpointsByName<'_> {
     }
 
     fn address(&self, cx: &mut CompileCx<'_>, address: &core::Address) -> Option<EndpointAddress> {
-        if !matches!(self.discovery, Discovery::Static) && has_resolver(address) {
-            let kind = if matches!(self.discovery, Discovery::StrictDns(_)) { "STRICT_DNS" } else { "LOGICAL_DNS" };
+        if let (Names::LookedUp(kind), true) = (self.names, has_resolver(address)) {
             cx.at("socket_address", |cx| {
                 cx.at("resolver_name", |cx| {
                     cx.error(codes::BAD_ADDRESS, format!("a cluster of type {kind} resolves names itself"))
@@ -116,20 +143,21 @@ impl EndpointsByName<'_> {
             });
             return None;
         }
-        match (address::parse(cx, address)?, self.discovery) {
-            (Parsed::Ready(Address::Ip(ip)), Discovery::StrictDns(_) | Discovery::LogicalDns(_)) => {
+        match (address::parse(cx, address)?, self.names) {
+            (Parsed::Ready(Address::Ip(ip)), Names::LookedUp(_)) => {
                 // Kept as a name: it is shown as the host's name, and never looked up.
                 Some(EndpointAddress::Name { host: ip.ip().to_string(), port: ip.port() })
             }
             (Parsed::Ready(ready), _) => Some(EndpointAddress::Resolved(ready)),
-            (Parsed::Name { host, .. }, Discovery::Static) => {
+            (Parsed::Name { host, port }, Names::LookedUp(_)) => Some(EndpointAddress::Name { host, port }),
+            (Parsed::Name { .. }, Names::Ignored) => None,
+            (Parsed::Name { host, .. }, Names::Refused) => {
                 cx.at("socket_address", |cx| {
                     let advice = ". Consider setting resolver_name or setting cluster type to 'STRICT_DNS' or 'LOGICAL_DNS'";
-                    address::not_an_ip(cx, &host, advice);
+                    address::not_an_ip(cx, &host, advice).help("a cluster of `type: STRICT_DNS` looks names up");
                 });
                 None
             }
-            (Parsed::Name { host, port }, _) => Some(EndpointAddress::Name { host, port }),
         }
     }
 }
@@ -144,7 +172,9 @@ fn check_of(cx: &mut CompileCx<'_>, from: &proto::endpoint::HealthCheckConfig) -
         cx.at("address", |cx| match address::parse(cx, address)? {
             Parsed::Ready(ready) => Some(ready),
             Parsed::Name { host, .. } => {
-                cx.at("socket_address", |cx| address::not_an_ip(cx, &host, ""));
+                cx.at("socket_address", |cx| {
+                address::not_an_ip(cx, &host, "");
+            });
                 None
             }
         })

@@ -30,6 +30,15 @@ pub fn is_eds(cluster: &proto::Cluster) -> bool {
     matches!(&cluster.cluster_discovery_type, Some(proto::cluster::ClusterDiscoveryType::Type(t)) if *t == proto::cluster::DiscoveryType::Eds as i32)
 }
 
+/// A cluster's endpoints come over EDS, and not from a file.
+pub fn is_eds_over_api(cluster: &proto::Cluster) -> bool {
+    use core::config_source::ConfigSourceSpecifier;
+    let source = cluster.eds_cluster_config.as_ref().and_then(|c| c.eds_config.as_ref()).and_then(|c| c.config_source_specifier.as_ref());
+    #[allow(deprecated)]
+    let file = matches!(source, Some(ConfigSourceSpecifier::Path(_) | ConfigSourceSpecifier::PathConfigSource(_)));
+    is_eds(cluster) && !file
+}
+
 /// Compiles a cluster. What cannot be had is reported; the result is whole enough to go on with.
 #[allow(deprecated)]
 pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfig {
@@ -119,7 +128,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         });
     }
     let assignment = match load_assignment {
-        Some(assignment) => cx.at("load_assignment", |cx| endpoints::compile(cx, &discovery, assignment)),
+        Some(assignment) => cx.at("load_assignment", |cx| endpoints::compile(cx, endpoints::Names::of(cluster, &discovery), assignment)),
         None => Assignment::default(),
     };
     if matches!(discovery, Discovery::LogicalDns(_)) {

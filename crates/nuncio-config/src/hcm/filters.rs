@@ -74,11 +74,27 @@ pub fn is_terminal(message: &str, value: &[u8]) -> bool {
 pub fn check_chain(cx: &mut CompileCx<'_>, field: &'static str, filters: &[proto::HttpFilter], kind: &str) {
     for (index, filter) in filters.iter().enumerate() {
         let last = index + 1 == filters.len();
-        let Some(ConfigType::TypedConfig(config)) = &filter.config_type else { continue };
+        let config = match &filter.config_type {
+            Some(ConfigType::TypedConfig(config)) => config,
+            Some(ConfigType::ConfigDiscovery(source)) => match &source.default_config {
+                Some(config) => config,
+                None => continue,
+            },
+            None => continue,
+        };
         let message = nuncio_api::schema::type_name(&config.type_url);
         // Whether it exists at all is somebody else's finding.
         let Some(extension) = extension(message) else { continue };
         let terminal = is_terminal(message, &config.value);
+        if terminal && filter.disabled {
+            let name = &filter.name;
+            cx.item(field, index, |cx| {
+                cx.at("disabled", |cx| {
+                    cx.error(codes::CONFLICT, format!("`{name}` ends the chain, and cannot be off"))
+                        .envoy(format!("Error: the last (terminal) filter ({name}) in the chain cannot be disabled by default."));
+                });
+            });
+        }
         if terminal == last {
             continue;
         }
@@ -101,7 +117,7 @@ pub fn check_chain(cx: &mut CompileCx<'_>, field: &'static str, filters: &[proto
     }
 }
 
-fn extension(message: &str) -> Option<&'static str> {
+pub(super) fn extension(message: &str) -> Option<&'static str> {
     let mut all = nuncio_api::extensions().iter();
     all.find(|e| e.category == "envoy.filters.http" && e.types.split(',').any(|t| t == message)).map(|e| e.name)
 }
@@ -130,9 +146,10 @@ fn one<'f>(cx: &mut CompileCx<'_>, filter: &'f proto::HttpFilter, build: &mut Bu
     let proto::HttpFilter { name, is_optional: _, disabled, config_type } = filter;
     let config = match config_type {
         Some(ConfigType::TypedConfig(config)) => config,
-        Some(ConfigType::ConfigDiscovery(_)) => {
+        Some(ConfigType::ConfigDiscovery(source)) => {
             // What would arrive is unknown, so it may be a guard.
             cx.unsafe_without("config_discovery");
+            cx.at("config_discovery", |cx| super::discovery::check(cx, name, source));
             return;
         }
         None => return,

@@ -3,6 +3,7 @@
 //! `protocol` does codecs and timeouts, `identity` who the client is and what is told about it, `filters` the HTTP filter
 //! chain, `router` the router's options, `rules` what Envoy refuses beyond the API's rules.
 
+mod discovery;
 mod filters;
 mod identity;
 mod protocol;

@@ -33,9 +33,12 @@ pub(super) fn point(message: &str, field: &str) -> Option<&'static str> {
     POINTS.get(&(message, field)).copied()
 }
 
+/// Extensions that Envoy has and does not list.
+const UNLISTED: [&str; 1] = ["envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"];
+
 /// A message that configures an extension of one of the categories.
 pub(crate) fn is_registered(categories: &str, message: &str) -> bool {
-    categories.split(',').any(|category| TYPES.get(category).is_some_and(|types| types.contains(&message)))
+    UNLISTED.contains(&message) || categories.split(',').any(|category| TYPES.get(category).is_some_and(|types| types.contains(&message)))
 }
 
 /// Checks the extension in a field; false if nothing below it can be judged.

@@ -19,6 +19,19 @@ pub fn judge(cx: &mut CompileCx<'_>, name: &str, bytes: &[u8]) {
     if let Some(message) = schema::message(name) {
         walk(cx, message, bytes, 0);
     }
+    for secret in std::mem::take(&mut cx.static_secrets) {
+        if secret.referenced {
+            let path = Step::Text(secret.path.clone().into());
+            cx.step(path, |cx| judge_secret(cx, &secret.bytes));
+        }
+    }
+}
+
+/// A static secret is read when something uses it.
+fn judge_secret(cx: &mut CompileCx<'_>, bytes: &[u8]) {
+    if let Some(message) = schema::message("envoy.extensions.transport_sockets.tls.v3.Secret") {
+        walk(cx, message, bytes, 0);
+    }
 }
 
 fn walk(cx: &mut CompileCx<'_>, message: &'static Message, bytes: &[u8], depth: usize) {
@@ -74,11 +87,18 @@ fn map_entry(
 }
 
 /// What Envoy does not build before it runs, and so does not judge when it validates.
-const NOT_BUILT_WHEN_CHECKED: [(&str, &str); 4] = [
+const NOT_BUILT_WHEN_CHECKED: [(&str, &str); 8] = [
     ("envoy.config.bootstrap.v3.Bootstrap.DynamicResources", "lds_config"),
     ("envoy.config.bootstrap.v3.Bootstrap", "hds_config"),
     ("envoy.config.bootstrap.v3.ClusterManager", "load_stats_config"),
     ("envoy.config.bootstrap.v3.Bootstrap", "config_sources"),
+    ("envoy.extensions.wasm.v3.WasmService", "config"),
+    // Credentials of Google's gRPC library, made when a stream begins.
+    ("envoy.config.core.v3.GrpcService", "google_grpc"),
+    // Secrets are asked for later; what can be told before is a rule of its own.
+    ("envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig", "sds_config"),
+    // Read when something uses them, see `judge`.
+    ("envoy.config.bootstrap.v3.Bootstrap.StaticResources", "secrets"),
 ];
 
 /// A message in a field of another; `bytes` are the holder's and its own.

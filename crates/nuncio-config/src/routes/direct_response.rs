@@ -51,7 +51,7 @@ fn data(cx: &mut CompileCx<'_>, from: &core::DataSource, limit: Option<usize>) -
             ("environment_variable", cx.at("environment_variable", |cx| variable(cx, name))?)
         }
     };
-    if let Some(limit) = limit.filter(|limit| bytes.len() > *limit) {
+    if let Some(limit) = limit.filter(|limit| *limit > 0 && bytes.len() > *limit) {
         cx.at(field, |cx| {
             cx.error(codes::BAD_VALUE, format!("the body has {} bytes, more than {limit}", bytes.len()))
                 .envoy(format!("response body size is {} bytes; maximum is {limit}", bytes.len()))

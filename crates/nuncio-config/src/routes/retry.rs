@@ -143,7 +143,7 @@ fn back_off(cx: &mut CompileCx<'_>, from: Option<&RetryBackOff>) -> BackOff {
     let Some(RetryBackOff { base_interval, max_interval }) = from else { return BackOff::default() };
     let base = cx.duration("base_interval", base_interval.as_ref()).unwrap_or(BackOff::default().base);
     let base = base.max(SHORTEST_BACK_OFF);
-    let max = cx.duration("max_interval", max_interval.as_ref());
+    let max = cx.duration("max_interval", max_interval.as_ref()).map(|max| max.max(SHORTEST_BACK_OFF));
     if max.is_some_and(|max| max < base) {
         cx.at("max_interval", |cx| {
             cx.error(codes::CONFLICT, "max_interval must not be shorter than base_interval")

@@ -11,6 +11,24 @@ use proto::grpc_service::TargetSpecifier;
 /// Any subscription, be it only to a file, needs to know who we are.
 #[allow(deprecated)]
 pub(super) fn check(cx: &mut CompileCx<'_>, source: &proto::ConfigSource) {
+    subscription(cx, source);
+    needs_node(cx);
+}
+
+/// A secret's source: the server is asked later, and need not be known yet.
+pub(super) fn check_sds(cx: &mut CompileCx<'_>, secret: &nuncio_api::envoy::extensions::transport_sockets::tls::v3::SdsSecretConfig) {
+    let Some(source) = &secret.sds_config else { return };
+    cx.at("sds_config", |cx| {
+        subscription(cx, source);
+        if let Some(ConfigSourceSpecifier::ApiConfigSource(api)) = &source.config_source_specifier {
+            cx.at("api_config_source", |cx| shape(cx, api));
+        }
+        needs_node(cx);
+    });
+}
+
+#[allow(deprecated)]
+fn subscription(cx: &mut CompileCx<'_>, source: &proto::ConfigSource) {
     match &source.config_source_specifier {
         Some(ConfigSourceSpecifier::Path(path)) => cx.at("path", |cx| backing_path(cx, path)),
         Some(ConfigSourceSpecifier::PathConfigSource(file)) => {
@@ -24,7 +42,6 @@ pub(super) fn check(cx: &mut CompileCx<'_>, source: &proto::ConfigSource) {
         }
         Some(ConfigSourceSpecifier::Ads(_)) => {}
     }
-    needs_node(cx);
 }
 
 /// Reports once that `node` is not known.
@@ -43,6 +60,12 @@ pub(crate) fn needs_node(cx: &mut CompileCx<'_>) {
 
 fn backing_path(cx: &mut CompileCx<'_>, path: &str) {
     if std::path::Path::new(path).exists() {
+        // The directory is watched, and without a slash Envoy finds none.
+        if !path.contains('/') {
+            cx.error(codes::MISSING_FILE, "the path needs a directory before the file's name")
+                .help(format!("write ./{path}"))
+                .envoy(format!("invalid file path {path}"));
+        }
         return;
     }
     cx.error(codes::MISSING_FILE, format!("there is no file `{path}`"))
@@ -75,8 +98,17 @@ fn subscribable(cx: &mut CompileCx<'_>, api: &proto::ApiConfigSource) {
 }
 
 /// Services and clusters of an API, wherever it stands.
-#[allow(deprecated)]
 pub(super) fn check_api(cx: &mut CompileCx<'_>, api: &proto::ApiConfigSource) {
+    let before = cx.findings().len();
+    shape(cx, api);
+    if cx.findings().len() == before {
+        servers(cx, api);
+    }
+}
+
+/// Services or clusters, as the kind of API wants them.
+#[allow(deprecated)]
+fn shape(cx: &mut CompileCx<'_>, api: &proto::ApiConfigSource) {
     let kind = ApiType::try_from(api.api_type).unwrap_or_default();
     if kind == ApiType::DeprecatedAndUnavailableDoNotUse {
         return;
@@ -107,6 +139,9 @@ pub(super) fn check_api(cx: &mut CompileCx<'_>, api: &proto::ApiConfigSource) {
             refuse(cx, "xDS v2 was removed; write V3", "The v2 xDS major version has been removed and is no longer supported.");
         });
     }
+}
+
+fn servers(cx: &mut CompileCx<'_>, api: &proto::ApiConfigSource) {
     for (index, service) in api.grpc_services.iter().enumerate() {
         let Some(TargetSpecifier::EnvoyGrpc(target)) = &service.target_specifier else { continue };
         let path = |cx: &mut CompileCx<'_>| known_cluster(cx, &target.cluster_name);
@@ -118,8 +153,7 @@ pub(super) fn check_api(cx: &mut CompileCx<'_>, api: &proto::ApiConfigSource) {
 }
 
 fn known_cluster(cx: &mut CompileCx<'_>, name: &str) {
-    // Envoy takes an EDS cluster whose endpoints come from elsewhere.
-    if cx.cluster(name).is_none() {
+    if cx.cluster(name).is_none_or(|declared| declared.eds) {
         cx.unknown_cluster(Severity::Error, name).envoy(format!(
             "envoy.config.core.v3.ApiConfigSource must have a statically defined non-EDS cluster: '{name}' does not exist, was added via \
              api, or is an EDS cluster"

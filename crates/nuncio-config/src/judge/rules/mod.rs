@@ -8,6 +8,7 @@ mod filters;
 mod http2;
 mod modules;
 mod overload;
+mod rbac;
 mod regex;
 mod sinks;
 mod tls;
@@ -44,6 +45,8 @@ fn all() -> Vec<(String, Rule)> {
         rule::<nuncio_api::xds::r#type::matcher::v3::RegexMatcher>(regex::check_xds),
         rule::<tls_v3::DownstreamTlsContext>(tls::downstream),
         rule::<tls_v3::UpstreamTlsContext>(tls::upstream),
+        rule::<tls_v3::CommonTlsContext>(tls::common),
+        rule::<tls_v3::SdsSecretConfig>(config_source::check_sds),
         rule::<tls_v3::TlsCertificate>(tls::certificate),
         rule::<tls_v3::CertificateValidationContext>(tls::validation),
         rule::<modules_v3::DynamicModuleConfig>(modules::check),
@@ -53,11 +56,17 @@ fn all() -> Vec<(String, Rule)> {
         rule::<envoy::extensions::stat_sinks::open_telemetry::v3::SinkConfig>(sinks::open_telemetry),
         rule::<trace::ZipkinConfig>(sinks::zipkin),
         rule::<trace::DatadogConfig>(sinks::datadog),
+        rule::<envoy::config::rbac::v3::Policy>(rbac::check),
         rule::<overload_v3::OverloadManager>(overload::check),
         rule::<http::jwt_authn::v3::JwtAuthentication>(filters::jwt_authn),
         rule::<http::cache::v3::CacheConfig>(filters::cache),
         rule::<http::local_ratelimit::v3::LocalRateLimit>(filters::local_ratelimit),
         rule::<http::lua::v3::Lua>(filters::lua),
+        rule::<http::lua::v3::LuaPerRoute>(filters::lua_route),
+        rule::<http::health_check::v3::HealthCheck>(filters::health_check),
+        rule::<http::oauth2::v3::OAuth2>(filters::oauth2),
+        rule::<http::grpc_json_transcoder::v3::GrpcJsonTranscoder>(filters::transcoder),
+        rule::<http::ext_authz::v3::ExtAuthz>(filters::ext_authz),
         rule::<http::basic_auth::v3::BasicAuth>(filters::basic_auth),
     ]
 }

@@ -3,6 +3,7 @@
 use super::data_source::{read, shown};
 use crate::codes;
 use crate::context::CompileCx;
+use nuncio_api::envoy::config::core::v3::DataSource;
 use nuncio_api::envoy::extensions::transport_sockets::tls::v3 as proto;
 
 /// A server needs a certificate, from somewhere.
@@ -44,7 +45,7 @@ pub(super) fn certificate(cx: &mut CompileCx<'_>, certificate: &proto::TlsCertif
         return;
     }
     let chain = certificate.certificate_chain.as_ref();
-    if let Some(bytes) = read(chain) {
+    if let Some(bytes) = read(chain).filter(|bytes| !bytes.is_empty()) {
         if !holds(&bytes, "CERTIFICATE") {
             cx.at("certificate_chain", |cx| {
                 cx.error(codes::BAD_CERTIFICATE, "there is no certificate in PEM form in it")
@@ -54,7 +55,7 @@ pub(super) fn certificate(cx: &mut CompileCx<'_>, certificate: &proto::TlsCertif
         }
     }
     let key = certificate.private_key.as_ref();
-    if let Some(bytes) = read(key) {
+    if let Some(bytes) = read(key).filter(|bytes| !bytes.is_empty()) {
         if !holds(&bytes, "PRIVATE KEY") {
             cx.at("private_key", |cx| {
                 cx.error(codes::BAD_CERTIFICATE, "there is no private key in PEM form in it").envoy(format!(
@@ -64,9 +65,98 @@ pub(super) fn certificate(cx: &mut CompileCx<'_>, certificate: &proto::TlsCertif
             });
         }
     }
-    // A key is redacted, but a certificate without one serves nobody.
-    if chain.is_some() && key.is_none() {
-        cx.error(codes::MISSING, "a certificate needs its private key").envoy(format!("Failed to load incomplete private key from path: {}", ""));
+    incomplete(cx, chain, key);
+}
+
+/// A certificate and its key come together.
+fn incomplete(cx: &mut CompileCx<'_>, chain: Option<&DataSource>, key: Option<&DataSource>) {
+    // A file that is not there is reported already.
+    let empty = |source: Option<&DataSource>| source.is_none() || read(source).is_some_and(|b| b.is_empty());
+    match (empty(chain), empty(key)) {
+        (true, true) => cx
+            .error(codes::MISSING, "neither a certificate nor a key is set")
+            .envoy("Server TlsCertificates must have a certificate specified"),
+        (true, false) => cx
+            .error(codes::MISSING, "a private key needs its certificate")
+            .envoy("Failed to load incomplete certificate from : certificate chain not set"),
+        (false, true) => cx.error(codes::MISSING, "a certificate needs its private key").envoy("Failed to load incomplete private key from path: "),
+        (false, false) => return,
+    };
+}
+
+/// Secrets that are referred to by name alone must be among the static ones.
+pub(super) fn common(cx: &mut CompileCx<'_>, context: &proto::CommonTlsContext) {
+    use proto::common_tls_context::ValidationContextType;
+    for (index, config) in context.tls_certificate_sds_secret_configs.iter().enumerate() {
+        cx.item("tls_certificate_sds_secret_configs", index, |cx| static_secret(cx, config, "TlsCertificate", "Unknown static secret"));
+    }
+    let validation = "Unknown static certificate validation context";
+    match &context.validation_context_type {
+        Some(ValidationContextType::ValidationContext(validation)) => cx.at("validation_context", |cx| names_need_authority(cx, validation)),
+        Some(ValidationContextType::ValidationContextSdsSecretConfig(config)) => cx.at("validation_context_sds_secret_config", |cx| {
+            static_secret(cx, config, "CertificateValidationContext", validation);
+        }),
+        Some(ValidationContextType::CombinedValidationContext(combined)) => cx.at("combined_validation_context", |cx| {
+            if let Some(config) = &combined.validation_context_sds_secret_config {
+                cx.at("validation_context_sds_secret_config", |cx| static_secret(cx, config, "CertificateValidationContext", validation));
+            }
+        }),
+        _ => {}
+    }
+    // With secrets to come the context is made later.
+    if let Some(parameters) = context.tls_params.as_ref().filter(|_| context.tls_certificate_sds_secret_configs.is_empty()) {
+        cx.at("tls_params", |cx| unknown_ciphers(cx, parameters));
+    }
+}
+
+/// A name in a certificate that nobody vouches for.
+#[allow(deprecated)]
+fn names_need_authority(cx: &mut CompileCx<'_>, context: &proto::CertificateValidationContext) {
+    let names = !context.match_typed_subject_alt_names.is_empty() || !context.match_subject_alt_names.is_empty();
+    let authority = context.trusted_ca.is_some() || context.ca_certificate_provider_instance.is_some() || context.system_root_certs.is_some();
+    if names && !authority {
+        cx.error(codes::MISSING, "names of certificates say nothing without trusted_ca")
+            .envoy("SAN-based verification of peer certificates without trusted CA is insecure and not allowed");
+    }
+}
+
+/// Finds a static secret and marks it as used.
+pub(super) fn static_secret(cx: &mut CompileCx<'_>, config: &proto::SdsSecretConfig, kind: &str, envoy: &str) {
+    if config.sds_config.is_some() {
+        return;
+    }
+    let name = &config.name;
+    if let Some(secret) = cx.static_secrets.iter_mut().find(|s| s.kind == kind && s.name == *name) {
+        secret.referenced = true;
+        return;
+    }
+    let near = crate::nearest(name, cx.static_secrets.iter().filter(|s| s.kind == kind).map(|s| s.name.as_str())).map(str::to_owned);
+    let finding = cx.error(codes::MISSING, format!("there is no static secret `{name}` of this kind"));
+    finding.envoy(format!("{envoy}: {name}")).help("declare it in static_resources.secrets, or name its source in sds_config");
+    if let Some(near) = near {
+        finding.help(format!("did you mean `{near}`?"));
+    }
+}
+
+/// Names of cipher suites have the form of OpenSSL's; anything else is a slip.
+fn unknown_ciphers(cx: &mut CompileCx<'_>, parameters: &proto::TlsParameters) {
+    for (index, entry) in parameters.cipher_suites.iter().enumerate() {
+        let names = entry.trim_matches(['[', ']']).split('|');
+        let odd = names.into_iter().find(|name| !name.contains('-') && !name.contains('_') && !["ALL", "HIGH", "ECDHE", "RSA", "AES"].contains(name));
+        if let Some(name) = odd {
+            cx.item("cipher_suites", index, |cx| {
+                cx.error(codes::BAD_VALUE, format!("`{name}` is not a cipher suite"))
+                    .envoy(format!("Failed to initialize cipher suites {entry}. The following ciphers were rejected when tried individually: {name}"));
+            });
+        }
+    }
+    const CURVES: [&str; 8] = ["X25519", "P-256", "P-384", "P-521", "X25519MLKEM768", "X25519Kyber768Draft00", "secp384r1", "prime256v1"];
+    for (index, curve) in parameters.ecdh_curves.iter().enumerate() {
+        if !CURVES.iter().any(|known| known.eq_ignore_ascii_case(curve)) && !curve.starts_with("P-") && !curve.starts_with("secp") {
+            cx.item("ecdh_curves", index, |cx| {
+                cx.error(codes::BAD_VALUE, format!("`{curve}` is not a curve")).envoy(format!("Failed to initialize ECDH curves {curve}"));
+            });
+        }
     }
 }
 
