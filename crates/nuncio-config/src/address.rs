@@ -2,7 +2,6 @@
 
 use crate::codes;
 use crate::context::CompileCx;
-use crate::finding::{Finding, Severity};
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_rt::Address;
 use std::net::{IpAddr, SocketAddr};
@@ -94,9 +93,12 @@ pub fn socket_addr(cx: &mut CompileCx<'_>, address: &core::SocketAddress) -> Opt
 }
 
 /// Reports a host name where an IP address is needed; `advice` is the end of Envoy's sentence.
-pub fn not_an_ip<'c>(cx: &'c mut CompileCx<'_>, host: &str, advice: &str) -> &'c mut Finding {
-    let path = cx.at("address", |cx| cx.path());
-    let mut finding = Finding::new(Severity::Error, codes::BAD_ADDRESS, path, format!("`{host}` is not an IP address"));
-    finding.envoy(format!("malformed IP address: {host}{advice}"));
-    cx.push(finding)
+pub fn not_an_ip(cx: &mut CompileCx<'_>, host: &str, advice: &str) {
+    cx.at("address", |cx| {
+        let finding = cx.error(codes::BAD_ADDRESS, format!("`{host}` is not an IP address"));
+        finding.envoy(format!("malformed IP address: {host}{advice}"));
+        if !advice.is_empty() {
+            finding.help("a cluster of `type: STRICT_DNS` looks names up");
+        }
+    });
 }

@@ -28,7 +28,7 @@ use prost::Name;
 
 pub use extensions::{Extension, extension, extensions};
 pub use merged::{Merged, decode_merged};
-pub use payload::{AnyError, any_type, decode_any, expand_typed_struct};
+pub use payload::{AnyError, any_type, decode_any};
 
 /// How strictly to read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::typed_struct;
 use crate::diagnostic::Diagnostic;
-use crate::schema::{self, Message};
+use crate::schema;
 use prost::Name;
 use prost_types::Any;
 
@@ -60,12 +60,6 @@ pub fn decode_any<M: prost::Message + Default + Name>(any: &Any) -> Result<M, An
             found: found.to_owned(),
         }),
     }
-}
-
-/// The message that serialized bytes of a `TypedStruct` mean, and its wire bytes as far as they could be made. `None` when
-/// `message` is no `TypedStruct`, or its type is unknown.
-pub fn expand_typed_struct(message: &Message, bytes: &[u8]) -> Option<(&'static Message, Vec<u8>)> {
-    if typed_struct::is(message) { typed_struct::expand(bytes) } else { None }
 }
 
 /// Full name of the message that an `Any` configures, looking through a `TypedStruct`.

@@ -154,7 +154,7 @@ impl EndpointsByName<'_> {
             (Parsed::Name { host, .. }, Names::Refused) => {
                 cx.at("socket_address", |cx| {
                     let advice = ". Consider setting resolver_name or setting cluster type to 'STRICT_DNS' or 'LOGICAL_DNS'";
-                    address::not_an_ip(cx, &host, advice).help("a cluster of `type: STRICT_DNS` looks names up");
+                    address::not_an_ip(cx, &host, advice);
                 });
                 None
             }
