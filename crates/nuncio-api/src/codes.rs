@@ -31,6 +31,8 @@ codes! {
     TOO_DEEP = "NUN0008";
     /// A file may hold several YAML documents; only the first is read, as by Envoy.
     SECOND_DOCUMENT = "NUN0009";
+    /// A configuration is text in UTF-8.
+    NOT_UTF8 = "NUN0010";
     /// The value is of another type than the field: a list for an object, a word for a number.
     WRONG_TYPE = "NUN0101";
     /// The number does not fit the field's type, or has a fraction where a whole number is needed.

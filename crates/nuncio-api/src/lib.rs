@@ -44,5 +44,5 @@ pub use document::{Document, Syntax};
 pub use json::{Json, JsonOptions, to_json, to_json_value, trim};
 pub use nuncio_messages::*;
 pub use report::{Look, apply_fixes, json_line, render, tally};
-pub use source::{Position, Source, Span};
+pub use source::{NotUtf8, Position, Source, Span};
 pub use tree::{NodeId, Tree, Value};

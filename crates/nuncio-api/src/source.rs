@@ -1,5 +1,9 @@
 //! A named text and places in it.
 
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use std::sync::OnceLock;
+
 /// A range of bytes of a [`Source`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Span {
@@ -54,6 +58,8 @@ pub struct Source {
     pub name: String,
     /// The whole text.
     pub text: String,
+    /// Where each line begins; made when first asked for, and right as long as the text is left alone.
+    lines: OnceLock<Vec<u32>>,
 }
 
 impl Source {
@@ -62,6 +68,25 @@ impl Source {
         Source {
             name: name.into(),
             text: text.into(),
+            lines: OnceLock::new(),
+        }
+    }
+
+    /// Names the content of a file, which must be UTF-8.
+    pub fn from_bytes(name: impl Into<String>, bytes: Vec<u8>) -> Result<Source, Box<NotUtf8>> {
+        let name = name.into();
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Source::new(name, text)),
+            Err(why) => {
+                let at = why.utf8_error().valid_up_to();
+                let source =
+                    Source::new(name, String::from_utf8_lossy(why.as_bytes()).into_owned());
+                let message = "this byte is not UTF-8";
+                // The replacement character stands where the byte was, and takes three.
+                let error = Diagnostic::error(codes::NOT_UTF8, Span::new(at, at + 3), message)
+                    .help("save the file as UTF-8; is it compressed, or in UTF-16?");
+                Err(Box::new(NotUtf8 { source, error }))
+            }
         }
     }
 
@@ -70,29 +95,41 @@ impl Source {
         self.text.get(span.range()).unwrap_or("")
     }
 
-    /// Line and column of a byte offset. Linear in the offset: for messages, not for loops.
+    /// Line and column of a byte offset.
     pub fn position(&self, offset: u32) -> Position {
         let mut at = (offset as usize).min(self.text.len());
         while !self.text.is_char_boundary(at) {
             at -= 1;
         }
-        let before = &self.text[..at];
-        let line_start = before.rfind('\n').map_or(0, |n| n + 1);
-        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+        let line = self.lines().partition_point(|start| *start as usize <= at);
+        let start = self
+            .lines()
+            .get(line.wrapping_sub(1))
+            .map_or(0, |start| *start as usize);
         Position {
             line,
-            column: before[line_start..].chars().count() + 1,
+            column: self.text[start..at].chars().count() + 1,
         }
     }
 
     /// The line (from 1) without its line end; empty beyond the last.
     pub fn line(&self, line: usize) -> &str {
-        let text = self
-            .text
-            .split('\n')
-            .nth(line.saturating_sub(1))
-            .unwrap_or("");
+        let start = self
+            .lines()
+            .get(line.wrapping_sub(1))
+            .map(|start| *start as usize);
+        let text = start.and_then(|start| self.text.get(start..)).unwrap_or("");
+        let text = text.split('\n').next().unwrap_or("");
         text.strip_suffix('\r').unwrap_or(text)
+    }
+
+    fn lines(&self) -> &[u32] {
+        self.lines.get_or_init(|| {
+            let ends = self.text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
+            std::iter::once(0)
+                .chain(ends.map(|(at, _)| at as u32 + 1))
+                .collect()
+        })
     }
 
     /// Byte offset where the line that holds `offset` begins.
@@ -111,6 +148,15 @@ impl Source {
     }
 }
 
+/// A file that is not text.
+#[derive(Debug, Clone)]
+pub struct NotUtf8 {
+    /// The file with replacement characters, to show the place in.
+    pub source: Source,
+    /// The finding.
+    pub error: Diagnostic,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,5 +169,20 @@ mod tests {
         assert_eq!(source.position(b), Position { line: 2, column: 5 });
         assert_eq!(source.position(999), Position { line: 3, column: 2 });
         assert_eq!(source.line(2), " é: b");
+        assert_eq!(
+            (source.line(3), source.line(4), source.line(0)),
+            ("c", "", "")
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_located() {
+        let refused = Source::from_bytes("x", b"a: b\nc: \xff".to_vec()).expect_err("not UTF-8");
+        let span = refused.error.span.expect("a place");
+        assert_eq!(
+            refused.source.position(span.start),
+            Position { line: 2, column: 4 }
+        );
+        assert_eq!(refused.source.slice(span), "\u{fffd}");
     }
 }

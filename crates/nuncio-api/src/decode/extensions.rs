@@ -102,34 +102,41 @@ fn typed_config(message: &'static Message) -> Option<&'static Field> {
 }
 
 impl Walker<'_> {
-    /// After an object was read: an extension whose `typed_config` says no type.
-    pub(super) fn name_only_extension(&mut self, message: &'static Message, node: NodeId) {
+    /// After an object was read that configures an extension: says what is wrong with the configuration's type.
+    pub(super) fn check_extension(&mut self, message: &'static Message, node: NodeId) {
         let Some(config) = typed_config(message) else {
             return;
         };
         let category = registered::category(self, message);
-        if self.sets_another(message, config, node) {
-            let any = self
-                .tree
-                .get(node, "typed_config")
-                .or_else(|| self.tree.get(node, "typedConfig"));
-            if let (Some((_, any)), Some(category), false) = (any, category, self.is_optional(node))
-            {
-                let name = self.text(node, "name").unwrap_or_default();
-                self.at(Step::Field("typed_config"), |walker| {
-                    walker.check_registered(category, &name, any)
-                });
-            }
-            return;
-        }
         let name = self.text(node, "name").unwrap_or_default();
+        if !self.sets_another(message, config, node) {
+            return self.name_only(message, config, node, category, &name);
+        }
+        let any = self
+            .tree
+            .get(node, "typed_config")
+            .or_else(|| self.tree.get(node, "typedConfig"));
+        if let (Some((_, any)), Some(category), false) = (any, category, self.is_optional(node)) {
+            self.at(Step::Field("typed_config"), |walker| {
+                walker.check_registered(category, &name, any)
+            });
+        }
+    }
 
-        let extension = extension(category, &name).or_else(|| extension(None, &name));
-        let span = self.tree.get(node, "name").map_or_else(
+    fn name_only(
+        &mut self,
+        message: &'static Message,
+        config: &'static Field,
+        node: NodeId,
+        category: Option<&str>,
+        name: &str,
+    ) {
+        let found = self.tree.get(node, "name");
+        let span = found.map_or_else(
             || self.document.point(None, node),
             |(_, v)| self.tree.span(v),
         );
-        if ACCESS_CONTROL.contains(&name.as_str()) {
+        if ACCESS_CONTROL.contains(&name) {
             let text = format!(
                 "`{name}` has no configuration; access control is never given a default one"
             );
@@ -140,39 +147,43 @@ impl Walker<'_> {
             );
             return;
         }
-        let main_type = extension.map(Extension::main_type);
-        let empty_will_do = main_type.is_some_and(validate::admits_empty);
-        let (true, Some(main_type)) = (empty_will_do, main_type) else {
-            let text = match name.as_str() {
-                "" => format!("this {} has no `typed_config`", message.short_name()),
-                name => format!("`{name}` has no `typed_config`"),
-            };
-            let mut diagnostic =
-                Diagnostic::error(codes::NO_TYPE, span, text).label("which configuration?");
-            diagnostic = match main_type {
-                Some(main) => diagnostic.help(format!(
-                    "add typed_config with \"@type\": type.googleapis.com/{main}"
-                )),
-                None => diagnostic
-                    .help("add typed_config with the \"@type\" of the extension's configuration"),
-            };
-            self.report(diagnostic);
-            return;
+        let main_type = match category {
+            Some(category) => registered::named(category, name),
+            None => extension(None, name).map(Extension::main_type),
         };
+        match main_type.filter(|name| validate::admits_empty(name)) {
+            Some(main_type) => self.inject_default(config, node, name, span, main_type),
+            None => self.report(without_default(message, name, span, main_type)),
+        }
+    }
+
+    /// Writes the empty configuration of a well-known extension in place of the missing one.
+    fn inject_default(
+        &mut self,
+        config: &'static Field,
+        node: NodeId,
+        name: &str,
+        span: Span,
+        main_type: &str,
+    ) {
         let url = format!("type.googleapis.com/{main_type}");
-        let text = if self.options.strict {
-            format!("`{name}` has no `typed_config`")
+        let strict = self.options.strict;
+        let what = if strict {
+            ""
         } else {
-            format!(
-                "`{name}` has no `typed_config`; its default configuration is used, Envoy refuses this"
-            )
+            "; its default configuration is used, Envoy refuses this"
         };
         let fix = self.add_typed_config(node, &url);
         self.report(
-            Diagnostic::refused_if(self.options.strict, codes::NO_TYPE, span, text)
-                .label("only a name")
-                .help(format!("add typed_config: {{\"@type\": {url}}}"))
-                .fix(fix),
+            Diagnostic::refused_if(
+                strict,
+                codes::NO_TYPE,
+                span,
+                format!("`{name}` has no `typed_config`{what}"),
+            )
+            .label("only a name")
+            .help(format!("add typed_config: {{\"@type\": {url}}}"))
+            .fix(fix),
         );
         let start = wire_out::begin(&mut self.out, config.number);
         wire_out::put_bytes(&mut self.out, 1, url.as_bytes());
@@ -242,6 +253,26 @@ impl Walker<'_> {
             edits,
         })
     }
+}
+
+/// An extension that is unknown, or that says nothing without its configuration.
+fn without_default(
+    message: &Message,
+    name: &str,
+    span: Span,
+    main_type: Option<&str>,
+) -> Diagnostic {
+    let text = match name {
+        "" => format!("this {} has no `typed_config`", message.short_name()),
+        name => format!("`{name}` has no `typed_config`"),
+    };
+    let help = match main_type {
+        Some(main) => format!("add typed_config with \"@type\": type.googleapis.com/{main}"),
+        None => "add typed_config with the \"@type\" of the extension's configuration".to_owned(),
+    };
+    Diagnostic::error(codes::NO_TYPE, span, text)
+        .label("which configuration?")
+        .help(help)
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ impl<'d> Walker<'d> {
             let mut set = vec![None; message.oneofs.len()];
             walker.pairs(message, pairs, any, &mut set);
             walker.merge_keys(message, node, &mut set);
-            walker.name_only_extension(message, node);
+            walker.check_extension(message, node);
             walker.check_cluster_type(message, node);
             walker.default_values(message, node);
         });

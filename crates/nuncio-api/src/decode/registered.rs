@@ -38,6 +38,14 @@ fn belongs(extension: &Extension, category: &str) -> bool {
         || (category == LISTENER_FILTERS[0] && extension.category == LISTENER_FILTERS[1])
 }
 
+/// The main configuration of the extension of that name in a category.
+pub(super) fn named(category: &str, name: &str) -> Option<&'static str> {
+    let found = extensions()
+        .iter()
+        .find(|e| e.name == name && belongs(e, category));
+    found.map(Extension::main_type).filter(|t| !t.is_empty())
+}
+
 /// The category of the extension that the innermost message configures: its parent's word counts before its own.
 pub(super) fn category(walker: &Walker<'_>, message: &Message) -> Option<&'static str> {
     let parent = walker.places.iter().rev().nth(1).map(|p| p.message.name);
@@ -68,11 +76,7 @@ impl Walker<'_> {
         let message = format!("`{written}` configures no extension of {category}");
         let mut diagnostic =
             Diagnostic::error(codes::UNREGISTERED, span, message).label("not registered here");
-        let by_name = extensions()
-            .iter()
-            .find(|e| e.name == name && belongs(e, category))
-            .map(Extension::main_type);
-        let by_name = by_name.filter(|t| !t.is_empty());
+        let by_name = named(category, name);
         if let Some(near) =
             by_name.or_else(|| spelling::nearest(&written, types().filter(|t| !t.is_empty())))
         {

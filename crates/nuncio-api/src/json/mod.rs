@@ -1,5 +1,6 @@
 //! JSON out: a small value type for hand-made answers, and any message in protobuf's JSON form as Envoy's admin prints it.
 
+mod forms;
 mod mask;
 mod message;
 mod value;

@@ -1,6 +1,7 @@
 //! All types by name: an index over the compiled-in descriptors, and the parsed messages and enums behind it.
 
-use super::message::{Enum, Message};
+use super::enumeration::Enum;
+use super::message::Message;
 use super::wire::Reader;
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock};
