@@ -31,6 +31,13 @@ impl Digest {
         Digest(half(0), half(1))
     }
 
+    /// In the form of a UUID: a name for what has none, the same as long as what it was made of is the same.
+    pub fn uuid(&self) -> String {
+        let Digest(high, low) = *self;
+        let (a, b, c) = (high >> 32, (high >> 16) & 0xffff, high & 0xffff);
+        format!("{a:08x}-{b:04x}-{c:04x}-{:04x}-{:012x}", low >> 48, low & 0xffff_ffff_ffff)
+    }
+
     /// One that equals no other: for filters built by hand.
     pub fn unique() -> Digest {
         static NEXT: AtomicU64 = AtomicU64::new(0);

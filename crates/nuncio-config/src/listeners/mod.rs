@@ -1,11 +1,14 @@
 //! `envoy.config.listener.v3.Listener` → [`ListenerConfig`].
 //!
-//! `chains` compiles filter chains and what ends them, `matching` their conditions, `transport` their transport sockets,
-//! `sockets` how the listening sockets are made.
+//! `chains` compiles filter chains, `matching` their conditions, `transport` their transport sockets, `terminal` and
+//! `tcp_proxy` what ends them; `inspect` listener filters, `sockets` how the listening sockets are made.
 
 mod chains;
+mod inspect;
 mod matching;
 mod sockets;
+mod tcp_proxy;
+mod terminal;
 mod transport;
 
 use crate::address::{self, Parsed};
@@ -78,7 +81,11 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         cx.value_without_effect("this kind of listener (UDP, API or internal)").help("it will not be opened");
         return None;
     }
-    listener_filter_list(cx, listener_filters);
+    if use_original_dst.unwrap_or(false) {
+        // Connections would be served by this listener that are meant for others.
+        cx.unsafe_without("use_original_dst");
+    }
+    inspect::check(cx, listener_filters);
     let first = match address {
         Some(address) => cx.at("address", |cx| listen_address(cx, address)),
         None => {
@@ -114,7 +121,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
     config.filter_chains = cx.each("filter_chains", filter_chains, |cx, chain| chains::compile(cx, chain, &around));
     config.default_filter_chain =
         default_filter_chain.as_ref().and_then(|chain| cx.at("default_filter_chain", |cx| chains::compile(cx, chain, &around)));
-    chains::check_matches(cx, &config.filter_chains, listener_filters);
+    chains::check_matches(cx, &config.filter_chains);
     config.socket = sockets::compile(cx, from);
     config.buffer_limit_bytes = buffer_limit_bytes;
     config.listener_filters_timeout = match listener_filters_timeout {
@@ -144,29 +151,6 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
 /// `envoy.resource_limits.listener.<name>.connection_limit` of the runtime.
 fn connection_limit(cx: &CompileCx<'_>, name: &str) -> Option<u64> {
     cx.runtime.get(&format!("envoy.resource_limits.listener.{name}.connection_limit"))?.text.parse().ok()
-}
-
-/// Listener filters. Those that only look ahead are done without; the rest changes what a connection is.
-fn listener_filter_list(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter]) {
-    const LOOK_AHEAD: [&str; 2] = [
-        "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
-        "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
-    ];
-    for (index, filter) in filters.iter().enumerate() {
-        cx.item("listener_filters", index, |cx| {
-            let proto::ListenerFilter { name, filter_disabled: _, config_type } = filter;
-            let message = match config_type {
-                Some(proto::listener_filter::ConfigType::TypedConfig(any)) => nuncio_api::schema::type_name(&any.type_url),
-                _ => "",
-            };
-            if LOOK_AHEAD.contains(&message) {
-                // Server names and protocols are seen by the TLS handshake itself.
-                cx.value_without_effect(&format!("the listener filter `{name}`"));
-            } else {
-                cx.value_unsafe_without(&format!("the listener filter `{name}`"));
-            }
-        });
-    }
 }
 
 /// An address to listen on: an IP address, never a name.

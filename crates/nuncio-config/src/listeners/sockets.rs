@@ -36,6 +36,10 @@ fn option(cx: &mut CompileCx<'_>, from: &core::SocketOption) -> Option<SocketOpt
             return None;
         }
     };
+    if !nuncio_listen::socket_option::supported(*level, *name) {
+        cx.value_without_effect(&format!("socket option {level}/{name}"));
+        return None;
+    }
     let state = match State::try_from(*state).unwrap_or_default() {
         State::StatePrebind => SocketState::Prebind,
         State::StateBound => SocketState::Bound,

@@ -38,6 +38,14 @@ impl fmt::Debug for PemSource {
 }
 
 impl PemSource {
+    /// Reads certificates of authorities to trust, to see whether they can be used.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn check_authorities(&self) -> Result<(), TlsError> {
+        authorities(self).map(drop)
+    }
+
     pub(super) fn read(&self) -> Result<Vec<u8>, TlsError> {
         match self {
             PemSource::File(path) => std::fs::read(path).map_err(|_| TlsError::InvalidPath(path.clone())),
@@ -53,6 +61,16 @@ pub struct CertificateSource {
     pub chain: PemSource,
     /// `private_key`.
     pub key: PemSource,
+}
+
+impl CertificateSource {
+    /// Reads both, to see whether they can be used.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn check(&self) -> Result<(), TlsError> {
+        Certificate::read(self).map(drop)
+    }
 }
 
 /// What is asked of clients' certificates.
@@ -276,16 +294,22 @@ fn verifier(
         ClientCertificates::Optional { trusted_ca } => (trusted_ca, false),
         ClientCertificates::Required { trusted_ca } => (trusted_ca, true),
     };
-    let bad = || TlsError::BadAuthority(trusted_ca.to_string());
-    let authorities = read_certificates(trusted_ca).map_err(|error| match error {
+    let roots = authorities(trusted_ca)?;
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let builder = if required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map(Some).map_err(|_| TlsError::BadAuthority(trusted_ca.to_string()))
+}
+
+/// The authorities of a PEM source.
+fn authorities(source: &PemSource) -> Result<RootCertStore, TlsError> {
+    let bad = || TlsError::BadAuthority(source.to_string());
+    let certificates = read_certificates(source).map_err(|error| match error {
         TlsError::BadCertificates(_) => bad(),
         other => other,
     })?;
     let mut roots = RootCertStore::empty();
-    for authority in authorities {
-        roots.add(authority).map_err(|_| bad())?;
+    for certificate in certificates {
+        roots.add(certificate).map_err(|_| bad())?;
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-    let builder = if required { builder } else { builder.allow_unauthenticated() };
-    builder.build().map(Some).map_err(|_| bad())
+    Ok(roots)
 }
