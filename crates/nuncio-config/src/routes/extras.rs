@@ -150,7 +150,14 @@ pub(super) fn internal_redirect(
         // Envoy follows redirects only, whatever the list says.
         let followed = |code: &u32| u16::try_from(*code).ok().filter(|code| matches!(code, 301 | 302 | 303 | 307 | 308));
         let statuses: Box<[u16]> = redirect_response_codes.iter().filter_map(followed).collect();
-        let copied = headers::names(cx, "response_headers_to_copy", response_headers_to_copy);
+        let copied = cx.each("response_headers_to_copy", response_headers_to_copy, |cx, name| {
+            if headers::is_protected(name) {
+                cx.error(codes::BAD_HEADER, format!("`{name}` cannot be copied into the new request"))
+                    .envoy(":-prefixed headers or Hosts may not be specified here.");
+                return None;
+            }
+            headers::name(cx, name)
+        });
         Some(InternalRedirect {
             max: max_internal_redirects.unwrap_or(1),
             statuses: if redirect_response_codes.is_empty() { [302].into() } else { statuses },

@@ -21,16 +21,18 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, map: &HashMap<String, prost_types:
 
 fn entry(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any) -> Option<FilterOverride> {
     if message_name(&config.type_url) != proto::FilterConfig::full_name() {
-        return Some(FilterOverride { config: Some(settings(cx, name, config)?), disabled: None });
+        return Some(FilterOverride { config: Some(settings(cx, name, config, false)?), disabled: None });
     }
-    let proto::FilterConfig { config, is_optional: _, disabled } = proto::FilterConfig::decode(&*config.value).ok()?;
+    let proto::FilterConfig { config, is_optional, disabled } = proto::FilterConfig::decode(&*config.value).ok()?;
     if disabled {
         cx.without_effect("disabled").note("the filter runs on this route");
+    } else if config.is_none() {
+        cx.error(codes::MISSING, format!("this says nothing of the filter `{name}`: set `config` or `disabled`"))
+            .envoy(format!("Empty route/virtual host per filter configuration for {name} filter"));
+        return None;
     }
-    let config = match &config {
-        Some(config) if !config.type_url.is_empty() => cx.at("config", |cx| settings(cx, name, config)),
-        _ => None,
-    };
+    let config = config.filter(|config| !config.type_url.is_empty());
+    let config = config.and_then(|config| cx.at("config", |cx| settings(cx, name, &config, is_optional)));
     Some(FilterOverride { config, disabled: Some(disabled) })
 }
 
@@ -42,10 +44,11 @@ fn settings(
     cx: &mut CompileCx<'_>,
     name: &str,
     config: &prost_types::Any,
+    is_optional: bool,
 ) -> Option<std::sync::Arc<dyn std::any::Any + Send + Sync>> {
     let message = message_name(&config.type_url);
     let Some(entry) = cx.http_filters.iter().find(|entry| entry.route_message == message) else {
-        if cx.http_filters.iter().any(|entry| entry.message == message) {
+        if !is_optional && cx.http_filters.iter().any(|entry| entry.message == message) {
             cx.error(codes::UNKNOWN_EXTENSION, format!("the filter `{name}` has no settings for routes of the type {message}"))
                 .envoy(format!("The filter {name} doesn't support virtual host or route specific configurations"));
         } else {

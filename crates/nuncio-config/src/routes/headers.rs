@@ -49,7 +49,8 @@ pub(super) fn optional_name(cx: &mut CompileCx<'_>, field: &'static str, text: &
     if text.is_empty() { None } else { cx.at(field, |cx| name(cx, text)) }
 }
 
-fn is_protected(name: &str) -> bool {
+/// Whether routing depends on the header, so that it cannot be set like others.
+pub(super) fn is_protected(name: &str) -> bool {
     name.starts_with(':') || name.eq_ignore_ascii_case("host")
 }
 

@@ -3,7 +3,7 @@
 use super::{Rules, action, conditions, direct_response, extras, filters, headers, matching, redirect, retry};
 use crate::codes;
 use crate::context::CompileCx;
-use crate::unbuilt;
+use crate::{unbuilt, unsafe_unbuilt};
 use nuncio_api::envoy::config::route::v3 as proto;
 use nuncio_http::routes::{Action, Decorator, Route, RouteExtras, TlsRequirement, Tracing, VirtualCluster, VirtualHost};
 
@@ -38,7 +38,6 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, host: &proto::VirtualHost, rules: 
     } = host;
     unbuilt!(
         cx,
-        matcher,
         rate_limits,
         cors,
         retry_policy_typed_config,
@@ -49,6 +48,13 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, host: &proto::VirtualHost, rules: 
         metadata,
         route_specifiers,
     );
+    if matcher.is_some() && !routes.is_empty() {
+        cx.error(codes::CONFLICT, "`matcher` and `routes` of a virtual host exclude each other")
+            .envoy("cannot set both matcher and routes on virtual host");
+    } else {
+        // Without it the virtual host would have no routes at all.
+        unsafe_unbuilt!(cx, matcher);
+    }
     VirtualHost {
         name: name.as_str().into(),
         domains: cx.each("domains", domains, |cx, domain| Some(checked_domain(cx, domain))),

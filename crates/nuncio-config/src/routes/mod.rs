@@ -127,8 +127,12 @@ pub fn build(cx: &mut CompileCx<'_>, config: &proto::RouteConfiguration, origin:
     unbuilt!(cx, vhds, cluster_specifier_plugins, metadata, route_specifiers);
     let rules = Rules {
         validate_clusters: validate_clusters.unwrap_or(origin == Origin::Static),
-        direct_response_limit: max_direct_response_body_size_bytes
-            .map_or(DIRECT_RESPONSE_LIMIT_BYTES, |limit| limit as usize),
+        direct_response_limit: match max_direct_response_body_size_bytes {
+            None => DIRECT_RESPONSE_LIMIT_BYTES,
+            // No limit at all, as Envoy reads it.
+            Some(0) => usize::MAX,
+            Some(limit) => *limit as usize,
+        },
     };
     RouteConfig {
         name: name.as_str().into(),

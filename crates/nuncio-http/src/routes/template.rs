@@ -3,7 +3,7 @@
 //! `/a/{x}/*/{rest=**}`: `*` and a plain variable stand for one non-empty segment, `**` for any number of them. The
 //! rewrite template puts variables into a new path.
 
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 use std::fmt;
 
 /// What a segment may hold (rfc3986#appendix-A pchar).
@@ -30,22 +30,13 @@ impl fmt::Debug for PathTemplate {
 }
 
 impl PathTemplate {
-    /// Reads a template; the error says what is wrong with it.
+    /// Reads a template; the error is Envoy's sentence.
     pub fn new(source: &str) -> Result<PathTemplate, String> {
-        if !source.starts_with('/') {
-            return Err(format!("path_match_policy.path_template {source} is invalid"));
-        }
-        let mut reader = Reader { source, expression: String::from("\\A"), variables: Vec::new()};
-        let mut rest = source;
-        while let Some(after) = rest.strip_prefix('/') {
-            reader.expression.push('/');
-            let end = segment_end(after);
-            reader.segment(&after[..end])?;
-            rest = &after[end..];
-        }
-        reader.expression.push_str("\\z");
+        let mut reader = Reader { expression: String::from("\\A"), variables: Vec::new(), rest_taken: false };
+        reader.template(source).map_err(|why| format!("path_match_policy.path_template {source} is invalid: {why}"))?;
         let Reader { expression, variables, .. } = reader;
-        let regex = Regex::new(&expression).map_err(|_| reason(source))?;
+        let regex = RegexBuilder::new(&(expression + "\\z")).unicode(false).build();
+        let regex = regex.map_err(|cause| format!("path_match_policy.path_template {source} is invalid: {cause}"))?;
         let literal = &source[..source.find(['{', '*']).unwrap_or(source.len())];
         Ok(PathTemplate { source: source.into(), regex, variables, literal: literal.as_bytes().into() })
     }
@@ -65,70 +56,119 @@ impl PathTemplate {
     }
 }
 
-fn reason(source: &str) -> String {
-    format!("path_match_policy.path_template {source} is invalid")
-}
-
 /// Where a segment ends: at the next `/` that is not inside braces.
 fn segment_end(text: &str) -> usize {
-    let mut depth = 0_usize;
-    text.bytes()
-        .position(|b| {
-            match b {
-                b'{' => depth += 1,
-                b'}' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            b == b'/' && depth == 0
-        })
-        .unwrap_or(text.len())
+    let mut open = false;
+    let ends = |b: u8| {
+        open = match b {
+            b'{' => true,
+            b'}' => false,
+            _ => open,
+        };
+        b == b'/' && !open
+    };
+    text.bytes().position(ends).unwrap_or(text.len())
 }
 
-struct Reader<'s> {
-    source: &'s str,
+fn is_literal(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~%!$&'()*+,;:@=-".contains(&b))
+}
+
+struct Reader {
     expression: String,
     variables: Vec<Box<str>>,
+    /// `**` has been: no other glob may follow.
+    rest_taken: bool,
 }
 
-impl Reader<'_> {
-    fn segment(&mut self, text: &str) -> Result<(), String> {
-        let Some(open) = text.find('{') else { return self.plain(text) };
-        let close = text.rfind('}').filter(|&close| close > open).ok_or_else(|| reason(self.source))?;
-        self.literal(&text[..open])?;
-        let variable = &text[open + 1..close];
-        let (name, pattern) = variable.split_once('=').unwrap_or((variable, "*"));
-        let valid = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-            && name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name.len() <= MAX_VARIABLE_NAME_BYTES;
-        if !valid || self.variables.iter().any(|known| **known == *name) || self.variables.len() == MAX_VARIABLES {
-            return Err(reason(self.source));
+impl Reader {
+    fn template(&mut self, source: &str) -> Result<(), String> {
+        if !source.starts_with('/') || !source.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(format!("Invalid pattern: \"{source}\""));
         }
-        self.variables.push(name.into());
-        self.expression.push('(');
-        for (index, part) in pattern.split('/').enumerate() {
-            if index > 0 {
-                self.expression.push('/');
+        let mut rest = source;
+        while let Some(after) = rest.strip_prefix('/') {
+            self.expression.push('/');
+            let end = segment_end(after);
+            // A slash may end the template.
+            if end > 0 || !after.is_empty() {
+                self.segment(&after[..end])?;
             }
-            self.plain(part)?;
-        }
-        self.expression.push(')');
-        self.literal(&text[close + 1..])
-    }
-
-    /// `*`, `**` or a literal.
-    fn plain(&mut self, text: &str) -> Result<(), String> {
-        match text {
-            "*" => self.expression.push_str(&format!("[{SEGMENT}]+")),
-            "**" => self.expression.push_str(&format!("[/{SEGMENT}]*")),
-            text => self.literal(text)?,
+            rest = &after[end..];
         }
         Ok(())
     }
 
-    fn literal(&mut self, text: &str) -> Result<(), String> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._~%!$&'()*+,;:@=-".contains(&b);
-        if !text.bytes().all(allowed) {
-            return Err(reason(self.source));
+    fn segment(&mut self, text: &str) -> Result<(), String> {
+        match (text.find('{'), text.find('}')) {
+            (Some(open), Some(close)) if open < close => {
+                let (before, variable, after) = (&text[..open], &text[open + 1..close], &text[close + 1..]);
+                if !before.is_empty() {
+                    self.literal(before, "literal")?;
+                }
+                self.variable(variable)?;
+                if after.is_empty() { Ok(()) } else { self.literal(after, "suffix literal") }
+            }
+            (Some(0), None) => Err(format!("Unmatched variable bracket in mixed pattern: \"{text}\"")),
+            _ => self.plain(text),
+        }
+    }
+
+    fn variable(&mut self, text: &str) -> Result<(), String> {
+        let (name, pattern) = text.split_once('=').map_or((text, None), |(name, pattern)| (name, Some(pattern)));
+        let word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !word || !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            return Err(format!("Invalid variable name: \"{name}\""));
+        }
+        if name.len() > MAX_VARIABLE_NAME_BYTES {
+            return Err(format!(
+                "Invalid variable name length (length of \"{name}\" should be at least 1 and no more than {MAX_VARIABLE_NAME_BYTES})"
+            ));
+        }
+        if self.variables.iter().any(|known| **known == *name) {
+            return Err(format!("Repeated variable name: \"{name}\""));
+        }
+        if self.variables.len() == MAX_VARIABLES {
+            return Err(format!("Exceeded variable count limit ({MAX_VARIABLES})"));
+        }
+        self.variables.push(name.into());
+        self.expression.push('(');
+        match pattern {
+            None if self.rest_taken => return Err("Implicit variable path glob after text glob.".to_owned()),
+            None => self.plain("*")?,
+            Some("") => return Err("Empty variable match".to_owned()),
+            Some(pattern) => {
+                for (index, part) in pattern.split('/').enumerate() {
+                    if index > 0 {
+                        self.expression.push('/');
+                    }
+                    self.plain(part)?;
+                }
+            }
+        }
+        self.expression.push(')');
+        Ok(())
+    }
+
+    /// `*`, `**` or a literal.
+    fn plain(&mut self, text: &str) -> Result<(), String> {
+        if matches!(text, "*" | "**") && self.rest_taken {
+            return Err("Glob after text glob.".to_owned());
+        }
+        match text {
+            "*" => self.expression.push_str(&format!("[{SEGMENT}]+")),
+            "**" => {
+                self.expression.push_str(&format!("[/{SEGMENT}]*"));
+                self.rest_taken = true;
+            }
+            text => self.literal(text, "literal")?,
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, text: &str, what: &str) -> Result<(), String> {
+        if !is_literal(text) {
+            return Err(format!("Invalid {what}: \"{text}\""));
         }
         self.expression.push_str(&regex::escape(text));
         Ok(())
@@ -153,7 +193,7 @@ impl PathTemplateRewrite {
     /// Reads a rewrite template whose variables are those of `from`.
     pub fn new(source: &str, from: &PathTemplate) -> Result<PathTemplateRewrite, String> {
         let invalid = || format!("path_rewrite_policy.path_template_rewrite {source} is invalid");
-        if !source.starts_with('/') || source.contains("//") {
+        if !source.starts_with('/') || source.contains("//") || !source.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(invalid());
         }
         let mut pieces = Vec::new();
@@ -164,6 +204,9 @@ impl PathTemplateRewrite {
                 pieces.push(Piece::Text(rest[..open].into()));
             }
             let name = &rest[open + 1..close];
+            if name.contains('=') {
+                return Err(invalid());
+            }
             let group = from.variables.iter().position(|known| **known == *name).ok_or_else(|| {
                 format!(
                     "mismatch between variables in path_match_policy {} and path_rewrite_policy {source}",
@@ -173,7 +216,8 @@ impl PathTemplateRewrite {
             pieces.push(Piece::Variable(group + 1));
             rest = &rest[close + 1..];
         }
-        if rest.contains(['*', '}']) {
+        let text = |piece: &Piece| matches!(piece, Piece::Text(text) if text.contains(['?', '#', '}']));
+        if rest.contains(['?', '#', '}']) || pieces.iter().any(text) {
             return Err(invalid());
         }
         if !rest.is_empty() {
@@ -209,6 +253,8 @@ mod tests {
             ("/**/b", &["/a/b", "/a/x/b", "//b"], &["/b", "/a/c"]),
             ("/{x=**}/b", &["/a/c/b"], &["/b"]),
             ("/a*b", &["/a*b"], &["/axb"]),
+            ("/a/", &["/a/"], &["/a"]),
+            ("/x{a=*}y", &["/xay"], &["/xy"]),
             ("/{file}.json", &["/a.json"], &["/.json", "/a/b.json"]),
         ];
         for (template, yes, no) in cases {
@@ -219,9 +265,26 @@ mod tests {
     }
 
     #[test]
-    fn templates_that_mean_nothing_are_refused() {
-        for template in ["a", "/{a}/{a}", "/{}", "/{1a}", "/{a", "/{a}{b}", "/é"] {
-            assert!(PathTemplate::new(template).is_err(), "{template}");
+    fn templates_that_mean_nothing_are_refused_in_envoys_words() {
+        for (template, why) in [
+            ("a", "Invalid pattern: \"a\""),
+            ("/é", "Invalid pattern: \"/é\""),
+            ("/a?b", "Invalid literal: \"a?b\""),
+            ("/a//b", "Invalid literal: \"\""),
+            ("/a}b", "Invalid literal: \"a}b\""),
+            ("/{a}/{a}", "Repeated variable name: \"a\""),
+            ("/{}", "Invalid variable name: \"\""),
+            ("/{1a}", "Invalid variable name: \"1a\""),
+            ("/{one/{two}", "Invalid variable name: \"one/{two\""),
+            ("/{a", "Unmatched variable bracket in mixed pattern: \"{a\""),
+            ("/{a}{b}", "Invalid suffix literal: \"{b}\""),
+            ("/{a=}", "Empty variable match"),
+            ("/{a=**}/{b}", "Implicit variable path glob after text glob."),
+            ("/**/*", "Glob after text glob."),
+            ("/{a}/{b}/{c}/{d}/{e}/{f}", "Exceeded variable count limit (5)"),
+        ] {
+            let told = PathTemplate::new(template).expect_err(template);
+            assert_eq!(told, format!("path_match_policy.path_template {template} is invalid: {why}"));
         }
     }
 
