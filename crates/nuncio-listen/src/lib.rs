@@ -20,6 +20,7 @@ mod bind;
 mod chain;
 mod cidr;
 mod config;
+mod connection_log;
 mod drain;
 mod error;
 mod intake;

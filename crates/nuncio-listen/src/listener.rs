@@ -4,6 +4,7 @@ use crate::{
     bind::ListenSocket,
     chain::Chain,
     config::ListenerConfig,
+    connection_log::ConnectionLog,
     drain::{DrainOrder, DrainPace},
     intake::{Acceptor, Intake},
     matching::{ChainMatch, ConnFacts, select},
@@ -195,10 +196,7 @@ impl Listener {
             transport_protocol: "raw_buffer",
             application_protocols: &[],
         });
-        let Some(chain) = chain else {
-            counts.listener.inc(counts.lane, NO_FILTER_CHAIN_MATCH);
-            return;
-        };
+        let chain = chain.cloned();
         let info = ConnInfo {
             id: self.shared.connection_id(),
             start: Time::now(),
@@ -206,20 +204,30 @@ impl Listener {
             remote,
             local,
             listener: set.config.name.clone(),
-            filter_chain: chain.config.name.clone(),
+            filter_chain: chain.as_ref().map(|chain| chain.config.name.clone()).unwrap_or_default(),
             server_name: None,
             tls: false,
         };
-        self.serve(io, info, chain, set.config.buffer_limit_bytes, places);
+        match chain {
+            Some(chain) => self.serve(io, info, &chain, &set.config, places),
+            None => {
+                counts.listener.inc(counts.lane, NO_FILTER_CHAIN_MATCH);
+                let mut log = ConnectionLog::new(&self.shared.worker, &set.config);
+                log.none_matched(info);
+            }
+        }
     }
 
     /// Starts the task of a connection.
-    fn serve(&self, io: Io, mut info: ConnInfo, chain: &Rc<Chain>, buffer_limit_bytes: u32, places: Places) {
-        let open = OpenConnection::new(places, chain.clone(), info.start);
-        let (slot, drain) = (open.slot, chain.drain.clone());
+    fn serve(&self, io: Io, mut info: ConnInfo, chain: &Rc<Chain>, config: &Arc<ListenerConfig>, places: Places) {
+        let log = ConnectionLog::new(&self.shared.worker, config);
+        let mut open = OpenConnection::new(places, chain.clone(), info.start, log);
+        let (slot, drain, buffer_limit_bytes) = (open.slot, chain.drain.clone(), config.buffer_limit_bytes);
         let task = match &chain.tls {
             None => {
-                let connection = Connection { io, first: None, info: Rc::new(info), drain, buffer_limit_bytes };
+                let info = Rc::new(info);
+                open.log.about(&info);
+                let connection = Connection { io, first: None, info, drain, buffer_limit_bytes };
                 let served = chain.terminal.clone().serve(connection);
                 tokio::task::spawn_local(async move {
                     let _open = open;
@@ -232,17 +240,20 @@ impl Listener {
                     let chain = open.chain.clone();
                     let greeted = match tls.accept(io, &worker, chain.config.transport_timeout).await {
                         Ok(greeted) => greeted,
-                        Err(GreetError::TimedOut) => {
-                            let counts = &open.places.counts;
-                            counts.listener.inc(counts.lane, DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
+                        Err(error) => {
+                            if matches!(error, GreetError::TimedOut) {
+                                let counts = &open.places.counts;
+                                counts.listener.inc(counts.lane, DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
+                            }
+                            open.log.about(&Rc::new(info));
                             return;
                         }
-                        Err(GreetError::Tls(_) | GreetError::Closed) => return,
                     };
                     info.tls = true;
                     info.server_name = greeted.server_name;
-                    let connection =
-                        Connection { io: greeted.io, first: None, info: Rc::new(info), drain, buffer_limit_bytes };
+                    let info = Rc::new(info);
+                    open.log.about(&info);
+                    let connection = Connection { io: greeted.io, first: None, info, drain, buffer_limit_bytes };
                     chain.terminal.clone().serve(connection).await;
                 })
             }
@@ -302,10 +313,11 @@ struct OpenConnection {
     chain: Rc<Chain>,
     slot: usize,
     start: Time,
+    log: ConnectionLog,
 }
 
 impl OpenConnection {
-    fn new(places: Places, chain: Rc<Chain>, start: Time) -> OpenConnection {
+    fn new(places: Places, chain: Rc<Chain>, start: Time, log: ConnectionLog) -> OpenConnection {
         let counts = &places.counts;
         counts.listener.inc(counts.lane, DOWNSTREAM_CX_TOTAL);
         counts.listener.gauge_add(counts.lane, DOWNSTREAM_CX_ACTIVE, 1);
@@ -314,7 +326,7 @@ impl OpenConnection {
             worker.gauge_add(counts.lane, listener_worker::DOWNSTREAM_CX_ACTIVE, 1);
         }
         let slot = chain.opened();
-        OpenConnection { places, chain, slot, start }
+        OpenConnection { places, chain, slot, start, log }
     }
 }
 

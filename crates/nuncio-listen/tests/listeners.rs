@@ -218,3 +218,33 @@ fn moving_to_another_address_binds_the_new_one_before_the_old_is_closed() {
     assert_eq!(ask(&mut open), "v1");
     assert_eq!(process.counter(lm::LISTENER_MODIFIED), 1);
 }
+
+/// Keeps flags and details.
+#[derive(Debug, Default)]
+struct Kept(std::sync::Mutex<Vec<String>>);
+
+impl nuncio_core::AccessLogger for Kept {
+    fn log(&self, stream: &nuncio_core::StreamCx) {
+        let line = format!("{} {} {}", stream.conn.listener, stream.info.flags, stream.info.details);
+        self.0.lock().expect("test lock").push(line);
+    }
+}
+
+#[test]
+fn each_connection_is_a_line_in_the_listeners_log() {
+    let process = process(None);
+    let log = Arc::new(Kept::default());
+    let mut config = listener("a", b"v1");
+    config.access_logs = vec![log.clone()];
+    let mut matchless = listener("b", b"v1");
+    let never = ChainMatch { destination_port: Some(1), ..ChainMatch::default() };
+    matchless.filter_chains =
+        vec![Arc::new(FilterChainConfig { matches: never, ..(*matchless.filter_chains[0]).clone() })];
+    matchless.access_logs = vec![log.clone()];
+    process.apply(vec![config, matchless]);
+    assert_eq!(ask(&mut connect(process.port("a"))), "v1");
+    let lines = || log.0.lock().expect("test lock").clone();
+    eventually("logged", || lines() == ["a - "]);
+    assert!(is_closed(&mut connect(process.port("b"))));
+    eventually("logged", || lines() == ["a - ", "b NR filter_chain_not_found"]);
+}
