@@ -121,6 +121,7 @@ impl Chain {
         match pace.strategy {
             DrainStrategy::Immediate => self.drain.begin(),
             DrainStrategy::Gradual => self.drain.begin_over(pace.time),
+            DrainStrategy::NextResponse => self.drain.begin_over(Duration::ZERO),
         }
     }
 

@@ -24,6 +24,9 @@ pub enum DrainStrategy {
     Gradual,
     /// All do from the start, and idle connections are closed.
     Immediate,
+    /// All do from the start, but idle connections stay for their next exchange: nobody who sends a request just then is
+    /// cut off. Ours, for reloads; Envoy has no such strategy.
+    NextResponse,
 }
 
 /// How fast to drain.

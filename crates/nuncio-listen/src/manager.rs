@@ -137,6 +137,18 @@ impl ListenerManager {
     /// # Errors
     /// Everything that is wrong with them, addresses that cannot be bound included; then nothing has changed.
     pub fn apply(&self, listeners: Vec<Arc<ListenerConfig>>) -> Result<Applied, Vec<ListenerError>> {
+        self.apply_at(listeners, self.0.pace)
+    }
+
+    /// The same; what goes drains at this pace.
+    ///
+    /// # Errors
+    /// As [`ListenerManager::apply`].
+    pub fn apply_at(
+        &self,
+        listeners: Vec<Arc<ListenerConfig>>,
+        pace: DrainPace,
+    ) -> Result<Applied, Vec<ListenerError>> {
         let (listeners, replaced) = plan::last_of_each_name(listeners);
         plan::check(&listeners)?;
         let mut state = self.state();
@@ -149,7 +161,7 @@ impl ListenerManager {
             .map(|new| (plan::step(state.find(&new.name).map(|old| &*old.config), &new), new))
             .collect();
         let bound = self.bind_all(&state, &steps, &mut applied.warnings)?;
-        self.carry_out(&mut state, steps, bound, &mut applied);
+        self.carry_out(&mut state, steps, bound, pace, &mut applied);
         self.0.scope.gauge_set(TOTAL_LISTENERS_ACTIVE, state.listeners.len() as u64);
         Ok(applied)
     }
@@ -198,6 +210,7 @@ impl ListenerManager {
         state: &mut State,
         steps: Vec<(Step, Arc<ListenerConfig>)>,
         mut bound: Bound,
+        pace: DrainPace,
         applied: &mut Applied,
     ) {
         let mut old: HashMap<Arc<str>, Active> = state.listeners.drain(..).map(|l| (l.config.name.clone(), l)).collect();
@@ -211,7 +224,7 @@ impl ListenerManager {
                     state.listeners.push(was);
                 }
                 (Step::Update { in_place, chains }, Some(was)) => {
-                    state.listeners.push(self.update(was, new, in_place, chains));
+                    state.listeners.push(self.update(was, new, in_place, chains, pace));
                     applied.updated.push(name);
                 }
                 (_, was) => {
@@ -238,13 +251,13 @@ impl ListenerManager {
             gone.push(removed);
         }
         for listener in gone {
-            let order = self.order(Draining::Listener, self.0.pace);
+            let order = self.order(Draining::Listener, pace);
             self.tell(|| ListenerUpdate::Remove { id: listener.id, order: order.clone() });
             order.ticket.release(Lane::MAIN);
         }
     }
 
-    fn update(&self, was: Active, new: Arc<ListenerConfig>, in_place: bool, chains: u64) -> Active {
+    fn update(&self, was: Active, new: Arc<ListenerConfig>, in_place: bool, chains: u64, pace: DrainPace) -> Active {
         self.0.scope.inc(Lane::MAIN, LISTENER_MODIFIED);
         let what = if in_place {
             self.0.scope.inc(Lane::MAIN, LISTENER_IN_PLACE_UPDATED);
@@ -252,7 +265,7 @@ impl ListenerManager {
         } else {
             Draining::Listener
         };
-        let order = self.order(what, self.0.pace);
+        let order = self.order(what, pace);
         let scopes = ListenerScopes::new(&self.0.store, &new, self.0.workers.len());
         self.tell(|| ListenerUpdate::UpdateConfig { id: was.id, config: new.clone(), retire: order.clone() });
         order.ticket.release(Lane::MAIN);
@@ -320,8 +333,7 @@ impl ListenerManager {
     /// The process is about to end: closes every listening socket (what has connected is still served) and lets
     /// connections finish at this pace. Follow with [`ListenerManager::drained`].
     pub fn drain_all(&self, pace: DrainPace) {
-        self.state().listeners.clear();
-        self.0.scope.gauge_set(TOTAL_LISTENERS_ACTIVE, 0);
+        self.state().listeners.iter_mut().for_each(|listener| listener.stopped = true);
         let order = self.order(Draining::Process, pace);
         self.tell(|| ListenerUpdate::RemoveAll { order: order.clone() });
         order.ticket.release(Lane::MAIN);

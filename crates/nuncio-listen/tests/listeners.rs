@@ -248,3 +248,19 @@ fn each_connection_is_a_line_in_the_listeners_log() {
     assert!(is_closed(&mut connect(process.port("b"))));
     eventually("logged", || lines() == ["a - ", "b NR filter_chain_not_found"]);
 }
+
+#[test]
+fn after_a_reload_connections_end_with_their_next_response_and_not_before() {
+    let process = process(None);
+    let mut config = listener("a", b"v1");
+    process.apply(vec![config.clone()]);
+    let mut client = connect(process.port("a"));
+    assert_eq!(ask(&mut client), "v1");
+    config.filter_chains = vec![Arc::new(FilterChainConfig::plain(Arc::new(Named(b"v2"))))];
+    let pace = DrainPace { strategy: DrainStrategy::NextResponse, time: Duration::from_secs(60) };
+    process.manager.apply_at(vec![Arc::new(config)], pace).expect("good listeners");
+    eventually("the new chain serves", || ask(&mut connect(process.port("a"))) == "v2");
+    assert_eq!(ask(&mut client), "v1", "idle, it was left alone");
+    assert!(is_closed(&mut client));
+    assert!(process.drained_within(Duration::from_secs(5)));
+}

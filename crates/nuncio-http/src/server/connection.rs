@@ -108,16 +108,20 @@ impl Served {
         }
     }
 
+    /// When an idle connection closes while draining: at once, but a client that has just connected gets the moment
+    /// that its first request may need to arrive.
+    fn drained_at(&self, now: Time) -> Time {
+        const FIRST_REQUEST: std::time::Duration = std::time::Duration::from_millis(250);
+        if self.requests == 0 { self.info.start + FIRST_REQUEST } else { now }
+    }
+
     /// Life of the connection, if it has a limit.
     fn life_ends(&self) -> Option<Time> {
         self.hcm.config.timeouts.max_connection.map(|d| self.info.start + d)
     }
 
     fn poll_idle(&mut self, task: &mut Context<'_>, now: Time) -> Step {
-        if self.drain.is_draining() && !self.h1.has_input() {
-            self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
-            return Step::Go(State::Closing(None));
-        }
+        // A request that has arrived is answered, drain or not: look before closing.
         match self.h1.poll_input(task) {
             Poll::Ready(Ok(true)) => {
                 let mut exchange = self.hcm.take_exchange(&self.info);
@@ -129,8 +133,13 @@ impl Served {
                 Step::End
             }
             Poll::Pending => {
+                let drained = self.drain.is_closing().then(|| self.drained_at(now));
+                if drained.is_some_and(|at| at <= now) {
+                    self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
+                    return Step::Go(State::Closing(None));
+                }
                 let idle = self.hcm.config.timeouts.idle.map(|d| self.idle_since + d);
-                Step::Stay(State::Idle, [idle, self.life_ends()].into_iter().flatten().min())
+                Step::Stay(State::Idle, [idle, self.life_ends(), drained].into_iter().flatten().min())
             }
         }
     }
@@ -255,6 +264,11 @@ impl Served {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle if self.life_ends().is_some_and(|at| at <= now) => {
                 self.count(stat::DOWNSTREAM_CX_MAX_DURATION_REACHED);
+                self.state = State::Closing(None);
+                false
+            }
+            State::Idle if self.drain.is_closing() => {
+                self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
                 self.state = State::Closing(None);
                 false
             }

@@ -84,11 +84,6 @@ impl H1 {
         }
     }
 
-    /// True while bytes of a request are at hand.
-    pub(super) fn has_input(&self) -> bool {
-        self.read.is_some()
-    }
-
     /// True if the client asked for the connection to be closed, or has gone.
     pub(super) fn client_closes(&self) -> bool {
         !self.keep_alive || self.peer_ended

@@ -46,7 +46,7 @@ async fn apply(running: &Shared, snapshot: nuncio_config::Snapshot) {
     if tokio::time::timeout(WARM_PATIENCE, running.clusters.ready()).await.is_err() {
         log::warn!(target: "config", "new clusters are not warm after {} s; going on", WARM_PATIENCE.as_secs());
     }
-    match running.listeners.apply(listeners_of(&snapshot)) {
+    match running.listeners.apply_at(listeners_of(&snapshot), running.reload_pace()) {
         Ok(applied) => {
             for name in &changes.clusters_removed {
                 running.clusters.remove(name);

@@ -62,6 +62,16 @@ impl Running {
         pace(&self.options)
     }
 
+    /// How what a reload changed or removed drains: connections end with their next response, so that the new
+    /// configuration is in force soon and no request is cut off. As the flags say when compared with Envoy.
+    pub(super) fn reload_pace(&self) -> DrainPace {
+        let pace = self.pace();
+        if self.options.parity {
+            return pace;
+        }
+        DrainPace { strategy: nuncio_listen::DrainStrategy::NextResponse, ..pace }
+    }
+
     /// Brings statistics up to date that are computed when somebody looks.
     pub(super) fn refresh(&self) {
         self.clusters.refresh_gauges();
