@@ -52,12 +52,19 @@ pub fn parse(cx: &mut CompileCx<'_>, address: &core::Address) -> Option<Parsed> 
 /// `sockaddr_un` holds no more, on Linux.
 const MAX_PIPE_PATH: usize = 107;
 
+/// A resolver that Envoy has beside the one for IP addresses.
+const REVERSE_CONNECTION: &str = "envoy.resolvers.reverse_connection";
+
 /// Host and numeric port of a socket address; reports what is not built.
 pub fn host_and_port<'p>(cx: &mut CompileCx<'_>, address: &'p core::SocketAddress) -> Option<(&'p str, u16)> {
     let core::SocketAddress { protocol, address, resolver_name, ipv4_compat, network_namespace_filepath, port_specifier } = address;
     // Whether a listener is for UDP is its own affair; for hosts Envoy does not look at it.
     let _ = protocol;
     crate::unbuilt!(cx, ipv4_compat, network_namespace_filepath);
+    if resolver_name == REVERSE_CONNECTION {
+        cx.without_effect("resolver_name");
+        return None;
+    }
     if !resolver_name.is_empty() && resolver_name != "envoy.ip" {
         cx.at("resolver_name", |cx| {
             cx.error(codes::BAD_ADDRESS, format!("there is no resolver `{resolver_name}`"))

@@ -77,7 +77,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         bypass_overload_manager,
     );
     unsafe_unbuilt!(cx, filter_chain_matcher);
-    if udp_listener_config.is_some() || api_listener.is_some() || matches!(listener_specifier, Some(ListenerSpecifier::InternalListener(_))) {
+    if udp_listener_config.is_some() || is_udp(address.as_ref()) || api_listener.is_some() || matches!(listener_specifier, Some(ListenerSpecifier::InternalListener(_))) {
         cx.value_without_effect("this kind of listener (UDP, API or internal)").help("it will not be opened");
         return None;
     }
@@ -151,6 +151,12 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
 /// `envoy.resource_limits.listener.<name>.connection_limit` of the runtime.
 fn connection_limit(cx: &CompileCx<'_>, name: &str) -> Option<u64> {
     cx.runtime.get(&format!("envoy.resource_limits.listener.{name}.connection_limit"))?.text.parse().ok()
+}
+
+/// The listener is for datagrams.
+fn is_udp(address: Option<&core::Address>) -> bool {
+    let socket = address.and_then(|a| a.address.as_ref());
+    matches!(socket, Some(core::address::Address::SocketAddress(a)) if a.protocol == core::socket_address::Protocol::Udp as i32)
 }
 
 /// An address to listen on: an IP address, never a name.
