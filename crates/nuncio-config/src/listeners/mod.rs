@@ -121,7 +121,10 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
     config.filter_chains = cx.each("filter_chains", filter_chains, |cx, chain| chains::compile(cx, chain, &around));
     config.default_filter_chain =
         default_filter_chain.as_ref().and_then(|chain| cx.at("default_filter_chain", |cx| chains::compile(cx, chain, &around)));
-    chains::check_matches(cx, &config.filter_chains);
+    // With a matcher the chains are told apart by name.
+    if filter_chain_matcher.is_none() {
+        chains::check_matches(cx, &config.filter_chains);
+    }
     config.socket = sockets::compile(cx, from);
     config.buffer_limit_bytes = buffer_limit_bytes;
     config.listener_filters_timeout = match listener_filters_timeout {

@@ -44,8 +44,11 @@ impl Certificate {
         let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|e| bad_key(e.to_string()))?;
         let key = CertifiedKey::new(chain, signing);
         match key.keys_match() {
-            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
-            Err(_) => return Err(bad_key("it does not belong to the certificate".into())),
+            Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
+                return Err(bad_key("it does not belong to the certificate".into()));
+            }
+            // Old certificates that cannot be compared may well belong to their key.
+            Ok(()) | Err(_) => {}
         }
         Ok(Certificate { key: Arc::new(key), names })
     }

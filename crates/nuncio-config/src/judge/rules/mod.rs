@@ -5,6 +5,7 @@
 mod config_source;
 mod data_source;
 mod filters;
+mod format;
 mod http2;
 mod modules;
 mod overload;
@@ -39,6 +40,7 @@ fn all() -> Vec<(String, Rule)> {
     vec![
         rule::<core::ConfigSource>(config_source::check),
         rule::<core::ApiConfigSource>(config_source::check_api),
+        rule::<core::SubstitutionFormatString>(format::check),
         rule::<core::DataSource>(data_source::check),
         rule::<core::Http2ProtocolOptions>(http2::check),
         rule::<envoy::r#type::matcher::v3::RegexMatcher>(regex::check),
