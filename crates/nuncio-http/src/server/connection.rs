@@ -207,6 +207,11 @@ impl Served {
     }
 
     fn poll_exchange(&mut self, task: &mut Context<'_>, mut exchange: Box<Exchange>, now: Time) -> Step {
+        if self.drain.is_closing() && !self.h1.closing {
+            // Draining began while the request was under way: the response may still say so.
+            self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
+            self.h1.closing = true;
+        }
         let outcome = match exchange.poll(task, &self.hcm, &mut self.h1, now) {
             Poll::Pending => {
                 let due = exchange.deadline(&self.hcm);
