@@ -58,6 +58,14 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::Filter], around:
     terminal.unwrap_or_else(|| Arc::new(Closing))
 }
 
+/// Whether the connection manager is among the filters.
+pub(super) fn is_http(filters: &[proto::Filter]) -> bool {
+    filters.iter().any(|filter| match &filter.config_type {
+        Some(ConfigType::TypedConfig(config)) => nuncio_api::any_type(config) == HttpConnectionManager::full_name(),
+        _ => false,
+    })
+}
+
 fn one(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any, around: &Around) -> Option<Arc<dyn Terminal>> {
     let message = nuncio_api::any_type(config);
     if message == HttpConnectionManager::full_name() {
