@@ -1,6 +1,6 @@
 //! `envoy.config.route.v3.RouteConfiguration` → [`RouteTable`].
 //!
-//! Each file is a part of the message: virtual hosts (`host`), which requests a route takes (`matching`,
+//! Each file is a part of the message: virtual hosts (`host`, `domains`), which requests a route takes (`matching`,
 //! `conditions`, `text`), what is done with them (`action`, `clusters`, `rewrite`, `redirect`, `direct_response`,
 //! `retry`, `extras`), and what all levels have (`headers`, `filters`).
 //!
@@ -11,6 +11,7 @@ mod action;
 mod clusters;
 mod conditions;
 mod direct_response;
+mod domains;
 mod extras;
 mod filters;
 mod headers;
@@ -29,8 +30,10 @@ pub(crate) use text::matcher as text_matcher;
 
 use crate::codes;
 use crate::context::CompileCx;
+use crate::path::Step;
 use crate::unbuilt;
 use nuncio_api::envoy::config::route::v3 as proto;
+use nuncio_core::RouteId;
 use nuncio_http::routes::{RouteConfig, RouteTable};
 use std::sync::Arc;
 
@@ -58,44 +61,39 @@ struct Rules {
 /// Compiles a route configuration; `None` after a report.
 pub fn compile(cx: &mut CompileCx<'_>, config: &proto::RouteConfiguration, origin: Origin) -> Option<Arc<RouteTable>> {
     let before = errors(cx);
-    let config = build(cx, config, origin);
-    let table = match RouteTable::compile(config) {
-        Ok(table) => table,
-        Err(found) => {
-            for error in found {
-                let envoy = error.message.clone();
-                let plain = nuncio_core::ConfigError::at(error.path, plain_words(&envoy));
-                cx.extension_error(codes::DUPLICATE_DOMAIN, plain).envoy(envoy);
-            }
-            return None;
-        }
-    };
+    let built = build(cx, config, origin);
+    domains::check(cx, config);
     if errors(cx) > before {
         return None;
     }
-    report_dead_routes(cx, &table);
-    Some(Arc::new(table))
+    match RouteTable::compile(built) {
+        Ok(table) => {
+            report_dead_routes(cx, &table);
+            Some(Arc::new(table))
+        }
+        Err(found) => {
+            for error in found {
+                cx.extension_error(codes::DUPLICATE_DOMAIN, error);
+            }
+            None
+        }
+    }
 }
 
 fn errors(cx: &CompileCx<'_>) -> usize {
     cx.findings().iter().filter(|finding| finding.is_error()).count()
 }
 
-fn plain_words(envoy: &str) -> &'static str {
-    if envoy.starts_with("Only a single wildcard") {
-        "another virtual host has the domain `*` already; put the routes of both in one virtual host"
-    } else {
-        "another virtual host, or this one, has this domain already"
-    }
-}
-
 /// Routes behind one that takes everything: Envoy says nothing, and people wonder.
 fn report_dead_routes(cx: &mut CompileCx<'_>, table: &RouteTable) {
     for dead in table.dead_routes() {
-        let path = |id: nuncio_core::RouteId| format!("virtual_hosts[{}].routes[{}]", id.virtual_host, id.route);
+        let place = |id: RouteId| Step::Text(format!("virtual_hosts[{}].routes[{}].match", id.virtual_host, id.route).into());
         let by = table.get(dead.taken_by).map(|entry| entry.route.matcher.path.to_string()).unwrap_or_default();
-        cx.step(crate::path::Step::Text(path(dead.route).into()), |cx| {
-            cx.warn(codes::UNREACHABLE, format!("no request reaches this route: route {} ({by}) before it takes all of them", dead.taken_by.route))
+        let before = cx.step(place(dead.taken_by), |cx| cx.path());
+        cx.step(place(dead.route), |cx| {
+            let number = dead.taken_by.route;
+            cx.warn(codes::UNREACHABLE, format!("no request reaches this route: route {number} ({by}) takes all of them"))
+                .also(before, "taken here")
                 .help("routes are tried from the first to the last: put this one further up");
         });
     }

@@ -180,6 +180,14 @@ fn domains_are_refused_when_they_are_taken() {
     assert!(table.is_none());
     assert_eq!(findings[0].path, "route_config.virtual_hosts[0].domains[1]");
     assert_eq!(findings[0].envoy, "Only a single wildcard domain is permitted in route local_route");
+    assert_eq!(findings[0].also[0].0, "route_config.virtual_hosts[0].domains[0]");
+    let mut two = config(vec![route(prefix("/"), forward("a"))]);
+    two.virtual_hosts[0].domains = vec!["x.test".into()];
+    two.virtual_hosts.push(proto::VirtualHost { name: "w".into(), domains: vec!["X.test".into()], ..Default::default() });
+    let (_, findings) = compiled(&two);
+    assert_eq!(findings[0].message, "the virtual hosts `v` and `w` both have the domain `x.test`");
+    let unique = "Only unique values for domains are permitted. Duplicate entry of domain x.test in route local_route";
+    assert_eq!(findings[0].envoy, unique);
 }
 
 #[test]
@@ -215,7 +223,7 @@ fn what_most_likely_is_a_mistake_is_warned_of() {
         said,
         [
             ("route_config.virtual_hosts[0].routes[1].route.retry_policy.retry_on", codes::SUSPICIOUS),
-            ("route_config.virtual_hosts[0].routes[1]", codes::UNREACHABLE),
+            ("route_config.virtual_hosts[0].routes[1].match", codes::UNREACHABLE),
         ]
     );
     let words = "Unknown retry_on policy token(s) [gatway-error] in retry_on config '5xx,gatway-error'. \

@@ -34,17 +34,40 @@ pub(crate) fn matcher(cx: &mut CompileCx<'_>, from: &proto::StringMatcher) -> Op
 
 /// Compiles an expression that must match a whole text; `None` after a report.
 pub(super) fn pattern(cx: &mut CompileCx<'_>, from: &proto::RegexMatcher) -> Option<Pattern> {
+    let proto::RegexMatcher { regex, engine_type } = from;
+    let made = cx.at("regex", |cx| refuse(cx, regex, Pattern::new(regex)))?;
+    cx.at("regex", |cx| large(cx, regex, made.program_size(), engine_type.as_ref()));
+    Some(made)
+}
+
+/// Envoy's default `re2.max_program_size.error_level`.
+const MAX_PROGRAM_SIZE: usize = 100;
+
+/// Envoy refuses large programs, for the memory they may take; here that is limited in bytes.
+#[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
+fn large(cx: &mut CompileCx<'_>, regex: &str, size: usize, engine: Option<&proto::regex_matcher::EngineType>) {
     // The engine has been RE2 for years; naming it is only deprecated, which is reported when the file is read.
-    let proto::RegexMatcher { regex, engine_type: _ } = from;
-    cx.at("regex", |cx| refuse(cx, regex, Pattern::new(regex)))
+    let configured = engine.and_then(|proto::regex_matcher::EngineType::GoogleRe2(re2)| re2.max_program_size);
+    let limit = configured.map_or(MAX_PROGRAM_SIZE, |limit| limit as usize);
+    if size > limit {
+        cx.refused_if_strict(codes::BAD_REGEX, format!("an expression of about {size} instructions; Envoy takes no more than {limit}"))
+            .envoy(format!(
+                "regex '{regex}' RE2 program size of {size} > max program size of {limit} set for the error level \
+                 threshold. Increase configured max program size if necessary."
+            ));
+    }
 }
 
 /// Compiles an expression with its substitution; `None` after a report.
 pub(super) fn substitution(cx: &mut CompileCx<'_>, from: &proto::RegexMatchAndSubstitute) -> Option<Substitution> {
     let proto::RegexMatchAndSubstitute { pattern, substitution } = from;
-    let proto::RegexMatcher { regex, engine_type: _ } = pattern.as_ref()?;
+    let proto::RegexMatcher { regex, engine_type } = pattern.as_ref()?;
     let made = cx.at("pattern", |cx| {
-        cx.at("regex", |cx| refuse(cx, regex, Substitution::new(regex, substitution)))
+        cx.at("regex", |cx| {
+            let made = refuse(cx, regex, Substitution::new(regex, substitution))?;
+            large(cx, regex, made.program_size(), engine_type.as_ref());
+            Some(made)
+        })
     })?;
     if let Some(flaw) = made.flaw() {
         cx.at("substitution", |cx| {
@@ -64,7 +87,8 @@ fn refuse<T>(cx: &mut CompileCx<'_>, regex: &str, made: Result<T, PatternError>)
         let finding = cx.error(codes::BAD_REGEX, plain);
         finding.envoy(message);
         if at > 0 {
-            finding.label(format!("character {} on: `{rest}`", regex.get(..at).map_or(at, |before| before.chars().count()) + 1));
+            let character = regex.get(..at).map_or(at, |before| before.chars().count()) + 1;
+            finding.label(format!("from character {character} on: `{rest}`"));
         }
     })
     .ok()

@@ -22,6 +22,10 @@ fn compile(source: &str, whole: bool) -> Result<Regex, PatternError> {
     })
 }
 
+fn program_size(source: &str) -> usize {
+    re2::translate(source).map_or(0, |translated| re2::program_size(&translated))
+}
+
 /// An expression that must match a whole text.
 #[derive(Clone)]
 pub struct Pattern {
@@ -44,6 +48,11 @@ impl Pattern {
     /// As it was configured.
     pub fn as_str(&self) -> &str {
         &self.source
+    }
+
+    /// About how many instructions RE2 would need for it; Envoy has a limit.
+    pub fn program_size(&self) -> usize {
+        program_size(&self.source)
     }
 
     /// Bytes with which every text that matches begins; may be shorter than it could be.
@@ -105,6 +114,11 @@ impl Substitution {
         let regex = compile(source, false)?;
         let (pieces, flaw) = pieces(substitution, regex.captures_len() - 1);
         Ok(Substitution { source: source.into(), substitution: substitution.into(), regex, pieces, flaw })
+    }
+
+    /// About how many instructions RE2 would need for the expression; Envoy has a limit.
+    pub fn program_size(&self) -> usize {
+        program_size(&self.source)
     }
 
     /// What is wrong with the substitution. Envoy takes it all the same: with a group that the expression has not,

@@ -11,8 +11,11 @@
 
 mod class;
 mod escape;
+mod size;
 #[cfg(test)]
 mod tests;
+
+pub(super) use size::program_size;
 
 use escape::{counted, literal_escape};
 use std::fmt;
