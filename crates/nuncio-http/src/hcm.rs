@@ -146,8 +146,15 @@ impl HcmWorker {
         self.stats.gauge_add(lane, stat::DOWNSTREAM_RQ_ACTIVE, -1);
         let ms = u64::try_from(now.since(cx.info.start).as_millis()).unwrap_or(u64::MAX);
         self.stats.record(lane, stat::DOWNSTREAM_RQ_TIME, ms);
-        let (here, there) = match cx.info.status {
-            0 => return,
+        if cx.info.status != 0 {
+            self.count_status(cx.info.status);
+        }
+    }
+
+    /// A head with this status has been sent.
+    pub(crate) fn count_status(&self, status: u16) {
+        let lane = self.worker.lane;
+        let (here, there) = match status {
             100..=199 => (stat::DOWNSTREAM_RQ_1XX, listener_http::DOWNSTREAM_RQ_1XX),
             200..=299 => (stat::DOWNSTREAM_RQ_2XX, listener_http::DOWNSTREAM_RQ_2XX),
             300..=399 => (stat::DOWNSTREAM_RQ_3XX, listener_http::DOWNSTREAM_RQ_3XX),

@@ -257,6 +257,11 @@ impl Scope {
         }
     }
 
+    /// Whether a flush has seen values of the histogram at this place.
+    pub(crate) fn is_flushed(&self, index: u16) -> bool {
+        self.main().histograms.contains_key(&usize::from(index))
+    }
+
     /// Brings the histogram views up to now: called for every scope at each flush.
     pub(crate) fn flush(&self) {
         for (index, def) in self.table.defs.iter().enumerate() {

@@ -244,7 +244,9 @@ impl Snapshot {
                 continue;
             }
             let used = scope.used(index);
-            if !scope.shown(index) || (select.used_only && !used) {
+            // Histograms come to count as used with a flush, as on Envoy.
+            let unflushed = select.used_only && matches!(def.kind, Kind::Histogram(_)) && !scope.is_flushed(index);
+            if !scope.shown(index) || (select.used_only && !used) || unflushed {
                 continue;
             }
             let mut push = |suffix, value| {
@@ -379,6 +381,7 @@ mod tests {
         scope.gauge_add(Lane(1), G, 1);
         scope.gauge_add(Lane(0), G, -1);
         scope.record(Lane(1), H, 5);
+        store.flush();
         let used = Select {
             used_only: true,
             ..Select::default()

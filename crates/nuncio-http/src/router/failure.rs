@@ -1,6 +1,6 @@
 //! What goes wrong on the way to a response, and what the client is told. Texts, flags and details are Envoy's.
 
-use super::{Decision, Event, Phase, Router, attempt, charge, retry};
+use super::{Decision, Event, Router, attempt, charge, retry};
 use nuncio_core::{LocalReply, ResponseFlags, StreamCx};
 use nuncio_rt::Time;
 use nuncio_stats::tables::cluster as stat;
@@ -92,9 +92,6 @@ impl Router {
     fn timed_out(&mut self, cx: &mut StreamCx, failure: Failure, now: Time) -> Option<Event> {
         let cluster = self.cluster.clone()?;
         let host = self.attempt.host().cloned();
-        if matches!(self.attempt.phase(), Phase::Live) {
-            cluster.cx().inc(stat::UPSTREAM_RQ_TX_RESET);
-        }
         attempt::note_host(cx, host.as_deref());
         let per_try = failure != Failure::GlobalTimeout;
         let (counter, details) = match failure {

@@ -211,11 +211,6 @@ impl Router {
 
     /// The exchange needs no more of this: the client has gone, or has been answered otherwise.
     pub(crate) fn abort(&mut self) {
-        if self.started && !self.finished && !matches!(self.attempt.phase(), Phase::Idle) {
-            if let (Phase::Live, Some(cluster)) = (self.attempt.phase(), &self.cluster) {
-                cluster.cx().inc(stat::UPSTREAM_RQ_TX_RESET);
-            }
-        }
         self.attempt.clear();
         self.finished = true;
         self.retries.end();
@@ -243,7 +238,12 @@ impl Router {
         }
         match self.attempt.poll_read(task, cx, now) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(attempt::Read::Informational)) => Poll::Ready(Some(Event::Informational)),
+            Poll::Ready(Ok(attempt::Read::Informational)) => {
+                if let (Some(cluster), Some(status)) = (&self.cluster, cx.response.status()) {
+                    charge::status(cluster.cx(), None, status, cx.info.internal, None);
+                }
+                Poll::Ready(Some(Event::Informational))
+            }
             Poll::Ready(Ok(attempt::Read::Head { end })) => Poll::Ready(self.response_head(cx, end, now)),
             Poll::Ready(Ok(attempt::Read::Data { bytes, end })) => {
                 if end {

@@ -6,7 +6,7 @@ use crate::headers::request::Peer;
 use crate::stream::{ClientSide, Exchange, Outcome, admit};
 use nuncio_codec::headers::HeaderMap;
 use nuncio_codec::http1::RequestHead;
-use nuncio_core::{ConnInfo, Connection, DrainSignal, LocalReply};
+use nuncio_core::{ConnInfo, Connection, DrainSignal, LocalReply, ResponseFlags};
 use nuncio_rt::{Deadline, Time};
 use nuncio_stats::tables::http_connection_manager as stat;
 use std::{
@@ -154,9 +154,7 @@ impl Served {
                 Step::Stay(State::Head(exchange), [head, whole, idle].into_iter().flatten().min())
             }
             Poll::Ready(Err(_)) | Poll::Ready(Ok(Ok(Headway::End))) => {
-                self.remote_close = true;
-                exchange.cx.reset();
-                self.hcm.put_exchange(exchange);
+                self.left_in_head(exchange, now);
                 Step::End
             }
             Poll::Ready(Ok(Ok(Headway::Head(head)))) => self.begin(exchange, head, now),
@@ -169,9 +167,25 @@ impl Served {
 
     /// Answers a request whose head could not be read.
     fn refuse(&mut self, mut exchange: Box<Exchange>, reply: Box<LocalReply>, now: Time) -> Step {
+        // Nothing of a head that could not be read is shown anywhere.
+        exchange.cx.request.clear();
         self.request_begun(&mut exchange);
         exchange.begin(&self.hcm, &mut self.h1, true, Some(reply), now);
         Step::Go(State::Exchange(exchange))
+    }
+
+    /// The client has gone in the middle of a head: an exchange without a request, as Envoy logs it.
+    fn left_in_head(&mut self, mut exchange: Box<Exchange>, now: Time) {
+        self.remote_close = true;
+        exchange.cx.request.clear();
+        self.request_begun(&mut exchange);
+        self.count(stat::DOWNSTREAM_RQ_RX_RESET);
+        self.count(stat::DOWNSTREAM_CX_DESTROY_REMOTE_ACTIVE_RQ);
+        self.count(stat::DOWNSTREAM_CX_DESTROY_ACTIVE_RQ);
+        exchange.cx.info.flags.set(ResponseFlags::DC);
+        exchange.cx.info.details = "downstream_remote_disconnect".into();
+        exchange.finish(&self.hcm, now);
+        self.hcm.put_exchange(exchange);
     }
 
     fn request_begun(&mut self, exchange: &mut Exchange) {
@@ -226,7 +240,7 @@ impl Served {
         match outcome {
             Outcome::Done { .. } if sent_whole_request && !self.h1.closing && !self.h1.client_closes() => Step::Go(State::Idle),
             Outcome::Done { .. } => {
-                let delay = self.hcm.config.timeouts.delayed_close.filter(|_| !(sent_whole_request && self.h1.client_closes()));
+                let delay = self.hcm.config.timeouts.delayed_close.filter(|_| self.h1.linger || !(sent_whole_request && self.h1.client_closes()));
                 Step::Go(State::Closing(delay.map(|d| now + d)))
             }
             Outcome::Cut => Step::Go(State::Closing(None)),

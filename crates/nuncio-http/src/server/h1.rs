@@ -58,6 +58,8 @@ pub(super) struct H1 {
     keep_alive: bool,
     /// We will close after this exchange, whatever the client wants.
     pub(super) closing: bool,
+    /// The client is given time to read the answer before the close, whatever it asked for.
+    pub(super) linger: bool,
     /// The client has finished sending.
     peer_ended: bool,
     /// The framing of what the client sends is lost.
@@ -79,6 +81,7 @@ impl H1 {
             encoding: Encoding::None,
             keep_alive: true,
             closing: false,
+            linger: false,
             peer_ended: false,
             broken: false,
         }
@@ -152,6 +155,7 @@ impl H1 {
 
     /// Tells the client to go on and send its body.
     pub(super) fn send_continue(&mut self) {
+        self.hcm.count_status(100);
         self.out.copy(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
 
@@ -161,6 +165,7 @@ impl H1 {
         self.broken = true;
         self.closing = true;
         self.hcm.stats.inc(lane, stat::DOWNSTREAM_CX_PROTOCOL_ERROR);
+        self.hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_RX_RESET);
         if violation.stat().is_some() {
             self.hcm.http1_stats.inc(lane, http1_stat::REQUESTS_REJECTED_WITH_UNDERSCORES_IN_HEADERS);
         }
@@ -317,6 +322,7 @@ impl ClientSide for H1 {
             case: NameCase::default(),
         };
         if encode_response_head(&cx.response, how, &mut self.scratch).is_ok() {
+            self.hcm.count_status(cx.response.status().unwrap_or(100));
             self.out.copy(&self.scratch);
         }
     }
@@ -395,5 +401,10 @@ impl ClientSide for H1 {
 
     fn waiting(&self) -> usize {
         self.out.len()
+    }
+
+    fn close_after(&mut self) {
+        self.closing = true;
+        self.linger = true;
     }
 }

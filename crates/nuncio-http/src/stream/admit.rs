@@ -33,7 +33,7 @@ pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_hos
     clean_host(cx, &hcm.config.cleaning);
     let upgrade = wants_upgrade(cx);
     request::condition(cx, &hcm.config, peer, upgrade);
-    if !hcm.config.proxy_100_continue {
+    if !hcm.config.proxy_100_continue && cx.request.get(Known::Expect).is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue")) {
         cx.request.remove(Known::Expect);
     }
     if let Some(reply) = find_route(cx, hcm) {
@@ -92,10 +92,18 @@ fn clean_path(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {
         path::Cleaned::Redirect(new) => {
             hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_REDIRECTED_WITH_NORMALIZED_PATH);
             let location = String::from_utf8_lossy(&new).into_owned();
+            cx.request.insert(Known::Path, new);
             Some(Box::new(LocalReply::new(307, "path_normalization_failed").header("location", location)))
         }
         path::Cleaned::Refused => {
             hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_FAILED_PATH_NORMALIZATION);
+            // Logs show the path with its slashes unescaped, also when that is why it was refused.
+            let shown = path::Cleaning { escaped_slashes: path::EscapedSlashes::UnescapeAndForward, ..path::Cleaning::default() };
+            if rules.escaped_slashes != path::EscapedSlashes::Keep
+                && let path::Cleaned::Changed(shown) = path::clean(target, shown)
+            {
+                cx.request.insert(Known::Path, shown);
+            }
             Some(Box::new(LocalReply::new(400, "path_normalization_failed")))
         }
     }

@@ -50,6 +50,8 @@ pub(crate) trait ClientSide {
     fn poll_flush(&mut self, task: &mut Context<'_>) -> Poll<std::io::Result<()>>;
     /// Bytes that wait to be written.
     fn waiting(&self) -> usize;
+    /// The connection shall not carry another exchange (HTTP/1).
+    fn close_after(&mut self);
 }
 
 /// How an exchange ended.
@@ -275,6 +277,8 @@ impl Exchange {
             }
             ClientEvent::Violation(reply) => {
                 self.request_closed = true;
+                // What came before the flaw has gone on its way, as on Envoy.
+                let _ = self.router.poll(task, &mut self.cx, now, false);
                 self.answer(hcm, client, *reply, now);
             }
             ClientEvent::Gone => {
@@ -341,6 +345,9 @@ impl Exchange {
             self.cx.info.details = answer.details;
             self.end = Some(Outcome::Cut);
             return;
+        }
+        if answer.status == 400 && !hcm.config.keep_open_on_error {
+            client.close_after();
         }
         let body = reply::prepare(&mut self.cx, &answer);
         if answer.details == "direct_response"
