@@ -5,12 +5,13 @@
 
 use crate::{
     bind::{BoundAddress, ListenSocket, bind},
-    config::{DrainType, ListenerConfig, TrafficDirection},
+    config::{DrainType, ListenerConfig, TrafficDirection, Transport},
     drain::{DrainOrder, DrainPace, Draining, Outstanding, Ticket},
     error::ListenerError,
     plan::{self, Step},
     stats::ListenerScopes,
     status::ListenerStatus,
+    tls::TlsConfig,
     update::{ConnectionBudget, ListenerId, ListenerInbox, ListenerSetup, ListenerUpdate},
 };
 use nuncio_rt::Address;
@@ -18,7 +19,7 @@ use nuncio_stats::{
     Scope, Store,
     tables::listener_manager::{
         LISTENER_ADDED, LISTENER_IN_PLACE_UPDATED, LISTENER_MANAGER, LISTENER_MODIFIED, LISTENER_REMOVED,
-        TOTAL_LISTENERS_ACTIVE, WORKERS_STARTED,
+        TOTAL_LISTENERS_ACTIVE, TOTAL_LISTENERS_WARMING, WORKERS_STARTED,
     },
     Lane,
 };
@@ -163,6 +164,8 @@ impl ListenerManager {
         let bound = self.bind_all(&state, &steps, &mut applied.warnings)?;
         self.carry_out(&mut state, steps, bound, pace, &mut applied);
         self.0.scope.gauge_set(TOTAL_LISTENERS_ACTIVE, state.listeners.len() as u64);
+        // Nothing a listener depends on is waited for yet.
+        self.0.scope.gauge_set(TOTAL_LISTENERS_WARMING, 0);
         Ok(applied)
     }
 
@@ -356,6 +359,17 @@ impl ListenerManager {
     pub fn statuses(&self) -> Vec<ListenerStatus> {
         let status = |l: &Active| ListenerStatus { name: l.config.name.clone(), locals: l.locals.clone() };
         self.state().listeners.iter().map(status).collect()
+    }
+
+    /// The TLS contexts of the listeners at work, for `/certs`.
+    pub fn tls_contexts(&self) -> Vec<Arc<TlsConfig>> {
+        let state = self.state();
+        let transports = state.listeners.iter().flat_map(|l| l.config.chains()).map(|chain| &chain.transport);
+        let context = |transport: &Transport| match transport {
+            Transport::Tls(context) => Some(context.clone()),
+            Transport::Plain => None,
+        };
+        transports.filter_map(context).collect()
     }
 
     /// The configurations of the listeners at work.

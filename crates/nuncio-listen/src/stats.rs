@@ -21,6 +21,17 @@ stats_table! {
     }
 }
 
+stats_table! {
+    /// One certificate: `listener.<address>.ssl.certificate.<name>.`.
+    pub CERTIFICATE: "tls_certificate" {
+        /// When it expires.
+        gauge EXPIRATION_UNIX_TIME_SECONDS = "expiration_unix_time_seconds",
+    }
+}
+
+/// What a certificate is called that has no name of its own: Envoy appends the hash of that name.
+const UNNAMED: [&str; 2] = ["unnamed_cert_e3b0c442", "unnamed_ca_cert_e3b0c442"];
+
 /// The scopes of one listener, those of all workers included: the output shows them from the start.
 #[derive(Debug, Clone)]
 pub struct ListenerScopes {
@@ -32,6 +43,8 @@ pub struct ListenerScopes {
     pub workers: Arc<[Arc<Scope>]>,
     /// `listener.<address>.ssl.`, if any filter chain speaks TLS.
     pub tls: Option<Arc<Scope>>,
+    /// `listener.<address>.ssl.certificate.<name>.`
+    pub certificates: Vec<Arc<Scope>>,
     /// Where scopes are made whose names a handshake decides (`ssl.ciphers.<name>`).
     pub store: Arc<Store>,
 }
@@ -48,6 +61,7 @@ impl ListenerScopes {
             trouble: store.scope(&prefix, &LISTENER_TROUBLE),
             workers: (0..workers).map(|n| store.scope(&format!("{prefix}worker_{n}."), &LISTENER_WORKER)).collect(),
             tls: tls.then(|| store.scope(&format!("{prefix}ssl."), &TLS)),
+            certificates: certificates(store, &prefix, config),
             store: store.clone(),
         }
     }
@@ -56,4 +70,19 @@ impl ListenerScopes {
     pub fn active(&self) -> u64 {
         self.listener.gauge(DOWNSTREAM_CX_ACTIVE)
     }
+}
+
+/// The scopes of a listener's certificates, with their values.
+fn certificates(store: &Arc<Store>, prefix: &str, config: &ListenerConfig) -> Vec<Arc<Scope>> {
+    let mut scopes = Vec::new();
+    for chain in config.chains() {
+        let Transport::Tls(tls) = &chain.transport else { continue };
+        let own = tls.own.iter().map(|facts| (UNNAMED[0], facts));
+        for (name, facts) in own.chain(tls.trusted.iter().map(|facts| (UNNAMED[1], facts))) {
+            let scope = store.scope(&format!("{prefix}ssl.certificate.{name}."), &CERTIFICATE);
+            scope.gauge_set(EXPIRATION_UNIX_TIME_SECONDS, u64::try_from(facts.expires).unwrap_or(0));
+            scopes.push(scope);
+        }
+    }
+    scopes
 }

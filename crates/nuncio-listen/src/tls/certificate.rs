@@ -1,6 +1,7 @@
 //! Certificates of listeners: read from PEM, and chosen by what the client asks for.
 
 use super::config::{CertificateSource, PemSource, TlsError};
+use super::x509::CertificateFacts;
 use rustls::{
     SignatureAlgorithm,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -22,6 +23,7 @@ pub(super) struct Certificate {
     key: Arc<CertifiedKey>,
     /// DNS names it is for, in lower case.
     names: Vec<String>,
+    pub(super) facts: Option<CertificateFacts>,
 }
 
 /// Reads every certificate of a PEM source.
@@ -41,6 +43,7 @@ impl Certificate {
         let bad_key = |cause: String| TlsError::BadKey { key: source.key.to_string(), cause };
         let key = PrivateKeyDer::from_pem_slice(&source.key.read()?).map_err(|e| bad_key(e.to_string()))?;
         let names = names(&chain);
+        let facts = chain.first().and_then(|leaf| CertificateFacts::read(&source.chain.to_string(), leaf));
         let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|e| bad_key(e.to_string()))?;
         let key = CertifiedKey::new(chain, signing);
         match key.keys_match() {
@@ -50,7 +53,7 @@ impl Certificate {
             // Old certificates that cannot be compared may well belong to their key.
             Ok(()) | Err(_) => {}
         }
-        Ok(Certificate { key: Arc::new(key), names })
+        Ok(Certificate { key: Arc::new(key), names, facts })
     }
 
     /// Exact names before wildcards (one label) before none.

@@ -3,6 +3,7 @@
 use super::{
     certificate::{Certificate, Certificates, read_certificates},
     names::{CIPHERS, DEFAULT_GROUPS, GROUPS},
+    x509::CertificateFacts,
 };
 use rustls::{
     RootCertStore, ServerConfig,
@@ -198,6 +199,10 @@ pub struct TlsConfig {
     pub(super) server: Arc<ServerConfig>,
     /// What was asked for and is not there, but can be done without.
     pub warnings: Vec<String>,
+    /// Its own certificates, without those of intermediate authorities.
+    pub own: Vec<CertificateFacts>,
+    /// The authority that clients' certificates are trusted by; the first, if there are several.
+    pub trusted: Option<CertificateFacts>,
 }
 
 /// Sessions remembered for resumption, as many as Envoy's default.
@@ -228,6 +233,7 @@ impl TlsConfig {
             None => builder.with_no_client_auth(),
             Some(verifier) => builder.with_client_cert_verifier(verifier),
         };
+        let own = all.iter().filter_map(|certificate| certificate.facts.clone()).collect();
         let certificates = Certificates { all, require_sni: settings.require_sni };
         let mut server = builder.with_cert_resolver(Arc::new(certificates));
         server.alpn_protocols = settings.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
@@ -243,7 +249,7 @@ impl TlsConfig {
         if !settings.stateful_resumption && !settings.stateless_resumption {
             server.send_tls13_tickets = 0;
         }
-        Ok(TlsConfig { server: Arc::new(server), warnings })
+        Ok(TlsConfig { server: Arc::new(server), warnings, own, trusted: trusted(&settings.clients)? })
     }
 }
 
@@ -298,6 +304,15 @@ fn verifier(
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
     let builder = if required { builder } else { builder.allow_unauthenticated() };
     builder.build().map(Some).map_err(|_| TlsError::BadAuthority(trusted_ca.to_string()))
+}
+
+/// Facts of the first authority to trust.
+fn trusted(clients: &ClientCertificates) -> Result<Option<CertificateFacts>, TlsError> {
+    let (ClientCertificates::Optional { trusted_ca } | ClientCertificates::Required { trusted_ca }) = clients else {
+        return Ok(None);
+    };
+    let first = read_certificates(trusted_ca)?.into_iter().next();
+    Ok(first.and_then(|first| CertificateFacts::read(&trusted_ca.to_string(), &first)))
 }
 
 /// The authorities of a PEM source.

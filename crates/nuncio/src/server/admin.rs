@@ -60,7 +60,7 @@ impl AdminContext for Running {
     }
 
     fn certificates(&self) -> Vec<Certificates> {
-        Vec::new()
+        self.listeners.tls_contexts().iter().map(|context| views::certificates(context)).collect()
     }
 
     fn config_dump(&self, endpoints: bool) -> Vec<ConfigSection> {

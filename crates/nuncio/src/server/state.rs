@@ -83,9 +83,17 @@ impl Running {
         stats.gauge_set(stat::MEMORY_PHYSICAL_SIZE, memory.total_physical_bytes);
         stats.gauge_set(stat::TOTAL_CONNECTIONS, self.listeners.active_connections());
         stats.gauge_set(stat::CONCURRENCY, u64::from(self.options.workers()));
+        stats.gauge_set(stat::DAYS_UNTIL_FIRST_CERT_EXPIRING, self.days_until_first_cert_expiring());
         stats.gauge_set(stat::LIVE, u64::from(self.state() == State::Live));
         stats.gauge_set(stat::STATE, self.state() as u64);
         stats.gauge_set_in(Lane::MAIN, stat::HOT_RESTART_EPOCH, u64::from(self.options.restart_epoch));
+    }
+
+    /// Without any certificate, Envoy's idea of never.
+    fn days_until_first_cert_expiring(&self) -> u64 {
+        let contexts = self.listeners.tls_contexts();
+        let certificates = contexts.iter().flat_map(|context| context.own.iter().chain(&context.trusted));
+        certificates.map(|facts| super::views::days_left(facts.expires)).min().unwrap_or(u64::from(u32::MAX))
     }
 
     /// The configuration in force.

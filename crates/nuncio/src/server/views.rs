@@ -77,3 +77,28 @@ pub(super) fn address(address: &Address) -> admin::Address {
         Address::Pipe(path) => admin::Address::Pipe(path.clone(), 0),
     }
 }
+
+/// The certificates of a TLS context.
+pub(super) fn certificates(context: &nuncio_listen::tls::TlsConfig) -> nuncio_admin::Certificates {
+    let certificate = |facts: &nuncio_listen::tls::CertificateFacts| {
+        let time = |seconds| prost_types::Timestamp { seconds, nanos: 0 }.to_string();
+        nuncio_admin::Certificate {
+            path: facts.path.clone(),
+            serial_number: facts.serial_number.clone(),
+            subject_alt_names: facts.subject_alt_names.clone(),
+            days_until_expiration: days_left(facts.expires),
+            valid_from: time(facts.valid_from),
+            expiration_time: time(facts.expires),
+        }
+    };
+    nuncio_admin::Certificates {
+        ca_cert: context.trusted.iter().map(certificate).collect(),
+        cert_chain: context.own.iter().map(certificate).collect(),
+    }
+}
+
+/// Whole days until this moment, given in Unix seconds; 0 once it has passed.
+pub(super) fn days_left(until: i64) -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    u64::try_from(until).unwrap_or(0).saturating_sub(now) / 86_400
+}
