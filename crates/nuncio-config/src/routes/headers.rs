@@ -39,6 +39,16 @@ pub(super) fn name(cx: &mut CompileCx<'_>, name: &str) -> Option<HeaderName> {
     made
 }
 
+/// The name of a header to be added or removed: in parity one that cannot be is passed over, as no harm comes of it.
+fn changed_name(cx: &mut CompileCx<'_>, name: &str) -> Option<HeaderName> {
+    let made = HeaderName::new(name);
+    if made.is_none() {
+        let finding = cx.refused_unless_parity(codes::BAD_HEADER, format!("`{}` cannot be the name of a header", name.escape_debug()));
+        finding.note("Envoy accepts it, and sends messages that are not HTTP");
+    }
+    made
+}
+
 /// A list of names.
 pub(super) fn names(cx: &mut CompileCx<'_>, field: &'static str, list: &[String]) -> Vec<HeaderName> {
     cx.each(field, list, |cx, text| name(cx, text))
@@ -61,7 +71,7 @@ fn removals(cx: &mut CompileCx<'_>, field: &'static str, list: &[String]) -> Box
                 .envoy(":-prefixed or host headers may not be removed");
             return None;
         }
-        name(cx, text)
+        changed_name(cx, text)
     });
     made.into()
 }
@@ -85,7 +95,7 @@ fn addition(cx: &mut CompileCx<'_>, from: &core::HeaderValueOption) -> Option<He
     }
     let action = append_action_of(cx, *append, *append_action)?;
     let (name, value) = cx.at("header", |cx| {
-        let name = cx.at("key", |cx| name(cx, key));
+        let name = cx.at("key", |cx| changed_name(cx, key));
         let value = cx.at("value", |cx| self::value(cx, value, true));
         Some((name?, value?))
     })?;

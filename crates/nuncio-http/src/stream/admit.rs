@@ -57,6 +57,11 @@ fn wants_upgrade(cx: &StreamCx) -> bool {
 }
 
 fn find_route(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {
+    if !cx.info.internal {
+        for name in &hcm.routes.table().config().internal_only_headers {
+            cx.request.remove(name);
+        }
+    }
     let matching = MatchCx { random: cx.worker.rng.next_u64(), ..MatchCx::default() };
     match hcm.routes.table().find(&cx.request, &matching) {
         RouteMatch::None => None,
