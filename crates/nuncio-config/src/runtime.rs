@@ -185,7 +185,7 @@ fn fraction(from: &prost_types::Struct) -> Option<Value> {
 /// `symlink_root/subdirectory`, one file per value; with `append_service_cluster` in the directory of our cluster.
 fn disk_layer(cx: &mut CompileCx<'_>, into: &mut BTreeMap<String, Value>, from: &proto::runtime_layer::DiskLayer) {
     let proto::runtime_layer::DiskLayer { symlink_root, append_service_cluster, subdirectory } = from;
-    cx.warn(codes::WITHOUT_EFFECT, "the disk layer is read once; later changes on disk are not followed");
+    cx.warn(codes::SUSPICIOUS, "the disk layer is read once; later changes on disk are not followed");
     let mut root = Path::new(symlink_root).join(subdirectory);
     if *append_service_cluster {
         root = root.join(&*cx.identity.cluster);

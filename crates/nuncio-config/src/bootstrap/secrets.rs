@@ -7,6 +7,8 @@ use prost::Message as _;
 use std::collections::HashMap;
 
 pub(super) fn declare(cx: &mut CompileCx<'_>, secrets: &[Secret]) {
+    // What refers to one says so itself.
+    crate::unbuilt!(cx, secrets);
     let mut seen: HashMap<(&str, &str), usize> = HashMap::new();
     for (index, secret) in secrets.iter().enumerate() {
         let kind = match &secret.r#type {

@@ -20,6 +20,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> (LbCo
     };
     let policy = LbPolicy::try_from(cluster.lb_policy).unwrap_or_default();
     check_provided(cx, cluster, policy);
+    unused_options(cx, cluster, policy);
     if cluster.load_balancing_policy.is_some() || policy == LbPolicy::LoadBalancingPolicyConfig {
         let lb = configured(cx, cluster, &mut shared);
         return (lb, shared);
@@ -117,6 +118,22 @@ fn named(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, policy: LbPolicy) -> 
             });
             LbConfig::RoundRobin
         }
+    }
+}
+
+/// Options of another policy than the cluster's, or of one that is not built.
+fn unused_options(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, policy: LbPolicy) {
+    let policy = if cluster.load_balancing_policy.is_some() { LbPolicy::LoadBalancingPolicyConfig } else { policy };
+    let (field, used) = match &cluster.lb_config {
+        None => return,
+        Some(ProtoLbConfig::RingHashLbConfig(_)) => ("ring_hash_lb_config", false),
+        Some(ProtoLbConfig::MaglevLbConfig(_)) => ("maglev_lb_config", false),
+        Some(ProtoLbConfig::OriginalDstLbConfig(_)) => ("original_dst_lb_config", false),
+        Some(ProtoLbConfig::RoundRobinLbConfig(_)) => ("round_robin_lb_config", policy == LbPolicy::RoundRobin),
+        Some(ProtoLbConfig::LeastRequestLbConfig(_)) => ("least_request_lb_config", policy == LbPolicy::LeastRequest),
+    };
+    if !used {
+        cx.without_effect(field);
     }
 }
 

@@ -47,7 +47,6 @@ fn endpoints_over_xds(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) {
             cx.error(codes::MISSING, "a cluster of type EDS needs eds_cluster_config.eds_config")
                 .envoy("cannot create an EDS cluster without an EDS config");
         });
-        return;
     }
     unbuilt_type(cx, "the cluster type EDS");
 }

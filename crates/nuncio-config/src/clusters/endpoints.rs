@@ -83,10 +83,15 @@ impl EndpointsByName<'_> {
         let proto::LocalityLbEndpoints { locality, metadata, lb_endpoints, load_balancing_weight, priority, proximity, lb_config } = from;
         unbuilt!(cx, metadata, proximity);
         if let Some(proto::locality_lb_endpoints::LbConfig::LedsClusterLocalityConfig(_)) = lb_config {
+            cx.without_effect("leds_cluster_locality_config");
             cx.at("leds_cluster_locality_config", |cx| {
                 cx.error(codes::CONFLICT, "endpoints over LEDS need a cluster of type EDS")
                     .envoy("LEDS is only supported when EDS is used. Static cluster cannot use LEDS.");
             });
+        }
+        #[allow(deprecated)]
+        if let Some(proto::locality_lb_endpoints::LbConfig::LoadBalancerEndpoints(_)) = lb_config {
+            cx.without_effect("load_balancer_endpoints");
         }
         let endpoints = cx.each("lb_endpoints", lb_endpoints, |cx, endpoint| self.endpoint(cx, endpoint));
         let sum: u64 = endpoints.iter().map(|e| u64::from(e.weight)).sum();

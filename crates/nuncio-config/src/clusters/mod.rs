@@ -14,7 +14,7 @@ mod protocol;
 
 use crate::codes;
 use crate::context::CompileCx;
-use crate::{address, unbuilt};
+use crate::{address, unbuilt, unsafe_unbuilt};
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_upstream::ClusterConfig;
@@ -110,16 +110,13 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         track_cluster_stats,
         preconnect_policy,
         connection_pool_per_downstream_connection,
+        eds_cluster_config,
         queuing_policies,
         filters,
         protocol_selection,
     );
     transport(cx, "transport_socket", transport_socket.as_ref());
-    cx.each("transport_socket_matches", transport_socket_matches, |cx, item| {
-        let proto::cluster::TransportSocketMatch { name: _, r#match: _, transport_socket } = item;
-        transport(cx, "transport_socket", transport_socket.as_ref());
-        None::<()>
-    });
+    unsafe_unbuilt!(cx, transport_socket_matches);
     let discovery = discovery::compile(cx, cluster);
     if eds_cluster_config.is_some() && !is_eds(cluster) {
         cx.at("eds_cluster_config", |cx| {

@@ -157,7 +157,7 @@ fn upstream_filters(cx: &mut CompileCx<'_>, filters: &[nuncio_api::envoy::extens
                 .envoy(format!("Error: non-terminal filter named {name} is the last filter in a http upstream filter chain."));
         });
     }
-    if filters.len() > 1 {
+    if filters.len() > 1 || !is_codec {
         cx.unsafe_without("http_filters");
     }
 }

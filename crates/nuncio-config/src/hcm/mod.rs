@@ -191,7 +191,6 @@ fn dynamic_routes(cx: &mut CompileCx<'_>, rds: &proto::Rds) {
         cx.error(codes::CONFIG_SOURCE, "routes over RDS need a config_source").envoy(
             "An RDS config must have either a 'config_source' or an xDS-TP based 'route_config_name'. Error while parsing RDS config",
         );
-        return;
     }
     cx.value_without_effect("`rds`").on_key().note("every request is answered 404");
 }

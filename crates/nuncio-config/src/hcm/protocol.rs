@@ -21,8 +21,12 @@ pub(super) fn codec(cx: &mut CompileCx<'_>, number: i32) -> CodecType {
             });
             CodecType::Http2
         }
-        // Refused or reported by `rules`.
-        Proto::Http3 => CodecType::Auto,
+        Proto::Http3 => {
+            cx.at("codec_type", |cx| {
+                cx.value_without_effect("codec_type HTTP3").note("HTTP/1.1 is spoken");
+            });
+            CodecType::Auto
+        }
     }
 }
 
