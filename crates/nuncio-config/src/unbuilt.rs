@@ -21,6 +21,11 @@ impl<T> IsSet for Option<T> {
         self.is_some()
     }
 }
+impl<T> IsSet for [T] {
+    fn is_set(&self) -> bool {
+        !self.is_empty()
+    }
+}
 impl<T> IsSet for Vec<T> {
     fn is_set(&self) -> bool {
         !self.is_empty()
