@@ -167,5 +167,17 @@ fn redirected_connections_are_not_served_by_the_wrong_listener() {
         "    listener_filters: [{{ name: pp, typed_config: {{ '@type': type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol }} }}]\n{}",
         chain("")
     );
-    assert_eq!(found(&proxy_protocol, Purpose::Start), ["E 0502 listener_filters[0]"]);
+    assert_eq!(found(&proxy_protocol, Purpose::Start), ["E 0502 listener_filters[0].typed_config"]);
+}
+
+#[test]
+fn chains_chosen_by_server_name_get_the_inspector_they_need() {
+    let by_name = chain("      filter_chain_match: { server_names: [\"*.example.com\"] }\n");
+    assert_eq!(found(&by_name, Purpose::Start), ["W 0422 filter_chains[0].filter_chain_match"]);
+    let listed = format!(
+        "    listener_filters: [{{ name: tls, typed_config: {{ '@type': type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector }} }}]\n{by_name}"
+    );
+    let loaded = loaded(&listed, Purpose::Start);
+    assert_eq!(loaded.report.errors() + loaded.report.warnings(), 0, "{:?}", loaded.report);
+    assert!(loaded.snapshot.expect("ready").listeners[0].config.inspectors.tls);
 }

@@ -186,6 +186,22 @@ impl FilterChainConfig {
     }
 }
 
+/// Which listener filters look at the first bytes of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inspectors {
+    /// `tls_inspector`: is it TLS, and what does the greeting ask for.
+    pub tls: bool,
+    /// `http_inspector`: which HTTP is it, where it is not TLS.
+    pub http: bool,
+}
+
+impl Inspectors {
+    /// True if any looks.
+    pub fn any(self) -> bool {
+        self.tls || self.http
+    }
+}
+
 /// A listener.
 #[derive(Debug, Clone)]
 pub struct ListenerConfig {
@@ -203,6 +219,8 @@ pub struct ListenerConfig {
     pub socket: SocketConfig,
     /// `per_connection_buffer_limit_bytes`.
     pub buffer_limit_bytes: u32,
+    /// `listener_filters`, those that look at the first bytes.
+    pub inspectors: Inspectors,
     /// `listener_filters_timeout`; `None` waits for ever.
     pub listener_filters_timeout: Option<Duration>,
     /// `continue_on_listener_filters_timeout`.
@@ -242,6 +260,7 @@ impl ListenerConfig {
             default_filter_chain: None,
             socket: SocketConfig::default(),
             buffer_limit_bytes: BUFFER_LIMIT_BYTES,
+            inspectors: Inspectors::default(),
             listener_filters_timeout: Some(LISTENER_FILTERS_TIMEOUT),
             continue_on_listener_filters_timeout: false,
             accept_per_event: None,
@@ -278,6 +297,7 @@ impl ListenerConfig {
     pub fn same_but_for_chains(&self, other: &ListenerConfig) -> bool {
         self.same_sockets(other)
             && self.buffer_limit_bytes == other.buffer_limit_bytes
+            && self.inspectors == other.inspectors
             && self.listener_filters_timeout == other.listener_filters_timeout
             && self.continue_on_listener_filters_timeout == other.continue_on_listener_filters_timeout
             && self.accept_per_event == other.accept_per_event

@@ -127,7 +127,7 @@ impl Intake {
         self.acceptor.borrow().is_some()
     }
 
-    fn accept_batch(&self, cx: &mut Context<'_>, listener: &Listener) -> Batch {
+    fn accept_batch(&self, cx: &mut Context<'_>, listener: &Rc<Listener>) -> Batch {
         let acceptor = self.acceptor.borrow();
         let Some(acceptor) = acceptor.as_ref() else { return Batch::Closed };
         let most = listener.accept_batch();
@@ -155,7 +155,7 @@ impl Intake {
     }
 
     /// Takes in whoever has connected, then closes the socket.
-    pub(crate) fn close(&self, listener: &Listener) {
+    pub(crate) fn close(&self, listener: &Rc<Listener>) {
         let Some(acceptor) = self.acceptor.take() else { return };
         // It ends with an error always: usually "nobody there", and any other is a reason to stop as well.
         let _ = acceptor.accept_rest(|io, peer| self.hand_over(listener, io, peer));
@@ -164,7 +164,7 @@ impl Intake {
         }
     }
 
-    fn hand_over(&self, listener: &Listener, io: Io, peer: Peer) {
+    fn hand_over(&self, listener: &Rc<Listener>, io: Io, peer: Peer) {
         let remote = match peer {
             Peer::Ip(peer) => Address::Ip(peer),
             Peer::Unix => Address::Pipe(PathBuf::new()),

@@ -5,7 +5,8 @@
 //! and hands the connection to the chain's terminal filter:
 //!
 //! ```text
-//! Intake (accept) ─▶ Listener::take (limits, match) ─▶ TLS, where configured ─▶ TerminalWorker::serve
+//! Intake (accept) ─▶ Listener::take (limits) ─▶ inspect, where configured ─▶ match ─▶ TLS, where configured
+//!                                                                            ─▶ TerminalWorker::serve
 //! ```
 //!
 //! * [`ListenerConfig`], [`FilterChainConfig`]: what a listener is configured to be; built elsewhere, compared here.
@@ -23,6 +24,7 @@ mod config;
 mod connection_log;
 mod drain;
 mod error;
+mod inspect;
 mod intake;
 mod listener;
 mod manager;
@@ -40,7 +42,7 @@ pub use address::{ListenAddress, stat_name};
 pub use bind::{BindError, BindStep};
 pub use cidr::Cidr;
 pub use config::{
-    BUFFER_LIMIT_BYTES, Digest, DrainType, FilterChainConfig, Keepalive, LISTENER_FILTERS_TIMEOUT, ListenerConfig,
+    BUFFER_LIMIT_BYTES, Digest, DrainType, FilterChainConfig, Inspectors, Keepalive, LISTENER_FILTERS_TIMEOUT, ListenerConfig,
     SocketConfig, SocketOption, SocketState, TrafficDirection, Transport,
 };
 pub use drain::{DrainPace, DrainStrategy};

@@ -6,6 +6,7 @@ use crate::{
     config::ListenerConfig,
     connection_log::ConnectionLog,
     drain::{DrainOrder, DrainPace},
+    inspect::{InspectorStats, Seen, Unseen, inspect},
     intake::{Acceptor, Intake},
     matching::{ChainMatch, ConnFacts, select},
     stats::{CX_PANIC, ListenerScopes},
@@ -13,14 +14,15 @@ use crate::{
     update::{ConnectionBudget, ListenerSetup},
 };
 use nuncio_core::{ConnInfo, Connection, Worker};
-use nuncio_rt::{Address, Io, Time};
+use nuncio_rt::{Address, Buf, Io, Time};
 use nuncio_stats::{
     Lane, Scope,
     tables::{
         listener::{
             DOWNSTREAM_CX_ACTIVE, DOWNSTREAM_CX_DESTROY, DOWNSTREAM_CX_LENGTH_MS, DOWNSTREAM_CX_OVERFLOW,
             DOWNSTREAM_CX_TOTAL, DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT, DOWNSTREAM_GLOBAL_CX_OVERFLOW,
-            DOWNSTREAM_PRE_CX_ACTIVE, NO_FILTER_CHAIN_MATCH,
+            DOWNSTREAM_LISTENER_FILTER_ERROR, DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE, DOWNSTREAM_PRE_CX_ACTIVE,
+            DOWNSTREAM_PRE_CX_TIMEOUT, NO_FILTER_CHAIN_MATCH,
         },
         listener_worker,
     },
@@ -78,6 +80,7 @@ pub(crate) struct ChainSet {
     default: Option<Rc<Chain>>,
     /// True if the first chain takes everything: nothing to match.
     takes_all: bool,
+    inspector_stats: InspectorStats,
 }
 
 impl ChainSet {
@@ -157,14 +160,14 @@ impl Listener {
     }
 
     /// Accepts what has connected, then closes the sockets.
-    pub(crate) fn stop_accepting(&self) {
+    pub(crate) fn stop_accepting(self: &Rc<Self>) {
         for intake in self.intakes.take() {
             intake.close(self);
         }
     }
 
     /// Stops accepting and lets every connection finish.
-    pub(crate) fn remove(&self, order: &DrainOrder) -> Vec<Rc<Chain>> {
+    pub(crate) fn remove(self: &Rc<Self>, order: &DrainOrder) -> Vec<Rc<Chain>> {
         self.stop_accepting();
         let set = self.current.borrow().clone();
         set.all().for_each(|chain| chain.retire(&self.shared.worker, order));
@@ -183,35 +186,71 @@ impl Listener {
     }
 
     /// Takes a connection that was just accepted.
-    pub(crate) fn take(&self, io: Io, local: Address, remote: Address) {
+    pub(crate) fn take(self: &Rc<Self>, io: Io, local: Address, remote: Address) {
         let counts = &self.counts;
         let Some(places) = counts.take_places() else { return };
         counts.listener.gauge_add(counts.lane, DOWNSTREAM_PRE_CX_ACTIVE, 0);
-        let set = self.current.borrow().clone();
+        let (set, start) = (self.current.borrow().clone(), Time::now());
+        let accepted = Accepted { io, local, remote, start, places };
+        if !set.config.inspectors.any() {
+            self.choose(&set, accepted, Seen::default());
+            return;
+        }
+        let listener = self.clone();
+        nuncio_rt::spawn(async move { listener.inspect(&set, accepted).await });
+    }
+
+    /// Looks at the first bytes of a connection, then lets it go on.
+    async fn inspect(self: &Rc<Self>, set: &ChainSet, mut accepted: Accepted) {
+        let (config, counts) = (&set.config, &self.counts);
+        counts.listener.gauge_add(counts.lane, DOWNSTREAM_PRE_CX_ACTIVE, 1);
+        let worker = &self.shared.worker;
+        let timeout = config.listener_filters_timeout;
+        let looked = inspect(&mut accepted.io, config.inspectors, &set.inspector_stats, worker, timeout).await;
+        counts.listener.gauge_add(counts.lane, DOWNSTREAM_PRE_CX_ACTIVE, -1);
+        match looked {
+            Ok((seen, timed_out)) => {
+                if timed_out {
+                    counts.listener.inc(counts.lane, DOWNSTREAM_PRE_CX_TIMEOUT);
+                }
+                if !timed_out || config.continue_on_listener_filters_timeout {
+                    let set = self.current.borrow().clone();
+                    self.choose(&set, accepted, seen);
+                }
+            }
+            Err(Unseen::Closed) => counts.listener.inc(counts.lane, DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE),
+            Err(Unseen::TooLarge) => counts.listener.inc(counts.lane, DOWNSTREAM_LISTENER_FILTER_ERROR),
+        }
+    }
+
+    /// Chooses the filter chain of a connection.
+    fn choose(&self, set: &ChainSet, accepted: Accepted, seen: Seen) {
+        let Accepted { io, local, remote, start, places } = accepted;
+        let protocols: Vec<&str> = seen.protocols.iter().map(String::as_str).collect();
         let chain = set.select(&ConnFacts {
             local: &local,
             remote: &remote,
             direct_remote: &remote,
-            server_name: None,
-            transport_protocol: "raw_buffer",
-            application_protocols: &[],
+            server_name: seen.server_name.as_deref(),
+            transport_protocol: if seen.tls { "tls" } else { "raw_buffer" },
+            application_protocols: &protocols,
         });
         let chain = chain.cloned();
         let info = ConnInfo {
             id: self.shared.connection_id(),
-            start: Time::now(),
+            start,
             direct_remote: remote.clone(),
             remote,
             local,
             listener: set.config.name.clone(),
             filter_chain: chain.as_ref().map(|chain| chain.config.name.clone()).unwrap_or_default(),
-            server_name: None,
+            server_name: seen.server_name,
             tls: false,
         };
         match chain {
-            Some(chain) => self.serve(io, info, &chain, &set.config, places),
+            Some(chain) => self.serve(io, seen.first, info, &chain, &set.config, places),
             None => {
-                counts.listener.inc(counts.lane, NO_FILTER_CHAIN_MATCH);
+                self.counts.listener.inc(self.counts.lane, NO_FILTER_CHAIN_MATCH);
                 let mut log = ConnectionLog::new(&self.shared.worker, &set.config);
                 log.none_matched(info);
             }
@@ -219,7 +258,15 @@ impl Listener {
     }
 
     /// Starts the task of a connection.
-    fn serve(&self, io: Io, mut info: ConnInfo, chain: &Rc<Chain>, config: &Arc<ListenerConfig>, places: Places) {
+    fn serve(
+        &self,
+        io: Io,
+        first: Option<Buf>,
+        mut info: ConnInfo,
+        chain: &Rc<Chain>,
+        config: &Arc<ListenerConfig>,
+        places: Places,
+    ) {
         let log = ConnectionLog::new(&self.shared.worker, config);
         let mut open = OpenConnection::new(places, chain.clone(), info.start, log);
         let (slot, drain, buffer_limit_bytes) = (open.slot, chain.drain.clone(), config.buffer_limit_bytes);
@@ -227,7 +274,7 @@ impl Listener {
             None => {
                 let info = Rc::new(info);
                 open.log.about(&info);
-                let connection = Connection { io, first: None, info, drain, buffer_limit_bytes };
+                let connection = Connection { io, first, info, drain, buffer_limit_bytes };
                 let served = chain.terminal.clone().serve(connection);
                 tokio::task::spawn_local(async move {
                     let _open = open;
@@ -238,7 +285,7 @@ impl Listener {
                 let (tls, worker) = (tls.clone(), self.shared.worker.clone());
                 tokio::task::spawn_local(async move {
                     let chain = open.chain.clone();
-                    let greeted = match tls.accept(io, &worker, chain.config.transport_timeout).await {
+                    let greeted = match tls.accept(io, first, &worker, chain.config.transport_timeout).await {
                         Ok(greeted) => greeted,
                         Err(error) => {
                             if matches!(error, GreetError::TimedOut) {
@@ -250,7 +297,7 @@ impl Listener {
                         }
                     };
                     info.tls = true;
-                    info.server_name = greeted.server_name;
+                    info.server_name = greeted.server_name.or(info.server_name);
                     let info = Rc::new(info);
                     open.log.about(&info);
                     let connection = Connection { io: greeted.io, first: None, info, drain, buffer_limit_bytes };
@@ -276,6 +323,7 @@ fn chain_set(config: &Arc<ListenerConfig>, old: Option<&ChainSet>, worker: &Rc<W
         chains: config.filter_chains.iter().map(chain).collect(),
         default: config.default_filter_chain.as_ref().map(chain),
         takes_all: matches!(config.filter_chains.as_slice(), [one] if one.matches == ChainMatch::default()),
+        inspector_stats: InspectorStats::new(&scopes.store, config.inspectors),
     }
 }
 
@@ -293,6 +341,15 @@ impl Counts {
         }
         Some(places)
     }
+}
+
+/// A connection on its way to a filter chain.
+struct Accepted {
+    io: Io,
+    local: Address,
+    remote: Address,
+    start: Time,
+    places: Places,
 }
 
 /// A connection's places in the limits, given back when it ends.

@@ -259,7 +259,8 @@ fn after_a_reload_connections_end_with_their_next_response_and_not_before() {
     config.filter_chains = vec![Arc::new(FilterChainConfig::plain(Arc::new(Named(b"v2"))))];
     let pace = DrainPace { strategy: DrainStrategy::NextResponse, time: Duration::from_secs(60) };
     process.manager.apply_at(vec![Arc::new(config)], pace).expect("good listeners");
-    eventually("the new chain serves", || ask(&mut connect(process.port("a"))) == "v2");
+    // Enough connections to have met every worker.
+    eventually("the new chain serves", || (0..64).all(|_| ask(&mut connect(process.port("a"))) == "v2"));
     assert_eq!(ask(&mut client), "v1", "idle, it was left alone");
     assert!(is_closed(&mut client));
     assert!(process.drained_within(Duration::from_secs(5)));

@@ -4,7 +4,7 @@ mod process;
 
 use nuncio_core::{Connection, LocalFuture, Terminal, TerminalWorker, Worker};
 use nuncio_listen::{
-    FilterChainConfig, ListenerConfig, Transport,
+    ChainMatch, FilterChainConfig, Inspectors, ListenerConfig, Transport,
     tls::{CertificateSource, ClientCertificates, PemSource, TlsConfig, TlsError, TlsSettings, TlsVersion},
 };
 use nuncio_rt::OutQueue;
@@ -381,4 +381,81 @@ fn spoilt_greetings_and_records_never_panic() {
         count("downstream_cx_total") == 300 && count("downstream_cx_destroy") == 300
     });
     assert_eq!(process.stat(&format!("{SCOPE}downstream_cx_panic")), 0);
+}
+
+fn chain_for(matches: ChainMatch, transport: Transport, answer: &'static [u8]) -> Arc<FilterChainConfig> {
+    Arc::new(FilterChainConfig { matches, transport, ..FilterChainConfig::plain(Arc::new(process::Named(answer))) })
+}
+
+fn tls(certificate_name: &str) -> Transport {
+    let settings = TlsSettings { certificates: vec![certificate(certificate_name)], ..TlsSettings::default() };
+    Transport::Tls(Arc::new(TlsConfig::build(&settings).expect("good settings")))
+}
+
+#[test]
+fn chains_are_chosen_by_what_the_first_bytes_say() {
+    let process = process(None);
+    let mut config = listener("sni", b"");
+    config.inspectors = Inspectors { tls: true, http: true };
+    let named = |name: &str| ChainMatch { server_names: vec![name.to_owned()], ..ChainMatch::default() };
+    let http = ChainMatch {
+        transport_protocol: "raw_buffer".into(),
+        application_protocols: vec!["http/1.1".into()],
+        ..ChainMatch::default()
+    };
+    config.filter_chains = vec![
+        chain_for(named("a.test"), tls("server"), b"aa"),
+        chain_for(named("*.wild.test"), tls("server"), b"ww"),
+        chain_for(named("b.test"), tls("server-rsa"), b"bb"),
+        chain_for(http, Transport::Plain, b"hh"),
+    ];
+    process.apply(vec![config]);
+    let port = process.port("sni");
+    for (name, expected) in [("a.test", b"aa"), ("x.wild.test", b"ww"), ("b.test", b"bb")] {
+        let mut client = client(port, name, &both());
+        client.write_all(b".").expect("write");
+        let mut answer = [0; 2];
+        client.read_exact(&mut answer).expect("answer");
+        assert_eq!(&answer, expected, "{name}");
+    }
+    exchange(&mut client(port, "unknown.test", &both()), b"x").expect_err("no chain");
+    let mut plain = connect(port);
+    plain.write_all(b"GET / HTTP/1.1\r\n").expect("write");
+    let mut answer = [0; 2];
+    plain.read_exact(&mut answer).expect("what was looked at is not lost");
+    assert_eq!(&answer, b"hh");
+    let mut other = connect(port);
+    other.write_all(b"EHLO\r\n").expect("write");
+    assert!(is_closed(&mut other));
+    for (name, count) in [
+        ("tls_inspector.tls_found", 4),
+        ("tls_inspector.sni_found", 4),
+        ("tls_inspector.alpn_not_found", 4),
+        ("tls_inspector.tls_not_found", 2),
+        ("http_inspector.http11_found", 1),
+        ("http_inspector.http_not_found", 1),
+        ("listener.127.0.0.1_0.no_filter_chain_match", 2),
+    ] {
+        assert_eq!(process.stat(name), count, "{name}");
+    }
+}
+
+#[test]
+fn who_says_nothing_is_closed_in_time_or_goes_on_unseen() {
+    let process = process(None);
+    let mut config = listener("quiet", b"qq");
+    config.inspectors = Inspectors { tls: true, http: false };
+    config.listener_filters_timeout = Some(Duration::from_millis(30));
+    process.apply(vec![config.clone()]);
+    assert!(is_closed(&mut connect(process.port("quiet"))));
+    assert_eq!(process.stat(&format!("{SCOPE}downstream_pre_cx_timeout")), 1);
+    drop(connect(process.port("quiet")));
+    eventually("counted", || process.stat(&format!("{SCOPE}downstream_listener_filter_remote_close")) == 1);
+    config.continue_on_listener_filters_timeout = true;
+    process.apply(vec![config]);
+    eventually("it goes on", || {
+        let mut client = connect(process.port("quiet"));
+        std::thread::sleep(Duration::from_millis(40));
+        client.write_all(b"x").is_ok() && client.read_exact(&mut [0; 2]).is_ok()
+    });
 }

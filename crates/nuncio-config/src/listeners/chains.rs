@@ -55,7 +55,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::FilterChain, around:
     }))
 }
 
-/// Chains that cannot be told apart, and conditions that only the first bytes of a connection can tell.
+/// Chains that cannot be told apart.
 pub(super) fn check_matches(cx: &mut CompileCx<'_>, chains: &[Arc<FilterChainConfig>]) {
     if let Err(same) = nuncio_listen::matching::check_distinct(chains) {
         let at = |name: &str| chains.iter().position(|chain| &*chain.name == name).unwrap_or_default();
@@ -66,14 +66,6 @@ pub(super) fn check_matches(cx: &mut CompileCx<'_>, chains: &[Arc<FilterChainCon
                 .also(format!("{path}.filter_chains[{}]", at(&same.earlier)), "this one already takes them")
                 .help("give each chain a filter_chain_match of its own")
                 .envoy(format!("error adding listener: {same}"));
-        });
-    }
-    let inspected = |(index, chain): (usize, &Arc<FilterChainConfig>)| chain.matches.needs_inspection().then_some(index);
-    for index in chains.iter().enumerate().filter_map(inspected) {
-        cx.item("filter_chains", index, |cx| {
-            cx.at("filter_chain_match", |cx| {
-                cx.value_unsafe_without("choosing a filter chain by the first bytes of a connection").on_key();
-            });
         });
     }
 }

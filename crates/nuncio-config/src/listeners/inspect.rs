@@ -1,51 +1,94 @@
-//! Listener filters: which of them see what, and which cannot be left out.
+//! Listener filters: those that look at the first bytes, and which of the others cannot be left out.
 
+use crate::codes;
 use crate::context::CompileCx;
+use crate::unbuilt;
 use nuncio_api::envoy::config::listener::v3 as proto;
+use nuncio_api::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector;
+use nuncio_api::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
+use nuncio_listen::{FilterChainConfig, Inspectors};
+use prost::{Message as _, Name as _};
 use proto::listener_filter::ConfigType;
+use std::sync::Arc;
 
-/// What becomes of a listener filter that is not built.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Without {
-    /// It only looks; whoever needs what it sees reports that.
-    Harmless,
-    /// Something is missing that people will notice.
-    Effect,
-    /// Connections would be taken for what they are not.
-    Unsafe,
-}
-
-/// Listener filters by message name.
-static FILTERS: &[(&str, Without)] = &[
-    ("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", Without::Harmless),
-    ("envoy.extensions.filters.listener.http_inspector.v3.HttpInspector", Without::Harmless),
-    ("envoy.extensions.filters.listener.original_dst.v3.OriginalDst", Without::Effect),
-    ("envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit", Without::Effect),
-    ("envoy.extensions.filters.listener.set_filter_state.v3.Config", Without::Effect),
-    ("envoy.extensions.filters.listener.original_src.v3.OriginalSrc", Without::Effect),
-    // Addresses that access control relies on would be the balancer's.
-    ("envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol", Without::Unsafe),
+/// Listener filters that people will miss, but that change nothing of what a connection is taken for. All others that
+/// are not built do: the addresses that access control relies on would be the balancer's.
+const MISSED: [&str; 4] = [
+    "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
+    "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit",
+    "envoy.extensions.filters.listener.set_filter_state.v3.Config",
+    "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
 ];
 
-pub(super) fn check(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter]) {
+/// Which filters look at the first bytes; whatever else is there is reported.
+pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter]) -> Inspectors {
+    let mut inspectors = Inspectors::default();
     for (index, filter) in filters.iter().enumerate() {
         let proto::ListenerFilter { name, filter_disabled, config_type } = filter;
-        cx.item("listener_filters", index, |cx| {
-            let (what, without) = match config_type {
-                Some(ConfigType::TypedConfig(config)) => {
-                    let message = nuncio_api::any_type(config);
-                    let known = FILTERS.iter().find(|(m, _)| *m == message);
-                    (format!("the listener filter `{name}`"), known.map_or(Without::Unsafe, |(_, without)| *without))
-                }
-                Some(ConfigType::ConfigDiscovery(_)) => (format!("the discovered listener filter `{name}`"), Without::Unsafe),
-                // Reported when it was read.
-                None => return,
-            };
-            match without {
-                Without::Harmless if filter_disabled.is_none() => {}
-                Without::Harmless | Without::Effect => drop(cx.value_without_effect(&what)),
-                Without::Unsafe => drop(cx.value_unsafe_without(&what)),
+        cx.item("listener_filters", index, |cx| match config_type {
+            Some(ConfigType::TypedConfig(config)) => {
+                unbuilt!(cx, filter_disabled);
+                cx.at("typed_config", |cx| one(cx, name, config, &mut inspectors));
             }
+            Some(ConfigType::ConfigDiscovery(_)) => {
+                cx.value_unsafe_without(&format!("the discovered listener filter `{name}`"));
+            }
+            // Reported when it was read.
+            None => {}
+        });
+    }
+    inspectors
+}
+
+fn one(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any, inspectors: &mut Inspectors) {
+    let message = nuncio_api::any_type(config);
+    if message == TlsInspector::full_name() {
+        inspectors.tls = true;
+        let TlsInspector {
+            enable_ja3_fingerprinting,
+            enable_ja4_fingerprinting,
+            // How it reads is its own affair.
+            initial_read_buffer_size: _,
+            close_connection_on_client_hello_parsing_errors,
+            max_client_hello_size,
+        } = TlsInspector::decode(config.value.as_slice()).unwrap_or_default();
+        unbuilt!(
+            cx,
+            enable_ja3_fingerprinting,
+            enable_ja4_fingerprinting,
+            close_connection_on_client_hello_parsing_errors,
+            max_client_hello_size,
+        );
+    } else if message == HttpInspector::full_name() {
+        inspectors.http = true;
+    } else if MISSED.contains(&message) {
+        cx.value_without_effect(&format!("the listener filter `{name}`"));
+    } else {
+        cx.value_unsafe_without(&format!("the listener filter `{name}`"));
+    }
+}
+
+/// Chains that are chosen by what TLS says need somebody to look at it. Envoy says nothing, and such a chain never
+/// takes a connection: the default one does, whatever it is for.
+pub(super) fn complete(cx: &mut CompileCx<'_>, chains: &[Arc<FilterChainConfig>], inspectors: &mut Inspectors) {
+    let by_tls = |chain: &Arc<FilterChainConfig>| {
+        let m = &chain.matches;
+        let any = m.transport_protocol.is_empty() && !(m.server_names.is_empty() && m.application_protocols.is_empty());
+        m.transport_protocol == "tls" || any
+    };
+    if inspectors.tls || cx.mode.parity {
+        return;
+    }
+    if let Some(index) = chains.iter().position(by_tls) {
+        inspectors.tls = true;
+        cx.item("filter_chains", index, |cx| {
+            cx.at("filter_chain_match", |cx| {
+                cx.warn(codes::SUSPICIOUS, "this needs the TLS inspector, which is not among listener_filters; it is added")
+                    .help(
+                        "add listener_filters: [{ name: envoy.filters.listener.tls_inspector, typed_config: { \"@type\": \
+                         type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector } }]",
+                    );
+            });
         });
     }
 }

@@ -85,7 +85,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         // Connections would be served by this listener that are meant for others.
         cx.unsafe_without("use_original_dst");
     }
-    inspect::check(cx, listener_filters);
+    let mut inspectors = inspect::compile(cx, listener_filters);
     let first = match address {
         Some(address) => cx.at("address", |cx| listen_address(cx, address)),
         None => {
@@ -124,6 +124,8 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
     // With a matcher the chains are told apart by name.
     if filter_chain_matcher.is_none() {
         chains::check_matches(cx, &config.filter_chains);
+    inspect::complete(cx, &config.filter_chains, &mut inspectors);
+    config.inspectors = inspectors;
     }
     config.socket = sockets::compile(cx, from);
     config.buffer_limit_bytes = buffer_limit_bytes;

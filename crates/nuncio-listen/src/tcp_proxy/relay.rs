@@ -128,8 +128,13 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub(super) fn new(idle: Deadline, idle_timeout: Option<Duration>, age: Deadline) -> Relay {
-        let mut relay = Relay { up: Way::default(), down: Way::default(), idle, idle_timeout, age };
+    /// A relay that begins with what was read from the client already.
+    pub(super) fn new(first: Option<Buf>, idle: Deadline, idle_timeout: Option<Duration>, age: Deadline) -> Relay {
+        let up = match first {
+            Some(first) => Way { read: first.len() as u64, stage: Stage::Writing, buf: Some(first), written: 0 },
+            None => Way::default(),
+        };
+        let mut relay = Relay { up, down: Way::default(), idle, idle_timeout, age };
         relay.moved();
         relay
     }

@@ -97,7 +97,7 @@ impl Session {
         age.set(proxy.config.max_duration.map(|most| self.stream.conn.start + most));
         let mut relaying = Relaying {
             session: self,
-            relay: Relay::new(Deadline::new(timers), proxy.config.idle_timeout, age),
+            relay: Relay::new(client.first.take(), Deadline::new(timers), proxy.config.idle_timeout, age),
             client: &mut client,
             host: &mut host,
         };

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{config::Transport, stats::ListenerScopes};
 use nuncio_core::Worker;
-use nuncio_rt::{Deadline, Io, Time};
+use nuncio_rt::{Buf, Deadline, Io, Time};
 use nuncio_stats::{
     CounterId, Lane, Scope, Store,
     tables::tls::{
@@ -76,15 +76,16 @@ impl TlsContext {
         }))
     }
 
-    /// Greets a client.
+    /// Greets a client, of whose records the first may have been read already.
     pub(crate) async fn accept(
         &self,
         io: Io,
+        first: Option<Buf>,
         worker: &Worker,
         timeout: Option<Duration>,
     ) -> Result<Greeted, GreetError> {
         let session = UnbufferedServerConnection::new(self.config.server.clone()).map_err(GreetError::Tls)?;
-        let mut stream = Box::new(TlsServer::new(io, session, worker.bufs.clone()));
+        let mut stream = Box::new(TlsServer::new(io, first, session, worker.bufs.clone()));
         let mut deadline = Deadline::new(worker.timers.clone());
         deadline.set(timeout.map(|timeout| Time::now() + timeout));
         let mut hello = Hello::Partial;
@@ -96,7 +97,7 @@ impl TlsContext {
         self.count(&stream.session, &done);
         done?;
         let server_name = match hello {
-            Hello::Complete(name) => name.map(Arc::from),
+            Hello::Complete(greeting) => greeting.server_name.map(Arc::from),
             Hello::Partial | Hello::Foreign => None,
         };
         Ok(Greeted { io: Io::Layered(stream), server_name })

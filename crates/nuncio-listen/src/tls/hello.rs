@@ -1,14 +1,23 @@
-//! The server name of a TLS greeting (ClientHello), read from the records before they are processed.
+//! What a TLS greeting (ClientHello) asks for, read from the records before they are processed.
 
 /// What the first bytes of a connection tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Hello {
     /// The greeting is not complete.
     Partial,
-    /// Complete; with the server name (`rfc6066#3`) in lower case, if one was sent.
-    Complete(Option<String>),
+    /// Complete.
+    Complete(Greeting),
     /// Not a greeting at all.
     Foreign,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Greeting {
+    /// The server name (`rfc6066#3`) in lower case.
+    pub(crate) server_name: Option<String>,
+    /// Application protocols (`rfc7301#3.1`), the most wanted first.
+    pub(crate) protocols: Vec<String>,
 }
 
 /// Bytes of a greeting that are looked at: a handshake message longer than this names no server for us.
@@ -22,7 +31,7 @@ pub(crate) fn parse(records: &[u8]) -> Hello {
         if let Some(needed) = message_length(&message)
             && message.len() >= needed
         {
-            return Hello::Complete(server_name(&message[..needed]));
+            return Hello::Complete(greeting(&message[..needed]));
         }
         let Some(kind) = rest.u8() else { return Hello::Partial };
         const HANDSHAKE: u8 = 22;
@@ -49,29 +58,52 @@ fn message_length(message: &[u8]) -> Option<usize> {
     }
 }
 
-fn server_name(message: &[u8]) -> Option<String> {
+fn greeting(message: &[u8]) -> Greeting {
+    let mut greeting = Greeting::default();
+    // What cannot be read is left out: the handshake will have its own opinion of it.
+    let _ = read_extensions(message, &mut greeting);
+    greeting
+}
+
+fn read_extensions(message: &[u8], into: &mut Greeting) -> Option<()> {
     let mut hello = Bytes(message.get(4..)?);
     hello.take(2 + 32)?; // legacy_version, random
     hello.vector8()?; // legacy_session_id
     hello.vector16()?; // cipher_suites
     hello.vector8()?; // legacy_compression_methods
     let mut extensions = Bytes(hello.vector16()?);
-    loop {
-        let kind = extensions.u16()?;
+    while let Some(kind) = extensions.u16() {
         let body = extensions.vector16()?;
         const SERVER_NAME: u16 = 0;
-        if kind == SERVER_NAME {
-            let mut names = Bytes(Bytes(body).vector16()?);
-            const HOST_NAME: u8 = 0;
-            while let Some(kind) = names.u8() {
-                let name = names.vector16()?;
-                if kind == HOST_NAME {
-                    return std::str::from_utf8(name).ok().map(str::to_ascii_lowercase);
-                }
-            }
-            return None;
+        const PROTOCOLS: u16 = 16;
+        match kind {
+            SERVER_NAME => into.server_name = server_name(body),
+            PROTOCOLS => into.protocols = protocols(body).unwrap_or_default(),
+            _ => {}
         }
     }
+    Some(())
+}
+
+fn server_name(body: &[u8]) -> Option<String> {
+    let mut names = Bytes(Bytes(body).vector16()?);
+    const HOST_NAME: u8 = 0;
+    while let Some(kind) = names.u8() {
+        let name = names.vector16()?;
+        if kind == HOST_NAME {
+            return std::str::from_utf8(name).ok().map(str::to_ascii_lowercase);
+        }
+    }
+    None
+}
+
+fn protocols(body: &[u8]) -> Option<Vec<String>> {
+    let mut list = Bytes(Bytes(body).vector16()?);
+    let mut protocols = Vec::new();
+    while let Some(protocol) = list.vector8() {
+        protocols.push(String::from_utf8_lossy(protocol).into_owned());
+    }
+    Some(protocols)
 }
 
 /// Bytes being read from the front.
@@ -114,7 +146,16 @@ mod tests {
     /// A greeting that names `name`, in records of at most `record` bytes.
     fn greeting(name: &[u8], record: usize) -> Vec<u8> {
         let names = vector16(&[&[0][..], &vector16(name)].concat());
-        let extensions = [&[0, 43][..], &vector16(&[2, 3, 4]), &[0, 0], &vector16(&names)].concat();
+        let protocols = vector16(b"\x02h2\x08http/1.1");
+        let extensions = [
+            &[0, 43][..],
+            &vector16(&[2, 3, 4]),
+            &[0, 16],
+            &vector16(&protocols),
+            &[0, 0],
+            &vector16(&names),
+        ]
+        .concat();
         let body = [&[3, 3][..], &[7; 32], &[0], &vector16(&[0x13, 1]), &[1, 0], &vector16(&extensions)].concat();
         let length = (body.len() as u32).to_be_bytes();
         let message = [&[1][..], &length[1..], &body].concat();
@@ -125,7 +166,9 @@ mod tests {
     fn the_name_is_found_however_the_greeting_is_cut() {
         for record in [1, 7, 40, 4096] {
             let bytes = greeting(b"A.Example", record);
-            assert_eq!(parse(&bytes), Hello::Complete(Some("a.example".into())), "records of {record}");
+            let expected =
+                Greeting { server_name: Some("a.example".into()), protocols: vec!["h2".into(), "http/1.1".into()] };
+            assert_eq!(parse(&bytes), Hello::Complete(expected), "records of {record}");
             for end in 0..bytes.len() {
                 assert_eq!(parse(&bytes[..end]), Hello::Partial, "cut at {end}, records of {record}");
             }
@@ -144,6 +187,7 @@ mod tests {
         let mut bytes = greeting(b"a", 4096);
         let at = bytes.len() - 3;
         bytes[at] = 255;
-        assert_eq!(parse(&bytes), Hello::Complete(None));
+        let Hello::Complete(greeting) = parse(&bytes) else { unreachable!("it is complete") };
+        assert_eq!(greeting.server_name, None);
     }
 }

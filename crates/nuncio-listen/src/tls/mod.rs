@@ -8,7 +8,7 @@
 mod certificate;
 mod config;
 mod context;
-mod hello;
+pub(crate) mod hello;
 mod names;
 mod stream;
 mod x509;

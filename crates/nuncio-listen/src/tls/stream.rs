@@ -77,13 +77,13 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
 }
 
 impl TlsServer {
-    pub(super) fn new(io: Io, session: UnbufferedServerConnection, pool: Rc<BufPool>) -> TlsServer {
+    pub(super) fn new(io: Io, first: Option<Buf>, session: UnbufferedServerConnection, pool: Rc<BufPool>) -> TlsServer {
         TlsServer {
             io,
             session,
             outgoing: OutQueue::new(pool.clone()),
             pool,
-            incoming: None,
+            incoming: first,
             plain: VecDeque::new(),
             ended: false,
             said_goodbye: false,

@@ -40,7 +40,13 @@ impl TerminalWorker for NamedWorker {
         Box::pin(async move {
             let mut out = OutQueue::new(self.1.bufs.clone());
             let mut fresh = DrainSignal::default();
-            while let Some(byte) = next_byte(&mut connection.io, &fresh).await {
+            loop {
+                let ahead = connection.first.take().and_then(|first| first.filled().first().copied());
+                let next = match ahead {
+                    Some(byte) => Some(byte),
+                    None => next_byte(&mut connection.io, &fresh).await,
+                };
+                let Some(byte) = next else { return };
                 fresh = connection.drain.clone();
                 assert_ne!(byte, b'!', "as asked");
                 if byte == b'q' {
