@@ -46,12 +46,9 @@ impl Certificate {
         let facts = chain.first().and_then(|leaf| CertificateFacts::read(&source.chain.to_string(), leaf));
         let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|e| bad_key(e.to_string()))?;
         let key = CertifiedKey::new(chain, signing);
-        match key.keys_match() {
-            Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
-                return Err(bad_key("it does not belong to the certificate".into()));
-            }
-            // Old certificates that cannot be compared may well belong to their key.
-            Ok(()) | Err(_) => {}
+        // Old certificates that cannot be compared may well belong to their key.
+        if let Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) = key.keys_match() {
+            return Err(bad_key("it does not belong to the certificate".into()));
         }
         Ok(Certificate { key: Arc::new(key), names, facts })
     }
