@@ -29,6 +29,7 @@ mod intake;
 mod listener;
 mod manager;
 pub mod matching;
+mod open;
 mod plan;
 pub mod socket_option;
 mod stats;

@@ -9,23 +9,16 @@ use crate::{
     inspect::{InspectorStats, Seen, Unseen, inspect},
     intake::{Acceptor, Intake},
     matching::{ChainMatch, ConnFacts, select},
-    stats::{CX_PANIC, ListenerScopes},
+    open::{Counts, OpenConnection, Places},
+    stats::ListenerScopes,
     tls::{GreetError, TlsContext},
     update::{ConnectionBudget, ListenerSetup},
 };
 use nuncio_core::{ConnInfo, Connection, Worker};
 use nuncio_rt::{Address, Buf, Io, Time};
-use nuncio_stats::{
-    Lane, Scope,
-    tables::{
-        listener::{
-            DOWNSTREAM_CX_ACTIVE, DOWNSTREAM_CX_DESTROY, DOWNSTREAM_CX_LENGTH_MS, DOWNSTREAM_CX_OVERFLOW,
-            DOWNSTREAM_CX_TOTAL, DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT, DOWNSTREAM_GLOBAL_CX_OVERFLOW,
-            DOWNSTREAM_LISTENER_FILTER_ERROR, DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE, DOWNSTREAM_PRE_CX_ACTIVE,
-            DOWNSTREAM_PRE_CX_TIMEOUT, NO_FILTER_CHAIN_MATCH,
-        },
-        listener_worker,
-    },
+use nuncio_stats::tables::listener::{
+    DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT, DOWNSTREAM_LISTENER_FILTER_ERROR,
+    DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE, DOWNSTREAM_PRE_CX_ACTIVE, DOWNSTREAM_PRE_CX_TIMEOUT, NO_FILTER_CHAIN_MATCH,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -51,15 +44,6 @@ impl Shared {
         self.accepted.set(n + 1);
         n * self.workers + self.worker.index as u64
     }
-}
-
-/// Counts for one listener on this worker.
-pub(crate) struct Counts {
-    pub(crate) lane: Lane,
-    pub(crate) listener: Arc<Scope>,
-    pub(crate) trouble: Arc<Scope>,
-    worker: Option<Arc<Scope>>,
-    budgets: [Option<Arc<ConnectionBudget>>; 2],
 }
 
 /// A listener at work.
@@ -327,22 +311,6 @@ fn chain_set(config: &Arc<ListenerConfig>, old: Option<&ChainSet>, worker: &Rc<W
     }
 }
 
-impl Counts {
-    /// Takes a place in every limit there is, or counts which one was used up.
-    fn take_places(self: &Rc<Self>) -> Option<Places> {
-        let full = [DOWNSTREAM_GLOBAL_CX_OVERFLOW, DOWNSTREAM_CX_OVERFLOW];
-        let mut places = Places { counts: self.clone(), taken: 0 };
-        for (budget, overflow) in self.budgets.iter().zip(full) {
-            if budget.as_ref().is_some_and(|budget| !budget.take()) {
-                self.listener.inc(self.lane, overflow);
-                return None;
-            }
-            places.taken += 1;
-        }
-        Some(places)
-    }
-}
-
 /// A connection on its way to a filter chain.
 struct Accepted {
     io: Io,
@@ -350,56 +318,4 @@ struct Accepted {
     remote: Address,
     start: Time,
     places: Places,
-}
-
-/// A connection's places in the limits, given back when it ends.
-struct Places {
-    counts: Rc<Counts>,
-    taken: usize,
-}
-
-impl Drop for Places {
-    fn drop(&mut self) {
-        self.counts.budgets.iter().take(self.taken).flatten().for_each(|budget| budget.give_back());
-    }
-}
-
-/// Lives as long as a connection: counted in, counted out, however it ends.
-struct OpenConnection {
-    places: Places,
-    chain: Rc<Chain>,
-    slot: usize,
-    start: Time,
-    log: ConnectionLog,
-}
-
-impl OpenConnection {
-    fn new(places: Places, chain: Rc<Chain>, start: Time, log: ConnectionLog) -> OpenConnection {
-        let counts = &places.counts;
-        counts.listener.inc(counts.lane, DOWNSTREAM_CX_TOTAL);
-        counts.listener.gauge_add(counts.lane, DOWNSTREAM_CX_ACTIVE, 1);
-        if let Some(worker) = &counts.worker {
-            worker.inc(counts.lane, listener_worker::DOWNSTREAM_CX_TOTAL);
-            worker.gauge_add(counts.lane, listener_worker::DOWNSTREAM_CX_ACTIVE, 1);
-        }
-        let slot = chain.opened();
-        OpenConnection { places, chain, slot, start, log }
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        let counts = &self.places.counts;
-        counts.listener.inc(counts.lane, DOWNSTREAM_CX_DESTROY);
-        counts.listener.gauge_add(counts.lane, DOWNSTREAM_CX_ACTIVE, -1);
-        let length = Time::now().since(self.start).as_millis();
-        counts.listener.record(counts.lane, DOWNSTREAM_CX_LENGTH_MS, u64::try_from(length).unwrap_or(u64::MAX));
-        if let Some(worker) = &counts.worker {
-            worker.gauge_add(counts.lane, listener_worker::DOWNSTREAM_CX_ACTIVE, -1);
-        }
-        if std::thread::panicking() {
-            counts.trouble.inc(counts.lane, CX_PANIC);
-        }
-        self.chain.closed(self.slot);
-    }
 }
