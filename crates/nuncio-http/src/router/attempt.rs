@@ -163,7 +163,6 @@ impl Attempt {
     /// Sends the head and what has queued up behind it.
     pub(crate) fn begin(&mut self, cx: &mut StreamCx, idle: Option<Duration>, now: Time) -> Result<(), Reset> {
         self.phase = Phase::Live;
-        note_host(cx, self.host.as_deref());
         self.idle = idle;
         self.idle_at = idle.map(|d| now + d);
         let Some(conn) = &mut self.conn else { return Ok(()) };

@@ -309,6 +309,7 @@ impl Router {
         if cx.info.attempts > 1 {
             self.attempt.refill(&self.replay, self.request_ended.is_some(), cx);
         }
+        attempt::note_host(cx, Some(&host));
         self.attempt.acquire(host, self.priority, now);
         Ok(())
     }
@@ -408,7 +409,10 @@ impl Router {
 
     fn connect_failed(&mut self, cx: &mut StreamCx, failure: PoolFailure, now: Time) -> Option<Event> {
         let host = self.attempt.host().cloned().filter(|_| failure.host.is_some());
-        attempt::note_host(cx, host.as_deref());
+        if host.is_none() {
+            cx.info.upstream.host = None;
+            cx.info.upstream.host_name = None;
+        }
         self.attempt.clear();
         self.failed(cx, failure.reset, host.as_deref(), false, now)
     }
