@@ -189,6 +189,8 @@ pub struct HcmConfig {
     pub keep_open_on_error: bool,
     /// HTTP/1 codec options.
     pub http1: nuncio_codec::http1::RequestRules,
+    /// `http_protocol_options.header_key_format`: how names are spelled in responses.
+    pub header_case: nuncio_codec::http1::NameCase,
     /// `http_protocol_options.default_host_for_http_10`.
     pub default_host_for_http_10: Option<Arc<str>>,
     /// Listener's `per_connection_buffer_limit_bytes`.

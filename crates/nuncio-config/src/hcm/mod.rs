@@ -127,7 +127,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
     identity::request_id(cx, request_id_extension.as_ref());
     let chain = filters::compile(cx, http_filters, stat_prefix);
     let timeouts = protocol::timeouts(cx, from);
-    let http1 = protocol::request_rules(cx, from);
+    let (http1, header_case) = protocol::request_rules(cx, from);
     HcmConfig {
         stat_prefix: stat_prefix.as_str().into(),
         codec: protocol::codec(cx, *codec_type),
@@ -164,6 +164,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
             max_head_bytes: max_request_headers_kb.unwrap_or(60) as usize * 1024,
             ..http1
         },
+        header_case,
         default_host_for_http_10: http_protocol_options.as_ref().map(|o| o.default_host_for_http_10.as_str()).filter(|h| !h.is_empty()).map(Into::into),
         buffer_limit: around.buffer_limit,
     }

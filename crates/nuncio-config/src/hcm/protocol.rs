@@ -68,14 +68,15 @@ pub(super) fn timeouts(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManag
     made
 }
 
-/// The HTTP/1 codec's rules, but for the size of a head.
-pub(super) fn request_rules(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager) -> RequestRules {
+/// The HTTP/1 codec's rules, but for the size of a head, and how response headers are spelled.
+pub(super) fn request_rules(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager) -> (RequestRules, NameCase) {
     let mut rules = RequestRules { strictness: if cx.mode.parity { Strictness::Parity } else { Strictness::Friendly }, ..RequestRules::default() };
     if let Some(common) = &from.common_http_protocol_options {
         rules.max_headers = common.max_headers_count.unwrap_or(100) as usize;
         rules.underscores = underscores(common.headers_with_underscores_action);
     }
-    let Some(http1) = &from.http_protocol_options else { return rules };
+    let mut case = NameCase::Lower;
+    let Some(http1) = &from.http_protocol_options else { return (rules, case) };
     #[allow(deprecated)]
     let core::Http1ProtocolOptions {
         allow_absolute_url,
@@ -95,11 +96,8 @@ pub(super) fn request_rules(cx: &mut CompileCx<'_>, from: &proto::HttpConnection
     cx.at("http_protocol_options", |cx| {
         unbuilt!(cx, ignore_http_11_upgrade);
         if let Some(format) = header_key_format {
-            let case = cx.at("header_key_format", |cx| crate::clusters::name_case(cx, format));
+            case = cx.at("header_key_format", |cx| crate::clusters::name_case(cx, format));
             rules.keep_spelling = case == NameCase::Preserve;
-            if case != NameCase::Lower {
-                cx.without_effect("header_key_format").note("response headers are written in lower case");
-            }
         }
     });
     rules.allow_absolute_url = allow_absolute_url.unwrap_or(true);
@@ -107,7 +105,7 @@ pub(super) fn request_rules(cx: &mut CompileCx<'_>, from: &proto::HttpConnection
     rules.enable_trailers = *enable_trailers;
     rules.allow_chunked_length = *allow_chunked_length;
     rules.allow_custom_methods = *allow_custom_methods;
-    rules
+    (rules, case)
 }
 
 /// The HTTP/1 option has precedence over the connection manager's.

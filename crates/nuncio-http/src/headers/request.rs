@@ -143,7 +143,7 @@ fn identify(cx: &mut StreamCx, rules: &ClientAddress, peer: &Peer) -> Client {
     } else {
         match last_of_forwarded_for(&cx.request, rules.trusted_hops) {
             Some((ip, alone)) => (found, single) = (Some(ip), alone),
-            None => single = !cx.request.contains(Known::XForwardedFor),
+            None => single = false,
         }
         if !cx.request.contains(Known::XForwardedProto) {
             cx.request.insert(Known::XForwardedProto, if tls { "https" } else { "http" });

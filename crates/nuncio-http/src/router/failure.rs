@@ -123,8 +123,13 @@ impl Router {
                 Decision::No => {}
             }
         }
-        charge::status(cluster.cx(), host.as_deref(), 504, cx.info.internal, None);
+        let mut reply = timed_out(details, ResponseFlags::UT);
+        if self.timeouts.alt_response {
+            reply.status = 204;
+            reply.body = "".into();
+        }
+        charge::status(cluster.cx(), host.as_deref(), reply.status, cx.info.internal, None);
         self.finished = true;
-        Some(Event::Reply(self.counted(cx, timed_out(details, ResponseFlags::UT))))
+        Some(Event::Reply(self.counted(cx, reply)))
     }
 }

@@ -353,6 +353,7 @@ impl Router {
             charge::outcome(host, status);
         }
         cx.info.details = "via_upstream".into();
+        cx.info.status = status;
         self.responding = true;
         self.replay.clear();
         self.decorate(cx, now);

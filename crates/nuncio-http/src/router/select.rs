@@ -31,14 +31,17 @@ pub(super) fn target(cx: &mut StreamCx, routes: &Rc<Routes>, suppress: bool) -> 
     let action = match &entry.route.action {
         Action::Forward(action) => action,
         Action::Redirect(_) => {
-            scope.inc(lane, stat::RQ_REDIRECT);
+            scope.inc(lane, stat::RQ_DIRECT_RESPONSE);
             return Err(Box::new(redirect_reply(cx, entry, !suppress).ok_or_else(no_route)?));
         }
         Action::DirectResponse(_) => {
             scope.inc(lane, stat::RQ_DIRECT_RESPONSE);
             return Err(Box::new(direct_reply(cx, entry).ok_or_else(no_route)?));
         }
-        Action::NonForwarding => return Err(no_route()),
+        Action::NonForwarding => {
+            scope.inc(lane, stat::NO_CLUSTER);
+            return Err(failure::no_cluster());
+        }
     };
     let random = cx.worker.rng.next_u64();
     let picked = action.pick_cluster(&cx.request, random, None);

@@ -15,6 +15,8 @@ pub(crate) struct Timeouts {
     pub(crate) per_try: Duration,
     /// Without a byte in one attempt.
     pub(crate) per_try_idle: Duration,
+    /// The answer to a timeout is 204 (`x-envoy-upstream-rq-timeout-alt-response`).
+    pub(crate) alt_response: bool,
 }
 
 fn milliseconds(head: &HeaderMap, name: Known) -> Option<Duration> {
@@ -28,6 +30,7 @@ impl Timeouts {
             global: route.timeout,
             per_try: retry.map_or(Duration::ZERO, |r| r.per_try_timeout),
             per_try_idle: retry.map_or(Duration::ZERO, |r| r.per_try_idle_timeout),
+            alt_response: head.remove(Known::XEnvoyUpstreamRqTimeoutAltResponse),
         };
         if let Some(told) = milliseconds(head, Known::XEnvoyUpstreamRqTimeoutMs) {
             timeouts.global = told;

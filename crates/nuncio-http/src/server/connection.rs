@@ -234,6 +234,8 @@ impl Served {
             Poll::Ready(outcome) => outcome,
         };
         let sent_whole_request = matches!(outcome, Outcome::Done { request_complete: true }) && !self.h1.broken;
+        exchange.cx.info.downstream.received += self.h1.body_received;
+        exchange.cx.info.downstream.sent = self.h1.sent;
         exchange.finish(&self.hcm, now);
         self.hcm.put_exchange(exchange);
         self.idle_since = now;
@@ -283,7 +285,7 @@ impl Served {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle if self.life_ends().is_some_and(|at| at <= now) => {
                 self.count(stat::DOWNSTREAM_CX_MAX_DURATION_REACHED);
-                self.state = State::Closing(None);
+                self.state = self.closing(now);
                 false
             }
             State::Idle if self.drain.is_closing() => {
@@ -293,7 +295,7 @@ impl Served {
             }
             State::Idle => {
                 self.count(stat::DOWNSTREAM_CX_IDLE_TIMEOUT);
-                self.state = State::Closing(None);
+                self.state = self.closing(now);
                 false
             }
             State::Head(exchange) => {
@@ -322,6 +324,11 @@ impl Served {
                 true
             }
         }
+    }
+
+    /// Closing, with the time that a client is given to go first.
+    fn closing(&self, now: Time) -> State {
+        State::Closing(self.hcm.config.timeouts.delayed_close.map(|d| now + d))
     }
 
     fn count(&self, id: nuncio_stats::CounterId) {

@@ -8,7 +8,7 @@ use crate::hcm::HcmWorker;
 use crate::stream::{ClientEvent, ClientSide};
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_codec::http1::{
-    BodyState, CHUNK_SUFFIX, Encoding, NameCase, RequestDecoder, RequestHead, ResponseEncoding, Version, Violation, chunk_end,
+    BodyState, CHUNK_SUFFIX, Encoding, RequestDecoder, RequestHead, ResponseEncoding, Version, Violation, chunk_end,
     chunk_prefix, encode_response_head, encode_trailers,
 };
 use nuncio_core::{LocalReply, Protocol, ResponseFlags, StreamCx};
@@ -60,6 +60,9 @@ pub(super) struct H1 {
     pub(super) closing: bool,
     /// The client is given time to read the answer before the close, whatever it asked for.
     pub(super) linger: bool,
+    /// Bytes on the wire of the current exchange's body: received, and sent with its head.
+    pub(super) body_received: u64,
+    pub(super) sent: u64,
     /// The client has finished sending.
     peer_ended: bool,
     /// The framing of what the client sends is lost.
@@ -82,6 +85,8 @@ impl H1 {
             keep_alive: true,
             closing: false,
             linger: false,
+            body_received: 0,
+            sent: 0,
             peer_ended: false,
             broken: false,
         }
@@ -139,6 +144,8 @@ impl H1 {
         self.to_head = head.method.is_head();
         self.keep_alive = head.keep_alive;
         self.encoding = Encoding::None;
+        self.body_received = 0;
+        self.sent = 0;
         if head.dropped_headers > 0 {
             let n = u64::from(head.dropped_headers);
             self.hcm.http1_stats.add(self.hcm.worker.lane, http1_stat::DROPPED_HEADERS_WITH_UNDERSCORES, n);
@@ -222,6 +229,7 @@ impl H1 {
             BodyState::Trailers => Reading::Trailers,
             BodyState::More => Reading::Body,
         };
+        self.body_received += body.consumed as u64;
         let mut piece = self.read.take()?;
         if body.consumed < piece.len() {
             let mut rest = self.hcm.worker.bufs.get();
@@ -244,6 +252,7 @@ impl H1 {
             Ok(None) => None,
             Ok(Some(consumed)) => {
                 buf.consume(consumed);
+                self.body_received += consumed as u64;
                 self.release_empty();
                 self.reading = Reading::Done;
                 if cx.request_trailers.is_empty() {
@@ -283,6 +292,11 @@ impl H1 {
         }
     }
 
+    fn send_scratch(&mut self) {
+        self.sent += self.scratch.len() as u64;
+        self.out.copy(&self.scratch);
+    }
+
     /// Whether the connection is closed after the response whose head is being sent.
     fn decide_close(&mut self, cx: &StreamCx) {
         if self.reading != Reading::Done {
@@ -319,7 +333,7 @@ impl ClientSide for H1 {
             version: self.version,
             to_head: false,
             to_connect: false,
-            case: NameCase::default(),
+            case: self.hcm.config.header_case,
         };
         if encode_response_head(&cx.response, how, &mut self.scratch).is_ok() {
             self.hcm.count_status(cx.response.status().unwrap_or(100));
@@ -339,7 +353,7 @@ impl ClientSide for H1 {
             version: self.version,
             to_head: self.to_head,
             to_connect: false,
-            case: NameCase::default(),
+            case: self.hcm.config.header_case,
         };
         self.scratch.clear();
         match encode_response_head(&cx.response, how, &mut self.scratch) {
@@ -349,11 +363,15 @@ impl ClientSide for H1 {
         if self.encoding == Encoding::UntilClose {
             self.closing = true;
         }
-        cx.info.downstream.headers_sent = self.scratch.len() as u64;
-        self.out.copy(&self.scratch);
+        let start_line = self.scratch.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1);
+        cx.info.downstream.headers_sent = self.scratch.len().saturating_sub(start_line + 2) as u64;
+        self.send_scratch();
     }
 
     fn data(&mut self, bytes: Buf, end: bool) {
+        if self.encoding != Encoding::None {
+            self.sent += bytes.len() as u64;
+        }
         match self.encoding {
             Encoding::None => self.hcm.worker.bufs.put(bytes),
             Encoding::Raw | Encoding::UntilClose => self.out.push(bytes),
@@ -361,16 +379,17 @@ impl ClientSide for H1 {
                 self.scratch.clear();
                 if !bytes.is_empty() {
                     chunk_prefix(bytes.len(), &mut self.scratch);
-                    self.out.copy(&self.scratch);
+                    self.send_scratch();
                     self.out.push(bytes);
                     self.out.copy(CHUNK_SUFFIX);
+                    self.sent += CHUNK_SUFFIX.len() as u64;
                 } else {
                     self.hcm.worker.bufs.put(bytes);
                 }
                 if end {
                     self.scratch.clear();
                     chunk_end(&mut self.scratch);
-                    self.out.copy(&self.scratch);
+                    self.send_scratch();
                 }
             }
         }
@@ -382,11 +401,11 @@ impl ClientSide for H1 {
         }
         self.scratch.clear();
         if self.hcm.config.http1.enable_trailers {
-            encode_trailers(&cx.response_trailers, NameCase::default(), &mut self.scratch);
+            encode_trailers(&cx.response_trailers, self.hcm.config.header_case, &mut self.scratch);
         } else {
             chunk_end(&mut self.scratch);
         }
-        self.out.copy(&self.scratch);
+        self.send_scratch();
     }
 
     fn poll_flush(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {

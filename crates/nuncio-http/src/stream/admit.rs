@@ -5,7 +5,7 @@ use super::routes::Routes;
 use crate::config::{Cleaning, HcmConfig, StripPort};
 use crate::hcm::HcmWorker;
 use crate::headers::request::{self, Peer};
-use crate::routes::{MatchCx, RouteMatch, tls_redirect};
+use crate::routes::{Action, MatchCx, RouteMatch, tls_redirect};
 use nuncio_codec::headers::Known;
 use nuncio_codec::path;
 use nuncio_core::{LocalReply, RouteRef, RouteTableView, StreamCx};
@@ -39,14 +39,26 @@ pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_hos
     if let Some(reply) = find_route(cx, hcm) {
         return Some(reply);
     }
-    if upgrade {
+    if upgrade || connect && cx.route.is_some() {
         hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE);
+        note_cluster(cx, hcm);
         return Some(Box::new(LocalReply::new(403, "upgrade_failed")));
     }
     if !hcm.config.has_router {
         return Some(Box::new(LocalReply::new(404, "route_not_found")));
     }
     None
+}
+
+/// Logs name the cluster that the request would have gone to.
+fn note_cluster(cx: &mut StreamCx, hcm: &HcmWorker) {
+    let entry = cx.route.as_ref().and_then(|r| hcm.routes.table().get(r.id));
+    if let Some(Action::Forward(action)) = entry.map(|entry| &entry.route.action)
+        && let Some(cluster) = hcm.routes.clusters.by_name(action.pick_cluster(&cx.request, 0, None).name)
+    {
+        cx.info.upstream.cluster = Some(cluster.info().name().clone());
+        cx.info.upstream.cluster_display = Some(cluster.info().display_name().clone());
+    }
 }
 
 fn wants_upgrade(cx: &StreamCx) -> bool {
@@ -63,6 +75,7 @@ fn find_route(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {
         }
     }
     let matching = MatchCx { random: cx.worker.rng.next_u64(), ..MatchCx::default() };
+    cx.info.route_resolutions += 1;
     match hcm.routes.table().find(&cx.request, &matching) {
         RouteMatch::None => None,
         RouteMatch::RequireTls { .. } => Some(Box::new(tls_redirect(&cx.request))),

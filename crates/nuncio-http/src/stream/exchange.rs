@@ -350,11 +350,13 @@ impl Exchange {
             client.close_after();
         }
         let body = reply::prepare(&mut self.cx, &answer);
+        self.cx.info.status = self.cx.response.status().unwrap_or(answer.status);
         if answer.details == "direct_response"
             && let Some(entry) = self.cx.route.as_ref().and_then(|r| hcm.routes.table().get(r.id))
         {
             finalize_response(&mut self.cx, hcm.routes.table(), entry, None);
         }
+        reply::describe_body(&mut self.cx, &answer);
         self.arrive(hcm, client, Dir::Response, Piece::Head { end: body.is_none() }, now);
         if let Some(bytes) = body {
             self.arrive(hcm, client, Dir::Response, Piece::Data { bytes, end: true }, now);

@@ -18,7 +18,7 @@ fn grpc_status(http: u16) -> u32 {
 
 fn is_grpc(head: &HeaderMap) -> bool {
     head.get(Known::ContentType).is_some_and(|t| {
-        t.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+' || rest[0] == b';')
+        t.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
     })
 }
 
@@ -41,14 +41,19 @@ pub(super) fn prepare(cx: &mut StreamCx, reply: &LocalReply) -> Option<Buf> {
         return None;
     }
     head.set_status(reply.status);
-    if !reply.body.is_empty() {
-        let len = reply.body.len() as u64;
-        head.set_with(Known::ContentLength, |v| v.decimal(len));
-        head.insert(Known::ContentType, reply.content_type.as_deref().unwrap_or("text/plain"));
-    }
     add_headers(head, reply);
     let bodiless = reply.body.is_empty() || cx.request.method_kind().is_head();
     (!bodiless).then(|| Buf::copy_of(reply.body.as_bytes()))
+}
+
+/// The body's headers, which come after whatever a route adds.
+pub(super) fn describe_body(cx: &mut StreamCx, reply: &LocalReply) {
+    if reply.body.is_empty() || cx.response.get(Known::ContentType) == Some(b"application/grpc") {
+        return;
+    }
+    let len = reply.body.len() as u64;
+    cx.response.set_with(Known::ContentLength, |v| v.decimal(len));
+    cx.response.add_if_absent(Known::ContentType, reply.content_type.as_deref().unwrap_or("text/plain"));
 }
 
 fn add_headers(head: &mut HeaderMap, reply: &LocalReply) {
