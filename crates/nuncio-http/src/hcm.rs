@@ -15,7 +15,7 @@ use nuncio_stats::{
         http1::{self, HTTP1},
         http_connection_manager::{self as stat, HTTP},
         listener_http::{self, LISTENER_HTTP},
-        router::ROUTER,
+        router::{ROUTER, route::ROUTE},
     },
 };
 use nuncio_upstream::WorkerClusters;
@@ -42,6 +42,8 @@ pub(crate) struct HcmStats {
     pub(crate) listener: Arc<Scope>,
     /// `http1.`
     pub(crate) http1: Arc<Scope>,
+    /// `vhost.<v>.vcluster.<n>.` by virtual host; see [`Routes`].
+    pub(crate) classes: Arc<[Vec<Arc<Scope>>]>,
 }
 
 impl Hcm {
@@ -54,6 +56,7 @@ impl Hcm {
             router: store.scope(&prefix, &ROUTER),
             listener: store.scope(&format!("{listener_prefix}{prefix}"), &LISTENER_HTTP),
             http1: store.scope("http1.", &HTTP1),
+            classes: classes(&config.routes, store),
         };
         Hcm { config: Arc::new(config), stats }
     }
@@ -64,13 +67,25 @@ impl Hcm {
     }
 }
 
+/// The scopes of all virtual clusters; none for virtual hosts without any.
+fn classes(routes: &RouteSource, store: &Arc<Store>) -> Arc<[Vec<Arc<Scope>>]> {
+    let RouteSource::Fixed(table) = routes;
+    let of = |host: &crate::routes::HostEntry| {
+        let host = &host.host;
+        let names = host.virtual_clusters.iter().map(|c| &*c.name).chain(["other"]);
+        let scope = |name: &str| store.scope(&format!("vhost.{}.vcluster.{name}.", host.name), &ROUTE);
+        if host.virtual_clusters.is_empty() { Vec::new() } else { names.map(scope).collect() }
+    };
+    table.hosts().iter().map(of).collect()
+}
+
 impl Terminal for Hcm {
     fn on_worker(self: Arc<Self>, worker: &Rc<Worker>) -> Rc<dyn TerminalWorker> {
         let RouteSource::Fixed(table) = &self.config.routes;
         let clusters = worker.parts.get::<WorkerClusters>().unwrap_or_else(|| WorkerClusters::start(worker));
         Rc::new(HcmWorker {
             chain: Rc::new(Chain::new(self.config.filters.clone())),
-            routes: Routes::new(table.clone(), clusters, self.stats.router.clone()),
+            routes: Routes::new(table.clone(), clusters, self.stats.router.clone(), self.stats.classes.clone()),
             date: RefCell::default(),
             exchanges: RefCell::default(),
             config: self.config.clone(),

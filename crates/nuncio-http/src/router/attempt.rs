@@ -79,6 +79,13 @@ impl Attempt {
         self.host.as_ref()
     }
 
+    /// Writes down what the attempt has moved.
+    pub(crate) fn note_bytes(&self, cx: &mut StreamCx) {
+        if let Some(conn) = &self.conn {
+            cx.info.upstream.bytes = conn.bytes();
+        }
+    }
+
     /// The request is its head only.
     pub(crate) fn end_with_head(&mut self, end: bool) {
         self.head_ends = end;

@@ -70,6 +70,7 @@ impl Router {
         }
         let reply = reset_reply(&reset, self.retries.made() > 0);
         charge::status(cluster.cx(), host, reply.status, cx.info.internal, None);
+        self.charge_class(cx, reply.status);
         host.inspect(|h| h.count(HostStat::RqError));
         self.finished = true;
         Some(Event::Reply(self.counted(cx, reply)))
@@ -92,7 +93,7 @@ impl Router {
     fn timed_out(&mut self, cx: &mut StreamCx, failure: Failure, now: Time) -> Option<Event> {
         let cluster = self.cluster.clone()?;
         let host = self.attempt.host().cloned();
-        attempt::note_host(cx, host.as_deref());
+        self.attempt.note_bytes(cx);
         let per_try = failure != Failure::GlobalTimeout;
         let (counter, details) = match failure {
             Failure::GlobalTimeout => (stat::UPSTREAM_RQ_TIMEOUT, "response_timeout"),
@@ -129,6 +130,7 @@ impl Router {
             reply.body = "".into();
         }
         charge::status(cluster.cx(), host.as_deref(), reply.status, cx.info.internal, None);
+        self.charge_class(cx, reply.status);
         self.finished = true;
         Some(Event::Reply(self.counted(cx, reply)))
     }

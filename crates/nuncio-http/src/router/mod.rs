@@ -18,12 +18,16 @@ use attempt::{Attempt, Phase};
 use nuncio_codec::headers::Known;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_rt::{Buf, Time};
-use nuncio_stats::tables::cluster as stat;
+use nuncio_stats::{
+    Scope,
+    tables::{cluster as stat, router::route as route_stat},
+};
 use nuncio_upstream::{Host, HostStat, PickCx, PoolFailure, Reset, RoutingPriority, WorkerCluster};
 use replay::Replay;
 use retry::{Decision, Retries};
 use std::{
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
 };
 use timeouts::Timeouts;
@@ -54,6 +58,8 @@ pub(crate) struct Router {
     /// Which of the weighted clusters was picked.
     choice: Option<usize>,
     cluster: Option<Rc<WorkerCluster>>,
+    /// Statistics of the request's virtual cluster.
+    class: Option<Arc<Scope>>,
     priority: RoutingPriority,
     timeouts: Timeouts,
     retries: Retries,
@@ -80,6 +86,7 @@ impl Default for Router {
             id: RouteId { virtual_host: 0, route: 0 },
             choice: None,
             cluster: None,
+            class: None,
             priority: RoutingPriority::Default,
             timeouts: Timeouts::default(),
             retries: Retries::default(),
@@ -102,6 +109,7 @@ impl Router {
         self.attempt.clear();
         self.routes = None;
         self.cluster = None;
+        self.class = None;
         self.retries.end();
         self.replay.clear();
         self.started = false;
@@ -270,6 +278,7 @@ impl Router {
         if let Some(entry) = table.get(self.id)
             && let Action::Forward(action) = &entry.route.action
         {
+            self.class = routes.class(self.id, &cx.request);
             self.priority = if action.high_priority { RoutingPriority::High } else { RoutingPriority::Default };
             let policy = action.retry_policy.as_ref().or(entry.host.retry_policy.as_ref());
             self.attempt_count_upstream = entry.host.include_request_attempt_count;
@@ -324,6 +333,9 @@ impl Router {
             let began = (cx.info.attempts > 1).then_some(self.request_ended).flatten();
             self.timeouts.announce(&mut cx.request, began, now);
         }
+        if let Some(class) = &self.class {
+            class.inc(cx.worker.lane, route_stat::UPSTREAM_RQ_TOTAL);
+        }
         let idle = self.timeouts.per_try_idle;
         self.attempt.begin(cx, (!idle.is_zero()).then_some(idle), now)
     }
@@ -349,6 +361,7 @@ impl Router {
             Decision::No => {}
         }
         charge::status(cluster.cx(), host.as_deref(), status, cx.info.internal, Some(&cx.response));
+        self.charge_class(cx, status);
         if let Some(host) = &host {
             charge::outcome(host, status);
         }
@@ -376,6 +389,12 @@ impl Router {
         Box::new(reply.header("x-envoy-attempt-count", cx.info.attempts.to_string()))
     }
 
+    fn charge_class(&self, cx: &StreamCx, status: u16) {
+        if let Some(class) = &self.class {
+            class.code(cx.worker.lane, route_stat::UPSTREAM_RQ, status);
+        }
+    }
+
     fn decorate(&mut self, cx: &mut StreamCx, now: Time) {
         if self.suppress_envoy_headers {
             return;
@@ -392,6 +411,7 @@ impl Router {
     /// The upstream's response is complete.
     fn complete(&mut self, cx: &mut StreamCx, now: Time) {
         cx.info.timings.upstream_last_rx = Some(now);
+        self.attempt.note_bytes(cx);
         if let (Some(cluster), Some(began)) = (&self.cluster, self.request_ended) {
             charge::time(cluster.cx(), self.attempt.host().map(|h| &**h), cx.info.internal, Some(&cx.response), began, now);
         }
@@ -404,6 +424,7 @@ impl Router {
     fn reset(&mut self, cx: &mut StreamCx, reset: Reset, now: Time) -> Option<Event> {
         let host = self.attempt.host().cloned();
         let sent = self.attempt.has_sent();
+        self.attempt.note_bytes(cx);
         self.attempt.clear();
         self.failed(cx, reset, host.as_deref(), sent, now)
     }

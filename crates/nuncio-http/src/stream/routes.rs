@@ -2,6 +2,7 @@
 //! matched route leads to.
 
 use crate::routes::RouteTable;
+use nuncio_codec::headers::HeaderMap;
 use nuncio_core::{RouteId, RouteTableView, RouteView};
 use nuncio_stats::Scope;
 use nuncio_upstream::WorkerClusters;
@@ -14,6 +15,8 @@ pub(crate) struct Routes {
     pub(crate) clusters: Rc<WorkerClusters>,
     /// The router's part of `http.<prefix>.`.
     pub(crate) router_stats: Arc<Scope>,
+    /// `vhost.<v>.vcluster.<n>.` by virtual host: those of its virtual clusters, then that of the rest.
+    classes: Arc<[Vec<Arc<Scope>>]>,
 }
 
 impl fmt::Debug for Routes {
@@ -23,8 +26,16 @@ impl fmt::Debug for Routes {
 }
 
 impl Routes {
-    pub(crate) fn new(table: Arc<RouteTable>, clusters: Rc<WorkerClusters>, router_stats: Arc<Scope>) -> Rc<Routes> {
-        Rc::new(Routes { table, clusters, router_stats })
+    pub(crate) fn new(table: Arc<RouteTable>, clusters: Rc<WorkerClusters>, router_stats: Arc<Scope>, classes: Arc<[Vec<Arc<Scope>>]>) -> Rc<Routes> {
+        Rc::new(Routes { table, clusters, router_stats, classes })
+    }
+
+    /// The statistics of the virtual cluster that a request belongs to, in a virtual host that has any.
+    pub(crate) fn class(&self, id: RouteId, head: &HeaderMap) -> Option<Arc<Scope>> {
+        let (rest, own) = self.classes.get(id.virtual_host as usize)?.split_last()?;
+        let host = &self.table.get(id)?.host;
+        let found = host.virtual_clusters.iter().position(|c| c.headers.iter().all(|h| h.matches(head)));
+        Some(found.and_then(|at| own.get(at)).unwrap_or(rest).clone())
     }
 
     /// The table.

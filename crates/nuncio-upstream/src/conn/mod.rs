@@ -14,7 +14,7 @@ use crate::breaker::Permit;
 use crate::pool::{Http1Pool, WorkerHost};
 use crate::reset::Reset;
 use nuncio_codec::headers::HeaderMap;
-use nuncio_core::Protocol;
+use nuncio_core::{Protocol, WireBytes};
 use nuncio_rt::Buf;
 use std::{
     net::SocketAddr,
@@ -148,6 +148,13 @@ impl UpstreamConn {
     pub fn protocol(&self) -> Protocol {
         match self {
             UpstreamConn::Http1(_) => Protocol::Http11,
+        }
+    }
+
+    /// Bytes that this request has moved so far.
+    pub fn bytes(&self) -> WireBytes {
+        match self {
+            UpstreamConn::Http1(stream) => stream.bytes(),
         }
     }
 

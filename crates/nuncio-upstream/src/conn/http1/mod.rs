@@ -12,6 +12,7 @@ use crate::host::HostStat;
 use crate::info::ClusterCx;
 use crate::pool::{Closed, Http1Pool, WorkerHost};
 use nuncio_codec::http1::{Encoding, NameCase, ResponseDecoder, ResponseRules};
+use nuncio_core::WireBytes;
 use nuncio_rt::{Buf, Io, OutQueue, Time};
 use nuncio_stats::tables::{cluster as stat, http1 as codec_stat};
 use std::{
@@ -92,6 +93,12 @@ fn rules(options: &HttpOptions) -> ResponseRules {
     }
 }
 
+/// Bytes of a head's header lines: without the start line and the empty line.
+fn header_lines(head: &[u8]) -> u64 {
+    let start_line = head.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1);
+    head.len().saturating_sub(start_line + 2) as u64
+}
+
 /// Where a response stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -115,6 +122,7 @@ pub struct Http1Stream {
     /// The write side is to be closed once everything is written (tunnels only).
     closing_write: bool,
     peer_closed: bool,
+    bytes: WireBytes,
     _permit: Permit,
 }
 
@@ -150,6 +158,7 @@ impl Http1Stream {
             tunnel: false,
             closing_write: false,
             peer_closed: false,
+            bytes: WireBytes::default(),
             _permit: permit,
         }
     }
@@ -193,6 +202,10 @@ impl Http1Stream {
 
     pub(in crate::conn) fn host(&self) -> &Rc<WorkerHost> {
         &self.host
+    }
+
+    pub(in crate::conn) fn bytes(&self) -> WireBytes {
+        self.bytes
     }
 
     pub(in crate::conn) fn local_addr(&self) -> Option<SocketAddr> {

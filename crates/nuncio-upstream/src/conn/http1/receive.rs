@@ -1,6 +1,6 @@
 //! The response's side of a stream: bytes from the socket into pieces, and what their end means.
 
-use super::{Http1Stream, Phase};
+use super::{Http1Stream, Phase, header_lines};
 use crate::conn::UpPiece;
 use crate::reset::{Reset, ResetReason};
 use nuncio_codec::headers::{HeaderMap, Known};
@@ -41,6 +41,10 @@ impl Http1Stream {
         let Some(input) = conn.input.as_mut().filter(|input| !input.is_empty()) else { return Ok(None) };
         let decoded = conn.decoder.decode_head(input.filled(), head);
         let Some(found) = decoded.map_err(|v| Reset::protocol_error(v.details()))? else { return Ok(None) };
+        self.bytes.received += found.consumed as u64;
+        let lines = header_lines(&input.filled()[..found.consumed]);
+        // Envoy counts three bytes per received line beside name and value.
+        self.bytes.headers_received = lines.saturating_sub(head.len().saturating_sub(1) as u64);
         input.consume(found.consumed);
         if found.dropped_headers > 0
             && let Some(codec) = self.host.cluster().info.codec_stats()
@@ -68,6 +72,7 @@ impl Http1Stream {
         let Some(conn) = self.conn.as_mut() else { return Ok(None) };
         let Some(mut input) = conn.input.take_if(|input| !input.is_empty()) else { return Ok(None) };
         let body = conn.decoder.decode_body(input.filled_mut()).map_err(|v| Reset::protocol_error(v.details()))?;
+        self.bytes.received += body.consumed as u64;
         if body.consumed < input.len() {
             let mut rest = self.host.cluster().worker.bufs.get();
             let left = &input.filled()[body.consumed..];
@@ -104,6 +109,7 @@ impl Http1Stream {
         let decoded = conn.decoder.decode_trailers(input.filled(), head);
         let Some(consumed) = decoded.map_err(|v| Reset::protocol_error(v.details()))? else { return Ok(None) };
         input.consume(consumed);
+        self.bytes.received += consumed as u64;
         self.phase = Phase::Done;
         Ok(Some(match head.is_empty() {
             true => UpPiece::Data(Buf::with_capacity(0), true),

@@ -1,6 +1,6 @@
 //! The request's side of a stream: heads, chunks and trailers into the queue, the queue into the socket.
 
-use super::Http1Stream;
+use super::{Http1Stream, header_lines};
 use crate::conn::HeadOptions;
 use crate::reset::{Reset, ResetReason};
 use nuncio_codec::headers::HeaderMap;
@@ -32,6 +32,8 @@ impl Http1Stream {
         scratch.clear();
         match encode_request_head(head, how, &mut scratch) {
             Ok(encoding) => {
+                self.bytes.sent += scratch.len() as u64;
+                self.bytes.headers_sent = header_lines(&scratch);
                 conn.out.copy(&scratch);
                 self.encoding = encoding;
                 self.request_sent = options.end;
@@ -55,6 +57,7 @@ impl Http1Stream {
                 if !data.is_empty() {
                     scratch.clear();
                     chunk_prefix(data.len(), &mut scratch);
+                    self.bytes.sent += (scratch.len() + data.len() + CHUNK_SUFFIX.len()) as u64;
                     conn.out.copy(&scratch);
                     conn.out.push(data);
                     conn.out.copy(CHUNK_SUFFIX);
@@ -64,10 +67,12 @@ impl Http1Stream {
                 if end {
                     scratch.clear();
                     chunk_end(&mut scratch);
+                    self.bytes.sent += scratch.len() as u64;
                     conn.out.copy(&scratch);
                 }
             }
             Encoding::Raw | Encoding::UntilClose => {
+                self.bytes.sent += data.len() as u64;
                 conn.out.push(data);
                 self.closing_write |= end && self.tunnel;
             }
@@ -87,6 +92,7 @@ impl Http1Stream {
                 true => encode_trailers(trailers, options.header_case, &mut scratch),
                 false => chunk_end(&mut scratch),
             }
+            self.bytes.sent += scratch.len() as u64;
             conn.out.copy(&scratch);
         }
     }
