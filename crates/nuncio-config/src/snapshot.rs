@@ -24,6 +24,8 @@ pub struct StaticCluster {
 pub struct StaticListener {
     /// Where it stands in the bootstrap.
     pub path: String,
+    /// It has a `name`; others are known by their address.
+    pub named: bool,
     /// Compiled.
     pub config: ListenerConfig,
     /// As it was read.

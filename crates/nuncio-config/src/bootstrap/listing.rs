@@ -26,8 +26,9 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &StaticResources, bytes: &[u
     let listeners = cx.each("listeners", &from.listeners, |cx, listener| {
         let bytes: Arc<[u8]> = encoded.next().unwrap_or_default().into();
         let config = crate::listeners::compile(cx, listener, Digest::of(&bytes))?;
-        Some(StaticListener { path: cx.path(), config, bytes })
+        Some(StaticListener { path: cx.path(), named: !listener.name.is_empty(), config, bytes })
     });
+    let listeners = last_of_each_name(cx, listeners);
     clashing_addresses(cx, &listeners);
     (clusters, listeners)
 }
@@ -56,15 +57,32 @@ fn declare(cx: &mut CompileCx<'_>, from: &StaticResources) {
     }
 }
 
+/// A later listener of a name takes the place of an earlier one, as an update would.
+fn last_of_each_name(cx: &mut CompileCx<'_>, listeners: Vec<StaticListener>) -> Vec<StaticListener> {
+    let mut kept: Vec<StaticListener> = Vec::with_capacity(listeners.len());
+    let mut places: HashMap<Arc<str>, usize> = HashMap::new();
+    for listener in listeners {
+        let name = listener.config.name.clone();
+        let earlier = places.get(&name).copied().filter(|_| listener.named);
+        let Some(earlier) = earlier else {
+            places.insert(name, kept.len());
+            kept.push(listener);
+            continue;
+        };
+        let text = format!("another listener is called `{name}`: this one takes its place");
+        let mut finding = crate::Finding::new(crate::Severity::Warning, codes::DUPLICATE_NAME, format!("{}.name", listener.path), text);
+        finding.also(format!("{}.name", kept[earlier].path), "this one is never opened");
+        cx.push(finding);
+        kept[earlier] = listener;
+    }
+    kept
+}
+
 fn clashing_addresses(cx: &mut CompileCx<'_>, listeners: &[StaticListener]) {
     let mut taken: HashMap<nuncio_rt::Address, usize> = HashMap::new();
     for (index, listener) in listeners.iter().enumerate() {
         for address in listener.config.addresses.iter().filter(|a| !a.any_port()) {
             let Some(first) = taken.insert(address.address(), index) else { continue };
-            // A listener of the same name is the same listener.
-            if listeners[first].config.name == listener.config.name {
-                continue;
-            }
             let (name, first) = (&listener.config.name, &listeners[first].path);
             let path = listener.path.clone();
             let text = format!("another listener has the address {address} already");

@@ -83,6 +83,10 @@ fn accepts(cx: &mut CompileCx<'_>, from: &metrics::StatsMatcher) -> Option<NameM
 fn tag_rule(cx: &mut CompileCx<'_>, tags: &mut TagRules, from: &metrics::TagSpecifier) {
     use metrics::tag_specifier::TagValue;
     let metrics::TagSpecifier { tag_name, tag_value } = from;
+    if tag_name.is_empty() {
+        cx.error(codes::MISSING, "a tag needs a name").envoy("tag_name cannot be empty");
+        return;
+    }
     match tag_value {
         Some(TagValue::FixedValue(value)) => tags.add_fixed(tag_name, value),
         Some(TagValue::Regex(regex)) if !regex.is_empty() => {

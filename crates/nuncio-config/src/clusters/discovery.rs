@@ -59,6 +59,7 @@ fn custom_type(cx: &mut CompileCx<'_>, custom: &proto::cluster::CustomClusterTyp
         let decoded = config.and_then(|c| dns::DnsCluster::decode(c.value.as_slice()).ok()).unwrap_or_default();
         return cx.at("typed_config", |cx| dns_cluster(cx, &decoded));
     }
+    check_default(cx, name, config);
     match name.as_str() {
         "envoy.cluster.static" if config.is_none() => return Discovery::Static,
         "envoy.cluster.strict_dns" if config.is_none() => return Discovery::StrictDns(DnsConfig::default()),
@@ -67,6 +68,16 @@ fn custom_type(cx: &mut CompileCx<'_>, custom: &proto::cluster::CustomClusterTyp
     }
     cx.value_without_effect(&format!("the cluster type `{name}`")).note("the cluster has no hosts: its requests are answered 503");
     Discovery::Static
+}
+
+/// A type that is only named gets its default configuration, which may be one that it refuses.
+fn check_default(cx: &mut CompileCx<'_>, name: &str, config: Option<&prost_types::Any>) {
+    let mut types = nuncio_api::extensions().iter().filter(|e| e.category == "envoy.clusters" && e.name == name);
+    let Some(extension) = types.next().filter(|_| config.is_none()) else { return };
+    let message = extension.main_type();
+    if !message.is_empty() && !nuncio_api::validate::admits_empty(message) {
+        cx.error(codes::MISSING, format!("`{name}` needs its typed_config, a `{message}`")).envoy("Proto constraint validation failed");
+    }
 }
 
 #[allow(deprecated)]

@@ -114,7 +114,11 @@ impl EndpointsByName<'_> {
             core::HealthStatus::Degraded => EndpointHealth::Degraded,
         };
         let metadata = super::metadata::compile(cx, metadata.as_ref());
-        let mut endpoint = match host_identifier.as_ref()? {
+        let Some(identifier) = host_identifier else {
+            self.no_address(cx);
+            return None;
+        };
+        let mut endpoint = match identifier {
             proto::lb_endpoint::HostIdentifier::Endpoint(endpoint) => cx.at("endpoint", |cx| self.host(cx, endpoint)),
             proto::lb_endpoint::HostIdentifier::EndpointName(name) => cx.at("endpoint_name", |cx| match self.named.get(name) {
                 Some(endpoint) => self.host(cx, endpoint),
@@ -134,8 +138,20 @@ impl EndpointsByName<'_> {
         let proto::Endpoint { address, health_check_config, hostname, additional_addresses, observability_name } = from;
         unbuilt!(cx, additional_addresses, observability_name);
         let health_check = health_check_config.as_ref().map(|c| cx.at("health_check_config", |cx| check_of(cx, c))).unwrap_or_default();
-        let address = cx.at("address", |cx| self.address(cx, address.as_ref()?))?;
+        let Some(address) = address else {
+            self.no_address(cx);
+            return None;
+        };
+        let address = cx.at("address", |cx| self.address(cx, address))?;
         Some(Endpoint { hostname: hostname.as_str().into(), health_check, ..Endpoint::at(address) })
+    }
+
+    /// Envoy's names resolve to nothing then; addresses it wants.
+    fn no_address(&self, cx: &mut CompileCx<'_>) {
+        if self.names == Names::Refused {
+            cx.error(codes::MISSING, "an endpoint needs an address")
+                .envoy("Address must be set: . Consider setting resolver_name or setting cluster type to 'STRICT_DNS' or 'LOGICAL_DNS'");
+        }
     }
 
     fn address(&self, cx: &mut CompileCx<'_>, address: &core::Address) -> Option<EndpointAddress> {

@@ -40,15 +40,21 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::FilterChain, around:
     let socket = transport_socket.as_ref().map(|socket| cx.at("transport_socket", |cx| transport::compile(cx, socket, terminal::is_http(filters))));
     let unset = (!cx.mode.parity).then_some(HANDSHAKE_TIMEOUT);
     let timeout = cx.duration("transport_socket_connect_timeout", transport_socket_connect_timeout.as_ref());
-    let terminal = terminal::compile(cx, filters, around);
+    let mut terminal = terminal::compile(cx, filters, around);
+    // A chain whose transport cannot be had is compared with the others, and serves nobody.
+    let transport = match socket {
+        None => nuncio_listen::Transport::Plain,
+        Some(Some(transport)) => transport,
+        Some(None) => {
+            terminal = Arc::new(terminal::Closing);
+            nuncio_listen::Transport::Plain
+        }
+    };
     let digest = Digest::of(&[from.encode_to_vec(), around.stat_scope.clone().into_bytes(), around.buffer_limit_bytes.to_le_bytes().into()].concat());
     Some(Arc::new(FilterChainConfig {
         name: name.as_str().into(),
         matches: matches.unwrap_or_default(),
-        transport: match socket {
-            Some(socket) => socket?,
-            None => nuncio_listen::Transport::Plain,
-        },
+        transport,
         transport_timeout: timeout.filter(|t| !t.is_zero()).or(unset),
         terminal,
         digest,

@@ -124,7 +124,7 @@ fn extension(message: &str) -> Option<&'static str> {
 
 /// Closes every connection: a chain without filters, as in Envoy, and what stands for a filter that was refused.
 #[derive(Debug)]
-struct Closing;
+pub(super) struct Closing;
 
 impl Terminal for Closing {
     fn on_worker(self: Arc<Self>, _worker: &Rc<Worker>) -> Rc<dyn TerminalWorker> {

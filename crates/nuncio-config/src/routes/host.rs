@@ -51,10 +51,9 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, host: &proto::VirtualHost, rules: 
     if matcher.is_some() && !routes.is_empty() {
         cx.error(codes::CONFLICT, "`matcher` and `routes` of a virtual host exclude each other")
             .envoy("cannot set both matcher and routes on virtual host");
-    } else {
-        // Without it the virtual host would have no routes at all.
-        unsafe_unbuilt!(cx, matcher);
     }
+    // Without it the virtual host would have no routes at all.
+    unsafe_unbuilt!(cx, matcher);
     VirtualHost {
         name: name.as_str().into(),
         domains: cx.each("domains", domains, |cx, domain| Some(checked_domain(cx, domain))),

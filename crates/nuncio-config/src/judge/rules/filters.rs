@@ -5,6 +5,7 @@ use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::core::v3::DataSource;
 use nuncio_api::envoy::extensions::filters::http as proto;
+use nuncio_api::envoy::extensions::http::injected_credentials::oauth2::v3::{OAuth2 as OAuth2Credential, o_auth2::FlowType};
 use std::time::Duration;
 
 /// Requirements must name providers that are there.
@@ -181,6 +182,13 @@ pub(super) fn oauth2(cx: &mut CompileCx<'_>, config: &proto::oauth2::v3::OAuth2)
             }
         });
     });
+}
+
+pub(super) fn oauth2_credential(cx: &mut CompileCx<'_>, config: &OAuth2Credential) {
+    let Some(FlowType::ClientCredentials(credentials)) = &config.flow_type else { return };
+    let Some(secret) = &credentials.client_secret else { return };
+    let named = |cx: &mut CompileCx<'_>| super::tls::static_secret(cx, secret, "GenericSecret", "Invalid oauth2 client secret configuration");
+    cx.at("client_credentials", |cx| cx.at("client_secret", named));
 }
 
 pub(super) fn transcoder(cx: &mut CompileCx<'_>, config: &proto::grpc_json_transcoder::v3::GrpcJsonTranscoder) {

@@ -3,6 +3,8 @@
 use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::extensions::dynamic_modules::v3::DynamicModuleConfig;
+use nuncio_api::envoy::extensions::filters::http::wasm::v3::Wasm;
+use nuncio_api::envoy::extensions::wasm::v3::{PluginConfig, plugin_config};
 use nuncio_api::envoy::extensions::geoip_providers::maxmind::v3::MaxMindConfig;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +21,27 @@ pub(super) fn check(cx: &mut CompileCx<'_>, module: &DynamicModuleConfig) {
             cx.error(codes::MISSING_FILE, format!("the dynamic module `{file}` is not there"))
                 .envoy(format!("Failed to load dynamic module: {file} not found in any search path"));
         });
+    }
+}
+
+/// A Wasm filter without a plugin.
+pub(super) fn wasm_filter(cx: &mut CompileCx<'_>, filter: &Wasm) {
+    if filter.config.is_none() {
+        no_plugin(cx, "");
+    }
+}
+
+fn no_plugin(cx: &mut CompileCx<'_>, name: &str) {
+    cx.error(codes::MISSING, "a Wasm plugin needs a runtime that is there, and code").envoy(format!("Unable to create Wasm plugin {name}"));
+}
+
+/// Runtimes that Envoy has.
+const WASM_RUNTIMES: [&str; 3] = ["", "envoy.wasm.runtime.v8", "envoy.wasm.runtime.null"];
+
+pub(super) fn wasm(cx: &mut CompileCx<'_>, plugin: &PluginConfig) {
+    let vm = plugin.vm.as_ref().map(|plugin_config::Vm::VmConfig(vm)| vm);
+    if vm.is_none_or(|vm| vm.code.is_none() || !WASM_RUNTIMES.contains(&vm.runtime.as_str())) {
+        no_plugin(cx, &plugin.name);
     }
 }
 

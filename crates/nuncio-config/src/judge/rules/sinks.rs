@@ -61,6 +61,14 @@ pub(super) fn open_telemetry(cx: &mut CompileCx<'_>, sink: &otel::SinkConfig) {
 }
 
 pub(super) fn zipkin(cx: &mut CompileCx<'_>, tracer: &ZipkinConfig) {
+    // Without a connection manager that traces, nothing is made of the bootstrap's.
+    if cx.path().starts_with("tracing.") {
+        return;
+    }
+    if tracer.collector_service.is_none() && (tracer.collector_cluster.is_empty() || tracer.collector_endpoint.is_empty()) {
+        cx.error(codes::MISSING, "spans need somewhere to go: collector_cluster and collector_endpoint, or collector_service")
+            .envoy("collector_cluster and collector_endpoint must be specified when not using collector_service");
+    }
     if !tracer.collector_cluster.is_empty() {
         cx.at("collector_cluster", |cx| cluster(cx, &tracer.collector_cluster, "envoy.tracers.zipkin"));
     }
