@@ -85,6 +85,8 @@ pub struct CompileCx<'a> {
     pub access_loggers: &'a [&'static AccessLogEntry],
     /// Where access loggers write.
     pub log_files: Arc<dyn LogFiles>,
+    /// `bootstrap_extensions` has the one for internal listeners.
+    pub internal_listeners: bool,
     /// `static_resources.secrets`.
     pub static_secrets: Vec<StaticSecret>,
     /// Resolver of clusters that name none.
@@ -130,6 +132,7 @@ impl<'a> CompileCx<'a> {
             http_filters,
             access_loggers: &[],
             log_files: Arc::new(NoFiles),
+            internal_listeners: false,
             static_secrets: Vec::new(),
             default_resolver: ResolverConfig::default(),
             default_bind: None,

@@ -82,7 +82,7 @@ fn clashing_addresses(cx: &mut CompileCx<'_>, listeners: &[StaticListener]) {
     let mut taken: HashMap<nuncio_rt::Address, usize> = HashMap::new();
     for (index, listener) in listeners.iter().enumerate() {
         for address in listener.config.addresses.iter().filter(|a| !a.any_port()) {
-            let Some(first) = taken.insert(address.address(), index) else { continue };
+            let Some(first) = taken.insert(address.address(), index).filter(|first| *first != index) else { continue };
             let (name, first) = (&listener.config.name, &listeners[first].path);
             let path = listener.path.clone();
             let text = format!("another listener has the address {address} already");

@@ -35,6 +35,9 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap, bytes: &[u8]) ->
     if from.dynamic_resources.as_ref().is_some_and(|d| d.cds_config.is_some()) {
         cx.set_dynamic_clusters();
     }
+    cx.internal_listeners = from.bootstrap_extensions.iter().filter_map(|e| e.typed_config.as_ref()).any(|config| {
+        nuncio_api::any_type(config) == "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
+    });
     let static_resources = from.static_resources.clone().unwrap_or_default();
     let (clusters, listeners) = cx.at("static_resources", |cx| {
         secrets::declare(cx, &static_resources.secrets);

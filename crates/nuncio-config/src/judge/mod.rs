@@ -7,6 +7,8 @@
 mod extensions;
 pub mod rules;
 
+pub(crate) use extensions::is_registered;
+
 use crate::context::CompileCx;
 use crate::path::Step;
 use nuncio_api::schema::{self, Field, Kind, Label, Message, Reader, WellKnown};

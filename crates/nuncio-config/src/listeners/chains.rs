@@ -19,6 +19,16 @@ pub(super) struct Around {
     pub(super) stat_scope: String,
     /// `per_connection_buffer_limit_bytes`
     pub(super) buffer_limit_bytes: u32,
+    /// Its connections come over QUIC.
+    pub(super) quic: bool,
+}
+
+/// Judges a chain of a listener that is not opened: its filters, whatever its transport.
+pub(super) fn judge(cx: &mut CompileCx<'_>, from: &proto::FilterChain, around: &Around) {
+    if let Some(matches) = &from.filter_chain_match {
+        cx.at("filter_chain_match", |cx| matching::compile(cx, matches));
+    }
+    terminal::compile(cx, &from.filters, around);
 }
 
 pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::FilterChain, around: &Around) -> Option<Arc<FilterChainConfig>> {

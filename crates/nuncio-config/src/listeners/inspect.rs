@@ -1,5 +1,6 @@
 //! Listener filters: those that look at the first bytes, and which of the others cannot be left out.
 
+use super::kinds::Kind;
 use crate::codes;
 use crate::context::CompileCx;
 use crate::unbuilt;
@@ -19,6 +20,24 @@ const MISSED: [&str; 4] = [
     "envoy.extensions.filters.listener.set_filter_state.v3.Config",
     "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
 ];
+
+/// Extensions for listeners of one kind do not stand in another's.
+pub(super) fn check_category(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter], kind: Kind) {
+    for (index, filter) in filters.iter().enumerate() {
+        let Some(ConfigType::TypedConfig(config)) = &filter.config_type else { continue };
+        let message = nuncio_api::any_type(config);
+        let known = crate::judge::is_registered("envoy.filters.listener,envoy.filters.udp_listener", message);
+        if known && !crate::judge::is_registered(kind.listener_filters(), message) {
+            let name = &filter.name;
+            cx.item("listener_filters", index, |cx| {
+                cx.at("typed_config", |cx| {
+                    cx.error(codes::UNKNOWN_EXTENSION, format!("`{name}` is for listeners of another kind"))
+                        .envoy(format!("Didn't find a registered implementation for '{name}' with type URL: '{message}'"));
+                });
+            });
+        }
+    }
+}
 
 /// Which filters look at the first bytes; whatever else is there is reported.
 pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter]) -> Inspectors {

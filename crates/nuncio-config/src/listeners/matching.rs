@@ -2,7 +2,6 @@
 
 use crate::codes;
 use crate::context::CompileCx;
-use crate::unbuilt;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::config::listener::v3 as proto;
 use nuncio_listen::{ChainMatch, Cidr, SourceType};
@@ -22,13 +21,22 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::FilterChainMatch) ->
         transport_protocol,
         application_protocols,
     } = from;
-    // Envoy takes these two and does not look at them.
-    unbuilt!(cx, address_suffix, suffix_len);
+    if !address_suffix.is_empty() || suffix_len.is_some() {
+        cx.error(codes::BAD_VALUE, "address_suffix and suffix_len were never built, in Envoy neither")
+            .envoy("error adding listener: filter chain contains unimplemented fields");
+    }
+    let names = cx.each("server_names", server_names, server_name);
+    if let Some(index) = (1..names.len()).find(|index| names[..*index].contains(&names[*index])) {
+        cx.item("server_names", index, |cx| {
+            cx.error(codes::CONFLICT, "the name stands here twice")
+                .envoy("error adding listener: multiple filter chains with overlapping matching rules are defined");
+        });
+    }
     let port = |p: &u32| u16::try_from(*p).unwrap_or_default();
     ChainMatch {
         destination_port: destination_port.as_ref().map(port),
         prefix_ranges: cx.each("prefix_ranges", prefix_ranges, range),
-        server_names: cx.each("server_names", server_names, server_name),
+        server_names: names,
         transport_protocol: transport_protocol.clone(),
         application_protocols: application_protocols.clone(),
         direct_source_prefix_ranges: cx.each("direct_source_prefix_ranges", direct_source_prefix_ranges, range),
@@ -55,7 +63,7 @@ fn range(cx: &mut CompileCx<'_>, from: &core::CidrRange) -> Option<Cidr> {
 
 fn server_name(cx: &mut CompileCx<'_>, name: &String) -> Option<String> {
     let inner = name.strip_prefix("*.").unwrap_or(name);
-    if inner.contains('*') && name != "*" {
+    if inner.contains('*') {
         cx.error(codes::BAD_VALUE, format!("`{name}` is no server name: a `*` may only stand for the whole first label"))
             .envoy(format!("error adding listener: partial wildcards are not supported in \"server_names\", {name}"));
         return None;

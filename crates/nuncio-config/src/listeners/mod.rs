@@ -5,6 +5,7 @@
 
 mod chains;
 mod inspect;
+mod kinds;
 mod matching;
 mod sockets;
 mod tcp_proxy;
@@ -19,7 +20,7 @@ use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::config::listener::v3 as proto;
 use nuncio_listen::{BUFFER_LIMIT_BYTES, Digest, DrainType, LISTENER_FILTERS_TIMEOUT, ListenAddress, ListenerConfig, TrafficDirection};
 use nuncio_rt::Address;
-use proto::listener::ListenerSpecifier;
+use kinds::Kind;
 
 /// Compiles a listener; what cannot be had is reported. `digest` stands for the whole message.
 pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -> Option<ListenerConfig> {
@@ -49,7 +50,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         tcp_fast_open_queue_length,
         traffic_direction,
         udp_listener_config,
-        api_listener,
+        api_listener: _,
         connection_balance_config,
         reuse_port: _,
         enable_reuse_port: _,
@@ -61,7 +62,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         ignore_global_conn_limit,
         bypass_overload_manager,
         tcp_keepalive: _,
-        listener_specifier,
+        listener_specifier: _,
     } = from;
     // Metadata is for filters and logs to read; none of ours does.
     let _ = metadata;
@@ -77,16 +78,27 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         bypass_overload_manager,
     );
     unsafe_unbuilt!(cx, filter_chain_matcher);
-    if udp_listener_config.is_some() || is_udp(address.as_ref()) || api_listener.is_some() || matches!(listener_specifier, Some(ListenerSpecifier::InternalListener(_))) {
-        cx.value_without_effect("this kind of listener (UDP, API or internal)").help("it will not be opened");
+    // For TCP it says nothing.
+    let _ = udp_listener_config;
+    let kind = Kind::of(from);
+    if kind != Kind::Tcp {
+        kinds::judge(cx, from, kind);
         return None;
     }
+    inspect::check_category(cx, listener_filters, kind);
     if use_original_dst.unwrap_or(false) {
         // Connections would be served by this listener that are meant for others.
         cx.unsafe_without("use_original_dst");
     }
     let mut inspectors = inspect::compile(cx, listener_filters);
     let first = match address {
+        Some(address) if is_internal(address) => {
+            cx.at("address", |cx| {
+                let envoy = format!("error adding listener named '{name}': use internal_listener field instead of address for internal listeners");
+                cx.error(codes::BAD_LISTENER, "an internal listener says so in `internal_listener`").envoy(envoy);
+            });
+            None
+        }
         Some(address) => cx.at("address", |cx| listen_address(cx, address)),
         None => {
             cx.at("address", |cx| {
@@ -101,6 +113,11 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         let address = address.as_ref()?;
         cx.at("address", |cx| listen_address(cx, address))
     });
+    if *enable_mptcp && matches!(first, Some(ListenAddress::Pipe { .. })) {
+        cx.at("enable_mptcp", |cx| {
+            cx.error(codes::CONFLICT, "only IP addresses have several paths").envoy(format!("listener {name}: enable_mptcp can only be used with IP addresses"));
+        });
+    }
     let buffer_limit_bytes = per_connection_buffer_limit_bytes.unwrap_or(BUFFER_LIMIT_BYTES);
     if filter_chains.is_empty() && default_filter_chain.is_none() {
         let shown = first.as_ref().map_or_else(|| name.clone(), ToString::to_string);
@@ -117,7 +134,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
     if name.is_empty() {
         config.name = config.addresses[0].to_string().into();
     }
-    let around = chains::Around { stat_scope: config.stat_scope(), buffer_limit_bytes };
+    let around = chains::Around { stat_scope: config.stat_scope(), buffer_limit_bytes, quic: false };
     config.filter_chains = cx.each("filter_chains", filter_chains, |cx, chain| chains::compile(cx, chain, &around));
     config.default_filter_chain =
         default_filter_chain.as_ref().and_then(|chain| cx.at("default_filter_chain", |cx| chains::compile(cx, chain, &around)));
@@ -158,6 +175,10 @@ fn connection_limit(cx: &CompileCx<'_>, name: &str) -> Option<u64> {
     cx.runtime.get(&format!("envoy.resource_limits.listener.{name}.connection_limit"))?.text.parse().ok()
 }
 
+fn is_internal(address: &core::Address) -> bool {
+    matches!(address.address, Some(core::address::Address::EnvoyInternalAddress(_)))
+}
+
 /// The listener is for datagrams.
 fn is_udp(address: Option<&core::Address>) -> bool {
     let socket = address.and_then(|a| a.address.as_ref());
@@ -178,6 +199,11 @@ fn listen_address(cx: &mut CompileCx<'_>, from: &core::Address) -> Option<Listen
                 Some(core::address::Address::Pipe(pipe)) => pipe.mode,
                 _ => 0,
             };
+            if mode != 0 && path.to_string_lossy().starts_with('@') {
+                cx.at("pipe", |cx| {
+                    cx.error(codes::CONFLICT, "an abstract socket is no file, and has no mode").envoy("Cannot set mode for Abstract AF_UNIX sockets");
+                });
+            }
             Some(ListenAddress::Pipe { path, mode })
         }
         Parsed::Name { host, .. } => {

@@ -70,7 +70,7 @@ fn one(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any, around: &A
     let message = nuncio_api::any_type(config);
     if message == HttpConnectionManager::full_name() {
         let from = HttpConnectionManager::decode(config.value.as_slice()).unwrap_or_default();
-        let around_it = hcm::Surroundings { buffer_limit: around.buffer_limit_bytes as usize, quic: false };
+        let around_it = hcm::Surroundings { buffer_limit: around.buffer_limit_bytes as usize, quic: around.quic };
         let config = hcm::compile(cx, &from, around_it);
         return Some(Arc::new(nuncio_http::Hcm::new(config, &cx.stats, &around.stat_scope)));
     }

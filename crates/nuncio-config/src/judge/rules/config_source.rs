@@ -32,7 +32,16 @@ fn subscription(cx: &mut CompileCx<'_>, source: &proto::ConfigSource) {
     match &source.config_source_specifier {
         Some(ConfigSourceSpecifier::Path(path)) => cx.at("path", |cx| backing_path(cx, path)),
         Some(ConfigSourceSpecifier::PathConfigSource(file)) => {
-            cx.at("path_config_source", |cx| cx.at("path", |cx| backing_path(cx, &file.path)));
+            cx.at("path_config_source", |cx| {
+                cx.at("path", |cx| backing_path(cx, &file.path));
+                let watched = file.watched_directory.as_ref().map_or("", |w| w.path.as_str());
+                if !watched.is_empty() && !std::path::Path::new(watched).is_dir() {
+                    cx.at("watched_directory", |cx| {
+                        cx.error(codes::MISSING_FILE, format!("there is no directory `{watched}`"))
+                            .envoy(format!("unable to add filesystem watch for file {watched}/: No such file or directory"));
+                    });
+                }
+            });
         }
         Some(ConfigSourceSpecifier::ApiConfigSource(api)) => cx.at("api_config_source", |cx| subscribable(cx, api)),
         Some(ConfigSourceSpecifier::Self_(_)) | None => {

@@ -3,6 +3,7 @@
 use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::core::v3::{DataSource, data_source::Specifier};
+use nuncio_api::envoy::extensions::access_loggers::file::v3::FileAccessLog;
 use std::path::Path;
 
 pub(super) fn check(cx: &mut CompileCx<'_>, source: &DataSource) {
@@ -15,6 +16,19 @@ pub(super) fn check(cx: &mut CompileCx<'_>, source: &DataSource) {
                 .envoy(format!("Environment variable doesn't exist: {name}"));
         }),
         _ => {}
+    }
+}
+
+/// Envoy opens access logs when it validates; whether ours could be is told without making any.
+pub(super) fn log_file(cx: &mut CompileCx<'_>, log: &FileAccessLog) {
+    let path = Path::new(&log.path);
+    let directory = path.parent().filter(|d| !d.as_os_str().is_empty());
+    if directory.is_some_and(|d| !d.is_dir()) || path.is_dir() {
+        let shown = &log.path;
+        cx.at("path", |cx| {
+            cx.error(codes::MISSING_FILE, format!("`{shown}` cannot be written to: there is no such directory"))
+                .envoy(format!("unable to open file '{shown}': No such file or directory"));
+        });
     }
 }
 

@@ -97,6 +97,15 @@ pub(super) fn cache(cx: &mut CompileCx<'_>, config: &proto::cache::v3::CacheConf
 }
 
 pub(super) fn local_ratelimit(cx: &mut CompileCx<'_>, config: &proto::local_ratelimit::v3::LocalRateLimit) {
+    for (index, descriptor) in config.descriptors.iter().enumerate() {
+        if config.descriptors[..index].iter().any(|earlier| earlier.entries == descriptor.entries) {
+            let shown: Vec<String> = descriptor.entries.iter().map(|e| format!("{}={}", e.key, e.value)).collect();
+            cx.item("descriptors", index, |cx| {
+                cx.error(codes::CONFLICT, "a descriptor before this one has the same entries")
+                    .envoy(format!("duplicate descriptor in the local rate descriptor: {}", shown.join(", ")));
+            });
+        }
+    }
     let Some(bucket) = &config.token_bucket else { return };
     let fill = bucket.fill_interval.as_ref().map_or(Duration::ZERO, |d| {
         Duration::new(u64::try_from(d.seconds).unwrap_or(0), u32::try_from(d.nanos).unwrap_or(0).min(999_999_999))

@@ -41,6 +41,7 @@ fn all() -> Vec<(String, Rule)> {
         rule::<core::ConfigSource>(config_source::check),
         rule::<core::ApiConfigSource>(config_source::check_api),
         rule::<core::SubstitutionFormatString>(format::check),
+        rule::<envoy::extensions::access_loggers::file::v3::FileAccessLog>(data_source::log_file),
         rule::<core::DataSource>(data_source::check),
         rule::<core::Http2ProtocolOptions>(http2::check),
         rule::<envoy::r#type::matcher::v3::RegexMatcher>(regex::check),
