@@ -1,0 +1,90 @@
+//! CPU per request of Nuncio beside other proxies, on one core each, over the loopback interface.
+//!
+//! `benches/run [rounds]`; README.md says how to read the table. Proxies take turns in every round, so that what else
+//! the machine does meanwhile meets all of them alike.
+
+mod backend;
+mod load;
+mod proxies;
+
+use load::{Load, SCENARIOS, Scenario};
+use proxies::Proxy;
+use std::{env, fs, io, path::Path, process::Command, thread, time::Duration};
+
+/// Core of the load generator and the backend.
+const CORE: &str = "1";
+/// Load before anything is counted: pools fill, threads settle.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// The same when the proxy has had this load in an earlier round.
+const WARM_AGAIN: Duration = Duration::from_millis(200);
+/// What is counted.
+const COUNTED: Duration = Duration::from_secs(1);
+const ROUNDS: usize = 5;
+
+fn main() -> io::Result<()> {
+    let rounds = env::args().nth(1).map_or(Ok(ROUNDS), |rounds| rounds.parse()).map_err(io::Error::other)?.max(1);
+    let folder = env::temp_dir().join(format!("nuncio-benches-{}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    let result = pin().and_then(|()| measure_all(&folder, rounds));
+    fs::remove_dir_all(&folder)?;
+    result
+}
+
+/// Puts this process, and every thread it starts from here on, on its core.
+fn pin() -> io::Result<()> {
+    let pid = std::process::id().to_string();
+    let done = Command::new("taskset").args(["-c", "-p", CORE, &pid]).output()?;
+    match done.status.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("this takes two cores: {}", String::from_utf8_lossy(&done.stderr)))),
+    }
+}
+
+fn measure_all(folder: &Path, rounds: usize) -> io::Result<()> {
+    let backend = backend::start()?;
+    let proxies = proxies::start_all(folder, backend)?;
+    let header: String = proxies.iter().map(|proxy| format!("{:>18}", proxy.name)).collect();
+    println!("CPU µs per request, median of {rounds} rounds; in brackets: times that of the first\n\n{:<18}{header}", "");
+    for scenario in SCENARIOS {
+        let medians = compare(scenario, &proxies, rounds)?;
+        let first = medians.first().copied().unwrap_or_default();
+        let cells = medians.iter().enumerate().map(|(at, median)| match at {
+            0 => format!("{median:>18.2}"),
+            _ => format!("{median:>10.2} ({:>4.2}x)", median / first),
+        });
+        println!("{:<18}{}", scenario.name, cells.collect::<String>());
+    }
+    Ok(())
+}
+
+/// The proxies' medians in one scenario.
+fn compare(scenario: &Scenario, proxies: &[Proxy], rounds: usize) -> io::Result<Vec<f64>> {
+    let mut figures = vec![Vec::new(); proxies.len()];
+    for round in 0..rounds {
+        for (proxy, figures) in proxies.iter().zip(&mut figures) {
+            let warm_up = if round == 0 { WARM_UP } else { WARM_AGAIN };
+            let figure = measure(scenario, proxy, warm_up);
+            figures.push(figure.map_err(|e| io::Error::other(format!("{}, {}: {e}", scenario.name, proxy.name)))?);
+        }
+    }
+    Ok(figures.into_iter().map(median).collect())
+}
+
+/// CPU per request in microseconds.
+fn measure(scenario: &Scenario, proxy: &Proxy, warm_up: Duration) -> io::Result<f64> {
+    let load = Load::start(scenario, proxy.address)?;
+    thread::sleep(warm_up);
+    let (cpu, answers) = (proxy.cpu_ns(), load.answers());
+    thread::sleep(COUNTED);
+    let (cpu, answers) = (proxy.cpu_ns() - cpu, load.answers() - answers);
+    load.stop()?;
+    match answers {
+        0 => Err(io::Error::other("no answers")),
+        _ => Ok(cpu as f64 / 1000.0 / answers as f64),
+    }
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
