@@ -92,8 +92,8 @@ impl Load {
     /// Ends it; says what went wrong, if anything did.
     pub fn stop(self) -> io::Result<()> {
         self.shared.stop.store(true, Ordering::Relaxed);
-        let results = self.threads.into_iter().map(|thread| thread.join());
-        results.map(|result| result.unwrap_or_else(|_| Err(io::Error::other("a thread has panicked")))).collect()
+        let mut joined = self.threads.into_iter().map(JoinHandle::join);
+        joined.try_for_each(|result| result.unwrap_or_else(|_| Err(io::Error::other("a thread has panicked"))))
     }
 }
 
