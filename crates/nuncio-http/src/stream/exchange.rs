@@ -282,6 +282,7 @@ impl Exchange {
                 self.answer(hcm, client, *reply, now);
             }
             ClientEvent::Gone => {
+                let _ = self.router.poll(task, &mut self.cx, now, false);
                 self.end = Some(self.gone(hcm));
             }
         }
@@ -350,7 +351,6 @@ impl Exchange {
             client.close_after();
         }
         let body = reply::prepare(&mut self.cx, &answer);
-        self.cx.info.status = self.cx.response.status().unwrap_or(answer.status);
         if answer.details == "direct_response"
             && let Some(entry) = self.cx.route.as_ref().and_then(|r| hcm.routes.table().get(r.id))
         {

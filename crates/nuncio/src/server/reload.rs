@@ -14,6 +14,9 @@ use std::{
 /// How often a watched file is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Time for the workers to take over new listeners before anything old is removed.
+const SETTLE: Duration = Duration::from_millis(200);
+
 /// Longest wait for new clusters before listeners are changed all the same.
 const WARM_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -48,8 +51,8 @@ async fn apply(running: &Shared, snapshot: nuncio_config::Snapshot) {
     }
     match running.listeners.apply_at(listeners_of(&snapshot), running.reload_pace()) {
         Ok(applied) => {
-            for name in &changes.clusters_removed {
-                running.clusters.remove(name);
+            if !changes.clusters_removed.is_empty() {
+                nuncio_rt::spawn(remove_when_unused(running.clone(), changes.clusters_removed.clone()));
             }
             applied.warnings.iter().for_each(|warning| log::warn!(target: "config", "{warning}"));
             log::info!(
@@ -66,6 +69,18 @@ async fn apply(running: &Shared, snapshot: nuncio_config::Snapshot) {
             }
             running.clusters.replace_static(before.clusters.iter().map(|c| c.config.clone()).collect());
         }
+    }
+}
+
+/// Removes clusters once no connection is left that was opened under the old listeners: their routes still lead there.
+async fn remove_when_unused(running: Shared, names: Vec<String>) {
+    let longest = running.reload_pace().time;
+    // The workers learn of the new listeners first.
+    tokio::time::sleep(SETTLE).await;
+    let _ = tokio::time::timeout(longest, running.listeners.drained()).await;
+    let loaded = running.loaded();
+    for name in names.iter().filter(|name| loaded.clusters.iter().all(|c| *c.config.name != ***name)) {
+        running.clusters.remove(name);
     }
 }
 
