@@ -86,5 +86,6 @@ fn measure(scenario: &Scenario, proxy: &Proxy, warm_up: Duration) -> io::Result<
 
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    let middle = figures.len() / 2;
+    if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 }
 }
