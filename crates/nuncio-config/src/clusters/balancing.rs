@@ -160,7 +160,7 @@ fn ring_size(cx: &mut CompileCx<'_>, min: Option<u64>, max: Option<u64>) {
 
 fn maglev_size(cx: &mut CompileCx<'_>, size: Option<u64>) {
     let size = size.unwrap_or(65537);
-    let prime = size >= 2 && (2..).take_while(|d| d * d <= size).all(|d| size % d != 0);
+    let prime = size >= 2 && (2..).take_while(|d| d * d <= size).all(|d| !size.is_multiple_of(d));
     if !prime {
         cx.at("table_size", |cx| {
             cx.error(codes::BAD_VALUE, format!("{size} is not a prime number")).envoy("The table size of maglev must be prime number");

@@ -259,10 +259,8 @@ pub(super) fn check_single_endpoint(cx: &mut CompileCx<'_>, cluster: &proto::Clu
         return;
     };
     let localities = &assignment.endpoints[..];
-    if let [locality] = localities {
-        if locality.lb_endpoints.len() == 1 {
-            return;
-        }
+    if matches!(localities, [locality] if locality.lb_endpoints.len() == 1) {
+        return;
     }
     cx.at("load_assignment", |cx| {
         cx.error(codes::CONFLICT, "a cluster of type LOGICAL_DNS has one locality with one endpoint")

@@ -115,11 +115,10 @@ fn one(
     if NOT_BUILT_WHEN_CHECKED.contains(&(holder.name, field.name)) {
         return;
     }
-    if let Some(categories) = extensions::point(holder.name, field.name) {
-        if !extensions::check(cx, categories, holder, outer, message, bytes) {
+    if let Some(categories) = extensions::point(holder.name, field.name)
+        && !extensions::check(cx, categories, holder, outer, message, bytes) {
             return;
         }
-    }
     match message.well_known {
         None => walk(cx, message, bytes, depth + 1),
         Some(WellKnown::Any) => any(cx, bytes, depth),

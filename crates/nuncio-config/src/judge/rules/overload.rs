@@ -26,15 +26,30 @@ pub(super) fn check(cx: &mut CompileCx<'_>, manager: &OverloadManager) {
                 if !triggers.insert(&trigger.name) {
                     duplicate(cx, "triggers", at, &trigger.name, "trigger resource for overload action");
                 }
-                if let Some(TriggerOneof::Scaled(scaled)) = &trigger.trigger_oneof {
-                    if scaled.scaling_threshold >= scaled.saturation_threshold {
-                        cx.item("triggers", at, |cx| {
-                            cx.error(codes::CONFLICT, "scaling_threshold must be less than saturation_threshold")
-                                .envoy("scaling_threshold must be less than saturation_threshold");
-                        });
-                    }
+                let TriggerRange { from, to } = TriggerRange::of(trigger.trigger_oneof.as_ref());
+                if from >= to {
+                    cx.item("triggers", at, |cx| {
+                        cx.error(codes::CONFLICT, "scaling_threshold must be less than saturation_threshold")
+                            .envoy("scaling_threshold must be less than saturation_threshold");
+                    });
                 }
             });
+        }
+    }
+}
+
+/// From where an action begins to where it is complete.
+struct TriggerRange {
+    from: f64,
+    to: f64,
+}
+
+impl TriggerRange {
+    /// A trigger that is not scaled has no range to be wrong.
+    fn of(trigger: Option<&TriggerOneof>) -> TriggerRange {
+        match trigger {
+            Some(TriggerOneof::Scaled(scaled)) => TriggerRange { from: scaled.scaling_threshold, to: scaled.saturation_threshold },
+            _ => TriggerRange { from: 0.0, to: 1.0 },
         }
     }
 }

@@ -16,15 +16,14 @@ pub(super) fn statsd(cx: &mut CompileCx<'_>, sink: &StatsdSink) {
             needs_node(cx);
         }
         Some(StatsdSpecifier::Address(address)) => {
-            if let Some(Address::SocketAddress(socket)) = &address.address {
-                if socket.address.parse::<std::net::IpAddr>().is_err() {
+            if let Some(Address::SocketAddress(socket)) = &address.address
+                && socket.address.parse::<std::net::IpAddr>().is_err() {
                     cx.at("address", |cx| {
                         cx.at("socket_address", |cx| {
                             crate::address::not_an_ip(cx, &socket.address, "");
                         });
                     });
                 }
-            }
         }
         None => {}
     }

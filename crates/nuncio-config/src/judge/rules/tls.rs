@@ -45,18 +45,17 @@ pub(super) fn certificate(cx: &mut CompileCx<'_>, certificate: &proto::TlsCertif
         return;
     }
     let chain = certificate.certificate_chain.as_ref();
-    if let Some(bytes) = read(chain).filter(|bytes| !bytes.is_empty()) {
-        if !holds(&bytes, "CERTIFICATE") {
+    if let Some(bytes) = read(chain).filter(|bytes| !bytes.is_empty())
+        && !holds(&bytes, "CERTIFICATE") {
             cx.at("certificate_chain", |cx| {
                 cx.error(codes::BAD_CERTIFICATE, "there is no certificate in PEM form in it")
                     .envoy(format!("Failed to load certificate chain from {}", shown(chain)));
             });
             return;
         }
-    }
     let key = certificate.private_key.as_ref();
-    if let Some(bytes) = read(key).filter(|bytes| !bytes.is_empty()) {
-        if !holds(&bytes, "PRIVATE KEY") {
+    if let Some(bytes) = read(key).filter(|bytes| !bytes.is_empty())
+        && !holds(&bytes, "PRIVATE KEY") {
             cx.at("private_key", |cx| {
                 cx.error(codes::BAD_CERTIFICATE, "there is no private key in PEM form in it").envoy(format!(
                     "Failed to load private key from {}, Cause: error:0900006e:PEM routines:OPENSSL_internal:NO_START_LINE",
@@ -64,7 +63,6 @@ pub(super) fn certificate(cx: &mut CompileCx<'_>, certificate: &proto::TlsCertif
                 ));
             });
         }
-    }
     incomplete(cx, chain, key);
 }
 
