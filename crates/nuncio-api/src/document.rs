@@ -80,7 +80,7 @@ impl Document {
             _ => {
                 let error = Diagnostic::error(codes::EMPTY, Span::default(), "the file is empty");
                 Err(vec![
-                    error.help("`nuncio init` writes a configuration to start from"),
+                    error.help("`nuncio demo --write DIR` writes a configuration to start from"),
                 ])
             }
         }
