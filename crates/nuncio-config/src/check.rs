@@ -1,7 +1,8 @@
 //! Reading, judging and compiling configuration texts: `nuncio check`, `--mode validate`, starting and reloading.
 
 use crate::bootstrap;
-use crate::context::{CompileCx, Identity, Mode};
+use crate::context::{CompileCx, Identity, Mode, Purpose};
+use crate::finding::Finding;
 use crate::report::{FileReport, Report, place_findings};
 use crate::snapshot::Snapshot;
 use nuncio_api::envoy::config::bootstrap::v3::Bootstrap;
@@ -52,9 +53,9 @@ pub struct Options<'a> {
     pub http_filters: &'a [HttpFilterEntry],
     /// Built access loggers.
     pub access_loggers: &'a [&'static AccessLogEntry],
-    /// Where access loggers write; nowhere when only checking.
+    /// Where access loggers write when starting; nowhere when only checking.
     pub log_files: Option<Arc<dyn LogFiles>>,
-    /// Where statistics are registered; thrown away when only checking.
+    /// Where statistics are registered when starting; nowhere when only checking.
     pub stats: Option<Arc<Store>>,
 }
 
@@ -104,11 +105,7 @@ pub fn load(inputs: &[Input], options: &Options<'_>) -> Loaded {
     // Compiled even where reading found errors: one run shall find everything.
     let message = decoded.message.or_else(|| Bootstrap::decode(decoded.bytes.as_slice()).ok());
     let (snapshot, findings) = match message {
-        Some(message) if !documents.is_empty() => {
-            let mut cx = context(options);
-            let snapshot = bootstrap::compile(&mut cx, &message, &decoded.bytes);
-            (Some(snapshot), cx.into_findings())
-        }
+        Some(message) if !documents.is_empty() => compile(&message, &decoded.bytes, options),
         _ => (None, Vec::new()),
     };
     let mut files = place_findings(&documents, decoded.diagnostics, findings);
@@ -124,14 +121,30 @@ pub fn check(inputs: &[Input], options: &Options<'_>) -> Report {
     Report { files: files.collect() }
 }
 
-fn context<'a>(options: &Options<'a>) -> CompileCx<'a> {
-    let stats = options.stats.clone().unwrap_or_else(|| Store::new(1));
-    let mut cx = CompileCx::new(options.mode, stats, options.http_filters);
-    cx.access_loggers = options.access_loggers;
-    cx.identity = options.identity.clone();
+/// Compiles, on trial first: a configuration that is refused must leave no trace in the statistics and log files of the
+/// one that runs.
+fn compile(message: &Bootstrap, bytes: &[u8], options: &Options<'_>) -> (Option<Snapshot>, Vec<Finding>) {
+    let mut trial = context(options, Store::new(1));
+    let snapshot = bootstrap::compile(&mut trial, message, bytes);
+    let findings = trial.into_findings();
+    let Some(stats) = options.stats.as_ref().filter(|_| options.mode.purpose == Purpose::Start) else {
+        return (Some(snapshot), findings);
+    };
+    if findings.iter().any(Finding::is_error) {
+        return (None, findings);
+    }
+    let mut cx = context(options, stats.clone());
     if let Some(files) = &options.log_files {
         cx.log_files = files.clone();
     }
+    let snapshot = bootstrap::compile(&mut cx, message, bytes);
+    (Some(snapshot), cx.into_findings())
+}
+
+fn context<'a>(options: &Options<'a>, stats: Arc<Store>) -> CompileCx<'a> {
+    let mut cx = CompileCx::new(options.mode, stats, options.http_filters);
+    cx.access_loggers = options.access_loggers;
+    cx.identity = options.identity.clone();
     cx
 }
 

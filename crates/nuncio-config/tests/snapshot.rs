@@ -144,3 +144,18 @@ fn a_text_is_merged_over_a_file_and_findings_name_the_right_one() {
     let found: Vec<(&str, usize)> = bad.files.iter().map(|f| (f.source.name.as_str(), f.diagnostics.iter().filter(|d| d.is_error()).count())).collect();
     assert_eq!(found, [("file.yaml", 0), ("over.yaml", 1)]);
 }
+
+#[test]
+fn a_refused_configuration_leaves_no_statistics_behind() {
+    let store = nuncio_stats::Store::new(1);
+    let options = Options { stats: Some(store.clone()), ..Options::checking(Mode { purpose: Purpose::Start, ..Mode::default() }) };
+    let load = |text: &str| {
+        let input = Input { name: "test.yaml".to_owned(), text: Ok(text.to_owned()), syntax: Syntax::Yaml };
+        nuncio_config::load(&[input], &options).snapshot
+    };
+    assert!(load(&CANARY.replace("cluster: v1 ", "cluster: v9 ")).is_none());
+    assert!(store.scopes().is_empty());
+    let running = load(CANARY);
+    assert!(running.is_some());
+    assert!(!store.scopes().is_empty());
+}

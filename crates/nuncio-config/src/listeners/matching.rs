@@ -26,12 +26,12 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::FilterChainMatch) ->
             .envoy("error adding listener: filter chain contains unimplemented fields");
     }
     let names = cx.each("server_names", server_names, server_name);
-    if let Some(index) = (1..names.len()).find(|index| names[..*index].contains(&names[*index])) {
-        cx.item("server_names", index, |cx| {
-            cx.error(codes::CONFLICT, "the name stands here twice")
-                .envoy("error adding listener: multiple filter chains with overlapping matching rules are defined");
-        });
-    }
+    once_each(cx, "server_names", server_names);
+    once_each(cx, "prefix_ranges", prefix_ranges);
+    once_each(cx, "direct_source_prefix_ranges", direct_source_prefix_ranges);
+    once_each(cx, "source_prefix_ranges", source_prefix_ranges);
+    once_each(cx, "source_ports", source_ports);
+    once_each(cx, "application_protocols", application_protocols);
     let port = |p: &u32| u16::try_from(*p).unwrap_or_default();
     ChainMatch {
         destination_port: destination_port.as_ref().map(port),
@@ -48,6 +48,15 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::FilterChainMatch) ->
         source_prefix_ranges: cx.each("source_prefix_ranges", source_prefix_ranges, range),
         source_ports: source_ports.iter().map(port).collect(),
     }
+}
+
+/// Envoy enters a chain once for every value, and finds it there already the second time.
+fn once_each<T: PartialEq>(cx: &mut CompileCx<'_>, field: &'static str, values: &[T]) {
+    let Some(index) = (1..values.len()).find(|index| values[..*index].contains(&values[*index])) else { return };
+    cx.item(field, index, |cx| {
+        cx.error(codes::CONFLICT, "it stands here twice")
+            .envoy("error adding listener: multiple filter chains with overlapping matching rules are defined");
+    });
 }
 
 fn range(cx: &mut CompileCx<'_>, from: &core::CidrRange) -> Option<Cidr> {

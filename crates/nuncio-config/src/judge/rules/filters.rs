@@ -200,6 +200,13 @@ pub(super) fn oauth2_credential(cx: &mut CompileCx<'_>, config: &OAuth2Credentia
     cx.at("client_credentials", |cx| cx.at("client_secret", named));
 }
 
+pub(super) fn redis_proxy(cx: &mut CompileCx<'_>, config: &nuncio_api::envoy::extensions::filters::network::redis_proxy::v3::RedisProxy) {
+    let routed = config.prefix_routes.as_ref().is_some_and(|p| p.catch_all_route.is_some() || !p.routes.is_empty());
+    if !routed {
+        cx.error(codes::MISSING, "there is no cluster that commands could go to: prefix_routes").envoy("cannot configure a redis-proxy without any upstream");
+    }
+}
+
 pub(super) fn transcoder(cx: &mut CompileCx<'_>, config: &proto::grpc_json_transcoder::v3::GrpcJsonTranscoder) {
     use proto::grpc_json_transcoder::v3::grpc_json_transcoder::DescriptorSet;
     let bytes = match &config.descriptor_set {

@@ -11,6 +11,7 @@ mod modules;
 mod overload;
 mod rbac;
 mod regex;
+mod routes;
 mod sinks;
 mod tls;
 
@@ -40,6 +41,7 @@ fn all() -> Vec<(String, Rule)> {
     vec![
         rule::<core::ConfigSource>(config_source::check),
         rule::<core::ApiConfigSource>(config_source::check_api),
+        rule::<envoy::config::route::v3::RouteConfiguration>(routes::plugins),
         rule::<core::SubstitutionFormatString>(format::check),
         rule::<envoy::extensions::access_loggers::file::v3::FileAccessLog>(data_source::log_file),
         rule::<core::DataSource>(data_source::check),
@@ -64,6 +66,7 @@ fn all() -> Vec<(String, Rule)> {
         rule::<envoy::extensions::http::injected_credentials::oauth2::v3::OAuth2>(filters::oauth2_credential),
         rule::<envoy::extensions::wasm::v3::PluginConfig>(modules::wasm),
         rule::<http::wasm::v3::Wasm>(modules::wasm_filter),
+        rule::<envoy::extensions::filters::network::redis_proxy::v3::RedisProxy>(filters::redis_proxy),
         rule::<http::jwt_authn::v3::JwtAuthentication>(filters::jwt_authn),
         rule::<http::cache::v3::CacheConfig>(filters::cache),
         rule::<http::local_ratelimit::v3::LocalRateLimit>(filters::local_ratelimit),

@@ -17,6 +17,9 @@ pub(super) fn check(cx: &mut CompileCx<'_>, manager: &OverloadManager) {
         if !actions.insert(&action.name) {
             duplicate(cx, "actions", index, &action.name, "overload action");
         }
+        if !ACTIONS.contains(&action.name.as_str()) {
+            unknown_action(cx, index, &action.name);
+        }
         let mut triggers: HashSet<&str> = HashSet::new();
         for (at, trigger) in action.triggers.iter().enumerate() {
             cx.item("actions", index, |cx| {
@@ -36,6 +39,29 @@ pub(super) fn check(cx: &mut CompileCx<'_>, manager: &OverloadManager) {
             });
         }
     }
+}
+
+/// What Envoy can do when it is overloaded.
+const ACTIONS: [&str; 7] = [
+    "envoy.overload_actions.stop_accepting_requests",
+    "envoy.overload_actions.disable_http_keepalive",
+    "envoy.overload_actions.stop_accepting_connections",
+    "envoy.overload_actions.reject_incoming_connections",
+    "envoy.overload_actions.shrink_heap",
+    "envoy.overload_actions.reduce_timeouts",
+    "envoy.overload_actions.reset_high_memory_stream",
+];
+
+fn unknown_action(cx: &mut CompileCx<'_>, index: usize, name: &str) {
+    cx.item("actions", index, |cx| {
+        cx.at("name", |cx| {
+            let finding = cx.error(codes::MISSING, format!("there is no overload action `{name}`"));
+            finding.envoy(format!("Unknown Overload Manager Action {name}"));
+            if let Some(near) = crate::nearest(name, ACTIONS.into_iter()) {
+                finding.help(format!("did you mean `{near}`?"));
+            }
+        });
+    });
 }
 
 /// From where an action begins to where it is complete.

@@ -30,7 +30,7 @@ fn missing(cx: &mut CompileCx<'_>) {
 /// A client has one certificate at most.
 pub(super) fn upstream(cx: &mut CompileCx<'_>, context: &proto::UpstreamTlsContext) {
     let Some(common) = &context.common_tls_context else { return };
-    if common.tls_certificates.len() > 1 {
+    if common.tls_certificates.len() + common.tls_certificate_sds_secret_configs.len() > 1 {
         cx.at("common_tls_context", |cx| {
             cx.at("tls_certificates", |cx| {
                 cx.error(codes::CONFLICT, "a TLS client has one certificate at most")
