@@ -399,9 +399,11 @@ impl Router {
         if self.suppress_envoy_headers {
             return;
         }
-        let began = self.request_ended.unwrap_or(now);
-        let ms = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
-        cx.response.set_with(Known::XEnvoyUpstreamServiceTime, |v| v.decimal(ms));
+        // A response that comes before the request is complete has no service time.
+        if let Some(began) = self.request_ended {
+            let ms = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
+            cx.response.set_with(Known::XEnvoyUpstreamServiceTime, |v| v.decimal(ms));
+        }
         if self.attempt_count_in_response {
             let n = u64::from(cx.info.attempts);
             cx.response.set_with(Known::XEnvoyAttemptCount, |v| v.decimal(n));

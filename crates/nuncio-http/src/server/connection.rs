@@ -242,10 +242,24 @@ impl Served {
         match outcome {
             Outcome::Done { .. } if sent_whole_request && !self.h1.closing && !self.h1.client_closes() => Step::Go(State::Idle),
             Outcome::Done { .. } => {
+                if !sent_whole_request {
+                    // What is left of the request is cut off.
+                    self.count(stat::DOWNSTREAM_RQ_RX_RESET);
+                }
                 let delay = self.hcm.config.timeouts.delayed_close.filter(|_| self.h1.linger || !(sent_whole_request && self.h1.client_closes()));
                 Step::Go(State::Closing(delay.map(|d| now + d)))
             }
-            Outcome::Cut => Step::Go(State::Closing(None)),
+            Outcome::Cut if self.h1.broken => {
+                self.count(stat::DOWNSTREAM_RQ_RX_RESET);
+                self.count(stat::DOWNSTREAM_CX_DESTROY_LOCAL_ACTIVE_RQ);
+                self.count(stat::DOWNSTREAM_CX_DESTROY_ACTIVE_RQ);
+                Step::Go(State::Closing(None))
+            }
+            Outcome::Cut => {
+                self.count(stat::DOWNSTREAM_RQ_RX_RESET);
+                self.count(stat::DOWNSTREAM_RQ_TX_RESET);
+                Step::Go(self.closing(now))
+            }
             Outcome::Gone => {
                 self.remote_close = true;
                 self.count(stat::DOWNSTREAM_CX_DESTROY_REMOTE_ACTIVE_RQ);

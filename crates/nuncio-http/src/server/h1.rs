@@ -172,7 +172,6 @@ impl H1 {
         self.broken = true;
         self.closing = true;
         self.hcm.stats.inc(lane, stat::DOWNSTREAM_CX_PROTOCOL_ERROR);
-        self.hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_RX_RESET);
         if violation.stat().is_some() {
             self.hcm.http1_stats.inc(lane, http1_stat::REQUESTS_REJECTED_WITH_UNDERSCORES_IN_HEADERS);
         }

@@ -142,10 +142,8 @@ impl Http1Stream {
                 self.host.cluster().add(stat::UPSTREAM_CX_RX_BYTES_TOTAL, n as u64);
                 Poll::Ready(Ok(n > 0))
             }
-            Poll::Ready(Err(_)) => {
-                self.peer_closed = true;
-                Poll::Ready(Err(self.broken(Reset::new(ResetReason::ConnectionTermination))))
-            }
+            // A reset is a way of closing: what it does depends on how much of the response is here.
+            Poll::Ready(Err(_)) => Poll::Ready(Ok(false)),
         }
     }
 
