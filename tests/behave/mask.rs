@@ -4,7 +4,8 @@ use crate::ports::Ports;
 
 /// Masks ports, dates, UUIDs, durations and the temporary directory.
 pub fn mask(text: &str, ports: &Ports, directory: &str) -> String {
-    let mut text = ports.mask(text).replace(directory, "TMPDIR");
+    // UUIDs first: their digits may look like a port.
+    let mut text = ports.mask(&mask_uuids(text)).replace(directory, "TMPDIR");
     for address in machine_addresses() {
         text = text.replace(&format!("{FORWARDED_FOR}{address}"), &format!("{FORWARDED_FOR}MACHINE"));
         text = text.replace(&format!(", {address}\n"), ", MACHINE\n");
@@ -52,7 +53,7 @@ fn machine_addresses() -> Vec<String> {
 }
 
 fn mask_line(line: &str) -> String {
-    let mut line = mask_uuids(line);
+    let mut line = line.to_owned();
     for (name, mask) in [("date: ", "DATE"), ("x-envoy-upstream-service-time: ", "MS")] {
         if let Some(at) = line.to_ascii_lowercase().find(name) {
             line.truncate(at + name.len());

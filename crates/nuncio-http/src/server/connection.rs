@@ -253,7 +253,7 @@ impl Served {
                 self.count(stat::DOWNSTREAM_RQ_RX_RESET);
                 self.count(stat::DOWNSTREAM_CX_DESTROY_LOCAL_ACTIVE_RQ);
                 self.count(stat::DOWNSTREAM_CX_DESTROY_ACTIVE_RQ);
-                Step::Go(State::Closing(None))
+                Step::Go(self.closing(now))
             }
             Outcome::Cut => {
                 self.count(stat::DOWNSTREAM_RQ_RX_RESET);

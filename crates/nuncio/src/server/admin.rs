@@ -26,7 +26,7 @@ impl AdminContext for Running {
             uptime_all_epochs: uptime,
             hot_restart_version: "disabled".into(),
             command_line_options: super::options_proto::encode(&self.options),
-            node: self.loaded().node.encode_to_vec(),
+            node: super::node::shown(self).encode_to_vec(),
         }
     }
 

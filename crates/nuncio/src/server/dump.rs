@@ -19,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// All sections; endpoints only if asked for.
 pub(super) fn sections(running: &Running, endpoints: bool) -> Vec<ConfigSection> {
     let snapshot = running.loaded();
-    let mut sections = vec![bootstrap(&snapshot), clusters(&snapshot)];
+    let mut sections = vec![bootstrap(running, &snapshot), clusters(&snapshot)];
     if endpoints {
         sections.push(endpoint_section(&running.clusters.view()));
     }
@@ -45,9 +45,9 @@ fn any<M: Name>(bytes: &[u8]) -> Option<Any> {
     Some(Any { type_url: M::type_url(), value: bytes.to_vec() })
 }
 
-fn bootstrap(snapshot: &Snapshot) -> ConfigSection {
+fn bootstrap(running: &Running, snapshot: &Snapshot) -> ConfigSection {
     let mut shown = Bootstrap::decode(&*snapshot.bytes).unwrap_or_default();
-    shown.node = Some(snapshot.node.clone());
+    shown.node = Some(super::node::shown(running));
     let message = proto::BootstrapConfigDump { bootstrap: Some(shown), last_updated: stamp(snapshot.updated) };
     ConfigSection { type_name: "envoy.admin.v3.BootstrapConfigDump", message: message.encode_to_vec(), lists: Vec::new() }
 }

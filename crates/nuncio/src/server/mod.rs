@@ -4,6 +4,7 @@
 
 mod admin;
 mod dump;
+mod node;
 mod options_proto;
 mod process;
 mod reload;
