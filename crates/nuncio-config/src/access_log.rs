@@ -3,10 +3,11 @@
 use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::accesslog::v3 as proto;
-use nuncio_core::{AccessLogCx, AccessLogger, Comparison, FilterConfig, FilteredLogger, LogFilter, ResponseFlags};
+use nuncio_core::{
+    AccessLogCx, AccessLogger, Comparison, FilterConfig, FilteredLogger, Fraction, LogFilter, LogSample, ResponseFlags, RuntimeUint,
+};
 use proto::access_log_filter::FilterSpecifier;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Compiles the list in the field `field` of the current message.
 pub fn compile(cx: &mut CompileCx<'_>, field: &'static str, logs: &[proto::AccessLog]) -> Vec<Arc<dyn AccessLogger>> {
@@ -47,13 +48,13 @@ fn format_error(cx: &mut CompileCx<'_>, error: nuncio_core::ConfigError) {
 fn filter_of(cx: &mut CompileCx<'_>, from: &proto::AccessLogFilter) -> Option<LogFilter> {
     let proto::AccessLogFilter { filter_specifier } = from;
     match filter_specifier.as_ref()? {
-        FilterSpecifier::StatusCodeFilter(f) => cx.at("status_code_filter", |cx| {
-            let (op, value) = comparison(cx, f.comparison.as_ref()?);
-            Some(LogFilter::StatusCode(op, u16::try_from(value).unwrap_or(u16::MAX)))
+        FilterSpecifier::StatusCodeFilter(f) => cx.at("status_code_filter", |_| {
+            let (op, value) = comparison(f.comparison.as_ref()?);
+            Some(LogFilter::StatusCode(op, value))
         }),
-        FilterSpecifier::DurationFilter(f) => cx.at("duration_filter", |cx| {
-            let (op, value) = comparison(cx, f.comparison.as_ref()?);
-            Some(LogFilter::Duration(op, Duration::from_millis(u64::from(value))))
+        FilterSpecifier::DurationFilter(f) => cx.at("duration_filter", |_| {
+            let (op, value) = comparison(f.comparison.as_ref()?);
+            Some(LogFilter::Duration(op, value))
         }),
         FilterSpecifier::NotHealthCheckFilter(proto::NotHealthCheckFilter {}) => Some(LogFilter::NotHealthCheck),
         FilterSpecifier::AndFilter(proto::AndFilter { filters }) => {
@@ -78,7 +79,11 @@ fn filter_of(cx: &mut CompileCx<'_>, from: &proto::AccessLogFilter) -> Option<Lo
             Some(LogFilter::Test(Arc::new(move |stream| matcher.matches(&stream.request))))
         }),
         FilterSpecifier::TraceableFilter(_) => all_logged(cx, "traceable_filter"),
-        FilterSpecifier::RuntimeFilter(_) => all_logged(cx, "runtime_filter"),
+        FilterSpecifier::RuntimeFilter(proto::RuntimeFilter { runtime_key, percent_sampled, use_independent_randomness }) => {
+            let part = percent_sampled.as_ref().map_or(Fraction { numerator: 0, denominator: 100 }, crate::routes::fraction);
+            let numerator = RuntimeUint { default: part.numerator.into(), key: runtime_key.as_str().into() };
+            Some(LogFilter::Sample(LogSample { numerator, denominator: part.denominator, independent: *use_independent_randomness }))
+        }
         FilterSpecifier::GrpcStatusFilter(_) => all_logged(cx, "grpc_status_filter"),
         FilterSpecifier::ExtensionFilter(_) => all_logged(cx, "extension_filter"),
         FilterSpecifier::MetadataFilter(_) => all_logged(cx, "metadata_filter"),
@@ -91,7 +96,7 @@ fn all_logged(cx: &mut CompileCx<'_>, field: &'static str) -> Option<LogFilter> 
     Some(LogFilter::And(Vec::new()))
 }
 
-fn comparison(cx: &mut CompileCx<'_>, from: &proto::ComparisonFilter) -> (Comparison, u32) {
+fn comparison(from: &proto::ComparisonFilter) -> (Comparison, RuntimeUint) {
     let proto::ComparisonFilter { op, value } = from;
     use proto::comparison_filter::Op;
     let op = match Op::try_from(*op).unwrap_or_default() {
@@ -100,5 +105,5 @@ fn comparison(cx: &mut CompileCx<'_>, from: &proto::ComparisonFilter) -> (Compar
         Op::Le => Comparison::Le,
         Op::Ne => Comparison::Ne,
     };
-    (op, value.as_ref().map_or(0, |v| cx.runtime_uint32(v)))
+    (op, value.as_ref().map_or(RuntimeUint::from(0), crate::runtime::uint32))
 }

@@ -6,7 +6,7 @@
 use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::bootstrap::v3 as proto;
-use nuncio_http::routes::{Fraction, RuntimeFractions};
+use nuncio_core::{Fraction, RuntimeUint, RuntimeValue, RuntimeValues};
 use prost_types::value::Kind;
 use proto::runtime_layer::LayerSpecifier;
 use std::collections::{BTreeMap, HashSet};
@@ -18,10 +18,8 @@ use std::sync::Arc;
 pub struct Value {
     /// As the admin endpoint `/runtime` prints it.
     pub text: String,
-    /// As a number, if it is one.
-    pub number: Option<f64>,
-    /// As a fraction, if it is one: a plain number is a percentage.
-    pub fraction: Option<Fraction>,
+    /// As request-time code reads it.
+    pub read: RuntimeValue,
 }
 
 /// One layer.
@@ -73,37 +71,86 @@ impl Runtime {
             if text.is_empty() {
                 layer.values.remove(key);
             } else {
-                layer.values.insert(key.clone(), Value::of_text(text));
+                layer.values.insert(key.clone(), Value::of_file(text));
             }
         }
         Some(changed)
     }
-}
 
-impl RuntimeFractions for Runtime {
-    fn fraction(&self, key: &str) -> Option<Fraction> {
-        self.get(key)?.fraction
+    /// The same with what was changed in the admin layer of `old`: such changes outlive a reload.
+    pub fn keeping_admin_of(&self, old: &Runtime) -> Runtime {
+        let mut kept = self.clone();
+        let before = old.layers.iter().find(|l| l.admin);
+        if let (Some(layer), Some(before)) = (kept.layers.iter_mut().find(|l| l.admin), before) {
+            layer.values = before.values.clone();
+        }
+        kept
+    }
+
+    /// The values that count, for request-time code.
+    pub fn values(&self) -> Arc<RuntimeValues> {
+        let mut values: BTreeMap<&str, RuntimeValue> = BTreeMap::new();
+        for layer in &self.layers {
+            values.extend(layer.values.iter().map(|(key, value)| (&**key, value.read)));
+        }
+        Arc::new(values.into_iter().map(|(key, value)| (key.into(), value)).collect())
     }
 }
 
+
 impl Value {
-    /// A value written as text: files and the admin endpoint.
-    pub fn of_text(text: &str) -> Value {
-        let number = match text.trim() {
-            "true" => None,
-            other => other.parse().ok(),
+    /// A text in a static layer.
+    fn of_text(text: &str) -> Value {
+        let trimmed = text.trim();
+        let number = trimmed.parse::<f64>().ok().filter(|number| number.is_finite());
+        let flag = match trimmed.to_ascii_lowercase().as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
         };
-        Value { text: text.to_owned(), number, fraction: number.and_then(percent) }
+        Value { text: text.to_owned(), read: RuntimeValue { number, flag, fraction: number.and_then(percent) } }
+    }
+
+    /// A text from a file or the admin endpoint: it may be a fraction, too, written as YAML.
+    pub fn of_file(text: &str) -> Value {
+        let mut value = Value::of_text(text);
+        value.read.fraction = value.read.fraction.or_else(|| written_fraction(text));
+        value
     }
 
     fn of_number(number: f64) -> Value {
-        Value { text: format!("{number}"), number: Some(number), fraction: percent(number) }
+        Value { text: format!("{number}"), read: RuntimeValue { number: Some(number), flag: None, fraction: percent(number) } }
     }
 }
 
 fn percent(number: f64) -> Option<Fraction> {
     // Envoy takes whole percentages; a hundred is enough for everybody.
     (number >= 0.0).then(|| Fraction { numerator: number.min(100.0) as u32, denominator: 100 })
+}
+
+/// `{numerator: 5, denominator: MILLION}`, with or without braces and quotes.
+fn written_fraction(text: &str) -> Option<Fraction> {
+    let inner = text.trim();
+    let inner = inner.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(inner);
+    let bare = |word: &str| word.trim().trim_matches(['"', '\'']).to_owned();
+    let mut fraction = Fraction { numerator: 0, denominator: 100 };
+    for pair in inner.split([',', '\n']).filter(|pair| !pair.trim().is_empty()) {
+        let (name, value) = pair.split_once(':')?;
+        match (bare(name).as_str(), bare(value).as_str()) {
+            ("numerator", value) => fraction.numerator = value.parse().ok()?,
+            ("denominator", "HUNDRED") => fraction.denominator = 100,
+            ("denominator", "TEN_THOUSAND") => fraction.denominator = 10_000,
+            ("denominator", "MILLION") => fraction.denominator = 1_000_000,
+            _ => return None,
+        }
+    }
+    Some(fraction).filter(|_| !inner.trim().is_empty())
+}
+
+/// A number that is asked for at request time.
+pub(crate) fn uint32(from: &nuncio_api::envoy::config::core::v3::RuntimeUInt32) -> RuntimeUint {
+    let nuncio_api::envoy::config::core::v3::RuntimeUInt32 { default_value, runtime_key } = from;
+    RuntimeUint { default: u64::from(*default_value), key: runtime_key.as_str().into() }
 }
 
 /// Compiles `layered_runtime`. Without one there is one admin layer, unnamed.
@@ -150,7 +197,7 @@ fn flatten(cx: &mut CompileCx<'_>, into: &mut BTreeMap<String, Value>, prefix: &
         match &value.kind {
             Some(Kind::NumberValue(number)) => drop(into.insert(key, Value::of_number(*number))),
             Some(Kind::StringValue(text)) => drop(into.insert(key, Value::of_text(text))),
-            Some(Kind::BoolValue(flag)) => drop(into.insert(key, Value { text: flag.to_string(), number: Some(f64::from(u8::from(*flag))), fraction: None })),
+            Some(Kind::BoolValue(flag)) => drop(into.insert(key, Value::of_text(if *flag { "true" } else { "false" }))),
             Some(Kind::StructValue(inner)) => match fraction(inner) {
                 Some(value) => drop(into.insert(key, value)),
                 None => cx.step(step, |cx| flatten(cx, into, &key, inner)),
@@ -179,7 +226,7 @@ fn fraction(from: &prost_types::Struct) -> Option<Value> {
         _ => ("HUNDRED", 100),
     };
     let text = format!("{{\"numerator\":{numerator},\"denominator\":\"{name}\"}}");
-    Some(Value { text, number: None, fraction: Some(Fraction { numerator, denominator }) })
+    Some(Value { text, read: RuntimeValue { fraction: Some(Fraction { numerator, denominator }), ..RuntimeValue::default() } })
 }
 
 /// `symlink_root/subdirectory`, one file per value; with `append_service_cluster` in the directory of our cluster.
@@ -207,7 +254,7 @@ fn read_directory(directory: &Path, prefix: &str, into: &mut BTreeMap<String, Va
             read_directory(&path, &key, into, depth + 1);
         } else if let Ok(text) = std::fs::read_to_string(&path) {
             let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();
-            into.insert(key, Value::of_text(lines.join("\n").trim_end()));
+            into.insert(key, Value::of_file(lines.join("\n").trim_end()));
         }
     }
 }
@@ -216,20 +263,14 @@ impl CompileCx<'_> {
     /// `RuntimeDouble`: the runtime's value, else the default.
     pub fn runtime_double(&self, from: &nuncio_api::envoy::config::core::v3::RuntimeDouble) -> f64 {
         let overridden = self.runtime.get(&from.runtime_key).filter(|_| !from.runtime_key.is_empty());
-        overridden.and_then(|v| v.number).unwrap_or(from.default_value)
-    }
-
-    /// `RuntimeUInt32`: the runtime's value, else the default.
-    pub fn runtime_uint32(&self, from: &nuncio_api::envoy::config::core::v3::RuntimeUInt32) -> u32 {
-        let overridden = self.runtime.get(&from.runtime_key).filter(|_| !from.runtime_key.is_empty());
-        overridden.and_then(|v| v.number).map_or(from.default_value, |n| n as u32)
+        overridden.and_then(|v| v.read.number).unwrap_or(from.default_value)
     }
 
     /// `RuntimeFeatureFlag`: the runtime's value, else the default, else `unset`.
     pub fn runtime_flag(&self, from: Option<&nuncio_api::envoy::config::core::v3::RuntimeFeatureFlag>, unset: bool) -> bool {
         let Some(from) = from else { return unset };
         let overridden = self.runtime.get(&from.runtime_key).filter(|_| !from.runtime_key.is_empty());
-        overridden.and_then(|v| v.number).map_or(from.default_value.unwrap_or(unset), |n| n != 0.0)
+        overridden.and_then(|v| v.read.flag).unwrap_or(from.default_value.unwrap_or(unset))
     }
 }
 
@@ -265,11 +306,30 @@ mod tests {
         let layers = vec![layer("one", vec![("a", inner)]), layer("two", vec![("a.b", number(7.0)), ("f", share)])];
         let runtime = compile(&mut cx, Some(&proto::LayeredRuntime { layers }));
         assert!(!cx.has_errors());
-        assert_eq!(runtime.get("a.b").and_then(|v| v.number), Some(7.0));
+        assert_eq!(runtime.get("a.b").and_then(|v| v.read.number), Some(7.0));
         assert_eq!(runtime.entries()["a.b"], (vec!["1", "7"], "7"));
         assert_eq!(runtime.entries()["a.c"], (vec!["x", ""], "x"));
-        assert_eq!(runtime.fraction("f"), Some(Fraction { numerator: 5, denominator: 1_000_000 }));
+        assert_eq!(runtime.get("f").and_then(|v| v.read.fraction), Some(Fraction { numerator: 5, denominator: 1_000_000 }));
         assert!(runtime.with_admin(&[]).is_none());
+    }
+
+    #[test]
+    fn changes_of_the_admin_layer_may_be_fractions_and_outlive_a_reload() {
+        let mut cx = CompileCx::new(Mode::default(), Store::new(1), &[]);
+        let admin = LayerSpecifier::AdminLayer(proto::runtime_layer::AdminLayer {});
+        let layers = vec![
+            layer("one", vec![("a", text("{numerator: 1}"))]),
+            proto::RuntimeLayer { name: "admin".into(), layer_specifier: Some(admin) },
+        ];
+        let runtime = compile(&mut cx, Some(&proto::LayeredRuntime { layers }));
+        let of = |text: &str| {
+            let changed = runtime.with_admin(&[("k".into(), text.into())])?;
+            runtime.keeping_admin_of(&changed).values().get("k")?.fraction.map(|f| (f.numerator, f.denominator))
+        };
+        assert_eq!(of("{\"numerator\": 3, \"denominator\": \"TEN_THOUSAND\"}"), Some((3, 10_000)));
+        assert_eq!((of("numerator: 4\ndenominator: MILLION"), of("0.5"), of("700")), (Some((4, 1_000_000)), Some((0, 100)), Some((100, 100))));
+        assert_eq!([of("true"), of("abc"), of("{}"), of("numerator: x"), of("-1")], [None; 5]);
+        assert_eq!(runtime.values().get("a").and_then(|v| v.fraction), None, "a text in a static layer is no fraction");
     }
 
     #[test]

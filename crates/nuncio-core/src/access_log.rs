@@ -2,9 +2,10 @@
 //!
 //! Building a logger opens no file: it asks [`LogFiles`] for a [`LineSink`] by path; starting opens them.
 
-use crate::{ConfigError, FilterConfig, ResponseFlags, StreamCx};
+use crate::{ConfigError, FilterConfig, ResponseFlags, RuntimeUint, StreamCx};
+use nuncio_codec::headers::Known;
 use nuncio_stats::Lane;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 /// Writes one line (or message) per exchange. Must not block: a full sink drops and counts.
 pub trait AccessLogger: Send + Sync + fmt::Debug + 'static {
@@ -71,6 +72,29 @@ impl Comparison {
     }
 }
 
+/// A part of all exchanges (`RuntimeFilter`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSample {
+    /// How many of `denominator`.
+    pub numerator: RuntimeUint,
+    /// 100, 10,000 or 1,000,000.
+    pub denominator: u32,
+    /// `use_independent_randomness`: draws a number of its own instead of the one in `x-request-id`.
+    pub independent: bool,
+}
+
+impl LogSample {
+    fn takes(&self, stream: &StreamCx) -> bool {
+        let from_id = || {
+            let digits = stream.request.get(Known::XRequestId)?.get(..8)?;
+            u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+        };
+        let told = if self.independent { None } else { from_id() };
+        let random = told.unwrap_or_else(|| stream.worker.rng.next_u64());
+        random % u64::from(self.denominator.max(1)) < self.numerator.now(&stream.worker.runtime.values())
+    }
+}
+
 /// A test of an exchange that another crate brings (header matchers, CEL, metadata).
 pub type StreamTest = Arc<dyn Fn(&StreamCx) -> bool + Send + Sync>;
 
@@ -78,9 +102,11 @@ pub type StreamTest = Arc<dyn Fn(&StreamCx) -> bool + Send + Sync>;
 #[derive(Clone)]
 pub enum LogFilter {
     /// The status sent to the client.
-    StatusCode(Comparison, u16),
+    StatusCode(Comparison, RuntimeUint),
     /// Duration of the exchange in whole milliseconds.
-    Duration(Comparison, Duration),
+    Duration(Comparison, RuntimeUint),
+    /// A part of all exchanges (`RuntimeFilter`).
+    Sample(LogSample),
     /// Not a request that the health check filter answered.
     NotHealthCheck,
     /// Any of these response flags; any flag at all if the set is empty.
@@ -96,8 +122,9 @@ pub enum LogFilter {
 impl fmt::Debug for LogFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LogFilter::StatusCode(op, status) => write!(f, "StatusCode({op:?}, {status})"),
+            LogFilter::StatusCode(op, status) => write!(f, "StatusCode({op:?}, {status:?})"),
             LogFilter::Duration(op, duration) => write!(f, "Duration({op:?}, {duration:?})"),
+            LogFilter::Sample(sample) => write!(f, "{sample:?}"),
             LogFilter::NotHealthCheck => f.write_str("NotHealthCheck"),
             LogFilter::ResponseFlags(flags) => write!(f, "ResponseFlags({flags})"),
             LogFilter::And(filters) => f.debug_tuple("And").field(filters).finish(),
@@ -112,11 +139,12 @@ impl LogFilter {
     pub fn passes(&self, stream: &StreamCx) -> bool {
         let info = &stream.info;
         match self {
-            LogFilter::StatusCode(op, status) => op.holds(u64::from(info.status), u64::from(*status)),
+            LogFilter::StatusCode(op, status) => op.holds(u64::from(info.status), status.now(&stream.worker.runtime.values())),
             LogFilter::Duration(op, limit) => {
-                let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-                op.holds(millis(stream.duration(nuncio_rt::Time::now())), millis(*limit))
+                let taken = stream.duration(nuncio_rt::Time::now()).as_millis();
+                op.holds(u64::try_from(taken).unwrap_or(u64::MAX), limit.now(&stream.worker.runtime.values()))
             }
+            LogFilter::Sample(sample) => sample.takes(stream),
             LogFilter::NotHealthCheck => !info.health_check,
             LogFilter::ResponseFlags(flags) if flags.is_empty() => !info.flags.is_empty(),
             LogFilter::ResponseFlags(flags) => info.flags.has(*flags),

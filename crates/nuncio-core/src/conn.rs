@@ -39,6 +39,17 @@ pub struct ConnInfo {
     pub server_name: Option<Arc<str>>,
     /// True when the transport is TLS.
     pub tls: bool,
+    /// What is known of the client's certificate.
+    pub client_certificate: ClientCertificate,
+}
+
+/// What is known of the client's certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// It presented one.
+    pub presented: bool,
+    /// It was validated.
+    pub validated: bool,
 }
 
 impl ConnInfo {

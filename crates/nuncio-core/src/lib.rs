@@ -4,6 +4,7 @@
 //! * [`HttpFilter`], [`Step`], [`Phases`]: how an HTTP filter takes part; it returns verdicts, only the engine acts.
 //! * [`Terminal`], [`TerminalWorker`], [`Connection`]: how a network filter that ends a chain takes a connection.
 //! * [`Worker`]: what belongs to one worker thread.
+//! * [`RuntimeView`], [`RuntimeFraction`], …: values that may be changed while the process runs.
 //! * [`AccessLogger`], [`LogFilter`], [`LogFiles`]: writing down what happened.
 //! * [`ResponseFlags`], [`LocalReply`]: what happened, and an answer made here.
 //! * [`format`]: substitution formats of access logs and header values.
@@ -20,18 +21,22 @@ mod flags;
 pub mod format;
 pub mod logging;
 mod reply;
+mod runtime;
 mod stream;
 mod worker;
 
 pub use access_log::{
     AccessLogBuild, AccessLogCx, AccessLogEntry, AccessLogger, Comparison, FilteredLogger, LineSink, LogFiles,
-    LogFilter, StreamTest,
+    LogFilter, LogSample, StreamTest,
 };
 pub use build::{BuildCx, ConfigError, FilterConfig, HttpFilterEntry, Posture};
-pub use conn::{ConnInfo, Connection, DrainSignal, LocalFuture, Terminal, TerminalWorker};
+pub use conn::{ClientCertificate, ConnInfo, Connection, DrainSignal, LocalFuture, Terminal, TerminalWorker};
 pub use filter::{Apply, Hold, HttpFilter, Pending, Phases, StateSlot, Step};
 pub use flags::{FLAGS, FlagName, ResponseFlags};
 pub use reply::LocalReply;
+pub use runtime::{
+    Fraction, RuntimeDouble, RuntimeFlag, RuntimeFraction, RuntimeUint, RuntimeValue, RuntimeValues, RuntimeView,
+};
 pub use stream::{
     AttemptedHost, CloseType, Protocol, RouteId, RouteRef, RouteTableView, RouteView, StreamCx, StreamInfo, Timings,
     UpstreamFacts, WireBytes,

@@ -1,5 +1,6 @@
 //! What belongs to one worker thread.
 
+use crate::RuntimeView;
 use nuncio_codec::headers::HeaderMap;
 use nuncio_rt::{BufPool, Clock, Rng, Timers};
 use nuncio_stats::Lane;
@@ -28,6 +29,8 @@ pub struct Worker {
     pub rng: Rng,
     /// Cached wall clock.
     pub clock: Clock,
+    /// Values that may be changed while the process runs.
+    pub runtime: RuntimeView,
     /// What other crates keep per worker (clusters, listeners), by type.
     pub parts: Parts,
     header_maps: RefCell<Vec<HeaderMap>>,
@@ -49,6 +52,7 @@ impl Worker {
             bufs: Rc::default(),
             rng: Rng::default(),
             clock: Clock::default(),
+            runtime: RuntimeView::default(),
             parts: Parts::default(),
             header_maps: RefCell::default(),
         })

@@ -116,6 +116,7 @@ async fn accept(front: TcpListener, terminal: Rc<dyn TerminalWorker>) {
             filter_chain: "".into(),
             server_name: None,
             tls: false,
+            client_certificate: Default::default(),
         };
         nuncio_rt::spawn(terminal.clone().serve(Connection {
             io: Io::Tcp(stream),

@@ -230,6 +230,7 @@ impl Listener {
             filter_chain: chain.as_ref().map(|chain| chain.config.name.clone()).unwrap_or_default(),
             server_name: seen.server_name,
             tls: false,
+            client_certificate: Default::default(),
         };
         match chain {
             Some(chain) => self.serve(io, seen.first, info, &chain, &set.config, places),
@@ -281,6 +282,7 @@ impl Listener {
                         }
                     };
                     info.tls = true;
+                    info.client_certificate = greeted.client_certificate;
                     info.server_name = greeted.server_name.or(info.server_name);
                     let info = Rc::new(info);
                     open.log.about(&info);

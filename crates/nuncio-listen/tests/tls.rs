@@ -57,6 +57,10 @@ impl EchoWorker {
             let end = poll_fn(|cx| io.poll_read(cx, &mut buf)).await? == 0;
             if end {
                 out.copy(info.server_name.as_deref().unwrap_or("nobody").as_bytes());
+                assert_eq!(info.client_certificate.presented, info.client_certificate.validated);
+                if info.client_certificate.presented {
+                    out.copy(b" vouched for");
+                }
             }
             // In two pieces, as a head and its body.
             out.copy(&buf.filled()[..buf.len() / 3]);
@@ -235,7 +239,7 @@ fn protocols_are_agreed_on_in_the_servers_order() {
 fn clients_without_a_trusted_certificate_stay_outside_where_one_is_required() {
     let (process, port) = serve(&TlsSettings { clients: ClientCertificates::Required { trusted_ca: pem("ca.pem") }, ..settings() });
     let as_who = |identity| Arc::new(client_config(identity, rustls::ALL_VERSIONS));
-    assert_eq!(exchange(&mut client(port, "a.test", &as_who(Some("client"))), b"").expect("trusted"), b"a.test");
+    assert_eq!(exchange(&mut client(port, "a.test", &as_who(Some("client"))), b"").expect("trusted"), b"a.test vouched for");
     exchange(&mut client(port, "a.test", &as_who(None)), b"x").expect_err("no certificate");
     exchange(&mut client(port, "a.test", &as_who(Some("stranger"))), b"x").expect_err("not ours");
     eventually("counted", || process.stat(&format!("{SCOPE}ssl.fail_verify_no_cert")) == 1);
@@ -249,7 +253,8 @@ fn where_a_certificate_is_optional_a_bad_one_is_still_refused() {
     let clients = ClientCertificates::Optional { trusted_ca: pem("ca.pem") };
     let (_process, port) = serve(&TlsSettings { clients, ..settings() });
     let as_who = |identity| Arc::new(client_config(identity, rustls::ALL_VERSIONS));
-    exchange(&mut client(port, "a.test", &as_who(None)), b"").expect("none is fine");
+    assert_eq!(exchange(&mut client(port, "a.test", &as_who(None)), b"").expect("none is fine"), b"a.test");
+    assert_eq!(exchange(&mut client(port, "a.test", &as_who(Some("client"))), b"").expect("trusted"), b"a.test vouched for");
     exchange(&mut client(port, "a.test", &as_who(Some("stranger"))), b"x").expect_err("not ours");
 }
 

@@ -7,6 +7,7 @@ use crate::finding::Severity;
 use crate::unbuilt;
 use nuncio_api::envoy::config::route::v3 as proto;
 use nuncio_http::routes::{ClusterName, ClusterSpecifier, WeightedCluster, WeightedClusters};
+use nuncio_core::RuntimeUint;
 use proto::route_action::ClusterSpecifier as Specifier;
 use proto::weighted_cluster::ClusterWeight;
 
@@ -64,9 +65,8 @@ fn weighted(
 ) -> Option<WeightedClusters> {
     // total_weight has no meaning any more: weights count relative to their sum. Reported as deprecated when read.
     let proto::WeightedCluster { clusters, total_weight: _, runtime_key_prefix, random_value_specifier } = from;
-    unbuilt!(cx, runtime_key_prefix);
     let before = clusters.len();
-    let made = cx.each("clusters", clusters, |cx, cluster| one(cx, cluster, rules));
+    let made = cx.each("clusters", clusters, |cx, cluster| one(cx, cluster, runtime_key_prefix, rules));
     let (random_header, use_hash_policy) = match random_value_specifier {
         None => (None, false),
         Some(proto::weighted_cluster::RandomValueSpecifier::HeaderName(header)) => {
@@ -82,7 +82,7 @@ fn weighted(
     if made.len() < before {
         return None;
     }
-    let sum: u64 = made.iter().map(|cluster| u64::from(cluster.weight)).sum();
+    let sum: u64 = made.iter().map(|cluster| cluster.weight.default).sum();
     if sum == 0 {
         cx.error(codes::BAD_WEIGHTS, "all weights are zero: there is nothing to choose from")
             .envoy("Sum of weights in the weighted_cluster must be greater than 0.");
@@ -97,11 +97,11 @@ fn weighted(
         clusters: made.into(),
         random_header,
         use_hash_policy,
-        runtime_key_prefix: runtime_key_prefix.as_str().into(),
+        changeable: !runtime_key_prefix.is_empty(),
     })
 }
 
-fn one(cx: &mut CompileCx<'_>, from: &ClusterWeight, rules: Rules) -> Option<WeightedCluster> {
+fn one(cx: &mut CompileCx<'_>, from: &ClusterWeight, runtime_key_prefix: &str, rules: Rules) -> Option<WeightedCluster> {
     let ClusterWeight {
         name,
         cluster_header,
@@ -132,7 +132,9 @@ fn one(cx: &mut CompileCx<'_>, from: &ClusterWeight, rules: Rules) -> Option<Wei
         let proto::weighted_cluster::cluster_weight::HostRewriteSpecifier::HostRewriteLiteral(host) = rewrite;
         host.as_bytes().into()
     });
-    Some(WeightedCluster { cluster: cluster?, weight: *weight, headers, host_rewrite, filters })
+    let key = if runtime_key_prefix.is_empty() { String::new() } else { format!("{runtime_key_prefix}.{name}") };
+    let weight = RuntimeUint { default: u64::from(*weight), key: key.into() };
+    Some(WeightedCluster { cluster: cluster?, weight, headers, host_rewrite, filters })
 }
 
 /// `name` or `cluster_header`; exactly one of them.

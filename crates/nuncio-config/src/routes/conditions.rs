@@ -67,7 +67,7 @@ pub(super) fn runtime_fraction(from: &core::RuntimeFractionalPercent) -> Runtime
 }
 
 /// A fraction.
-pub(super) fn fraction(from: &kinds::FractionalPercent) -> Fraction {
+pub(crate) fn fraction(from: &kinds::FractionalPercent) -> Fraction {
     use kinds::fractional_percent::DenominatorType;
     let kinds::FractionalPercent { numerator, denominator } = from;
     let denominator = match DenominatorType::try_from(*denominator) {

@@ -25,7 +25,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use conditions::header as header_matcher;
+pub(crate) use conditions::{fraction, header as header_matcher};
 pub(crate) use text::matcher as text_matcher;
 
 use crate::codes;

@@ -88,7 +88,7 @@ fn a_route_configuration_routes() {
     let action = &table.hosts()[0].routes[1].route.action;
     let Action::Forward(action) = action else { unreachable!("it forwards: {action:?}") };
     let head = HeaderMap::new();
-    assert_eq!((action.pick_cluster(&head, 89, None).name, action.pick_cluster(&head, 190, None).name), ("a", "b"));
+    assert_eq!((action.pick_cluster(&head, 89, None, &nuncio_core::RuntimeValues::default()).name, action.pick_cluster(&head, 190, None, &nuncio_core::RuntimeValues::default()).name), ("a", "b"));
     assert_eq!(action.timeout.as_secs(), 15);
 }
 

@@ -41,6 +41,7 @@ pub(super) fn empty() -> StreamCx {
         filter_chain: Arc::from(""),
         server_name: None,
         tls: false,
+        client_certificate: Default::default(),
     };
     StreamCx::new(Worker::new(0, nuncio_stats::Lane(0)), Rc::new(conn))
 }

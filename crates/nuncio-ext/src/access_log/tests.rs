@@ -189,6 +189,7 @@ fn exchange() -> StreamCx {
         filter_chain: Arc::from(""),
         server_name: None,
         tls: false,
+        client_certificate: Default::default(),
     };
     let mut stream = StreamCx::new(Worker::new(0, Lane(1)), Rc::new(conn));
     stream.info.status = 200;

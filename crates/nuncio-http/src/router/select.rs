@@ -44,7 +44,8 @@ pub(super) fn target(cx: &mut StreamCx, routes: &Rc<Routes>, suppress: bool) -> 
         }
     };
     let random = cx.worker.rng.next_u64();
-    let picked = action.pick_cluster(&cx.request, random, None);
+    let runtime = cx.worker.runtime.values();
+    let picked = action.pick_cluster(&cx.request, random, None, &runtime);
     match routes.clusters.by_name(picked.name) {
         Some(cluster) => {
             cx.info.upstream.cluster = Some(cluster.info().name().clone());

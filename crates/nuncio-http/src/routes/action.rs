@@ -1,12 +1,12 @@
 //! What is done with a request that a route takes (`Route.action`).
 
-use super::condition::RuntimeFraction;
 use super::config::{FilterOverrides, HedgePolicy};
 use super::mutation::{HeaderRules, Value};
 use super::pattern::Substitution;
 use super::retry::RetryPolicy;
 use super::template::PathTemplateRewrite;
 use nuncio_codec::headers::HeaderName;
+use nuncio_core::{RuntimeFraction, RuntimeUint};
 use std::{sync::Arc, time::Duration};
 
 /// Envoy's default `RouteAction.timeout`.
@@ -130,8 +130,8 @@ pub struct WeightedClusters {
     pub random_header: Option<HeaderName>,
     /// The route's `hash_policy` takes the place of the random number.
     pub use_hash_policy: bool,
-    /// `runtime_key_prefix`: weights may be changed under `<prefix>.<cluster>`; empty for none.
-    pub runtime_key_prefix: Box<str>,
+    /// `runtime_key_prefix`: weights may be changed under `<prefix>.<cluster>`.
+    pub changeable: bool,
 }
 
 /// `WeightedCluster.ClusterWeight`.
@@ -140,7 +140,7 @@ pub struct WeightedCluster {
     /// Its name, or the header that has it.
     pub cluster: ClusterName,
     /// Its share of the sum of all weights.
-    pub weight: u32,
+    pub weight: RuntimeUint,
     /// Header changes for requests that take this choice.
     pub headers: Option<Box<HeaderRules>>,
     /// Replaces the host.

@@ -175,49 +175,6 @@ pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &[u8]) -> Option<&'h [u8]
     })
 }
 
-/// A part of all requests (`FractionalPercent`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fraction {
-    /// How many.
-    pub numerator: u32,
-    /// Of how many: 100, 10,000 or 1,000,000.
-    pub denominator: u32,
-}
-
-impl Fraction {
-    /// All requests.
-    pub const ALL: Fraction = Fraction { numerator: 100, denominator: 100 };
-
-    /// Whether the request that drew `random` is among them.
-    #[inline]
-    pub fn holds(self, random: u64) -> bool {
-        self.denominator != 0 && random % u64::from(self.denominator) < u64::from(self.numerator)
-    }
-}
-
-/// A part of all requests that a runtime key may change (`RuntimeFractionalPercent`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuntimeFraction {
-    /// Without a value in the runtime.
-    pub default: Fraction,
-    /// The runtime key; empty for none.
-    pub key: Box<str>,
-}
-
-impl RuntimeFraction {
-    /// Whether the request that drew `random` is among them.
-    pub fn holds(&self, random: u64, runtime: Option<&dyn RuntimeFractions>) -> bool {
-        let overridden = runtime.filter(|_| !self.key.is_empty()).and_then(|runtime| runtime.fraction(&self.key));
-        overridden.unwrap_or(self.default).holds(random)
-    }
-}
-
-/// The runtime's say in fractions.
-pub trait RuntimeFractions {
-    /// The fraction under a key: a plain number is a percentage.
-    fn fraction(&self, key: &str) -> Option<Fraction>;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,18 +263,5 @@ mod tests {
         assert_eq!(cookie(&cookies, b"y"), Some(&b"2"[..]));
         let matcher = |invert| CookieMatch { name: (*b"q").into(), test: TextMatch::Any, invert };
         assert!(!matcher(false).matches(&cookies) && matcher(true).matches(&cookies));
-    }
-
-    #[test]
-    fn a_fraction_is_of_its_denominator_and_may_be_changed_at_run_time() {
-        struct Runtime;
-        impl RuntimeFractions for Runtime {
-            fn fraction(&self, key: &str) -> Option<Fraction> {
-                (key == "known").then_some(Fraction { numerator: 0, denominator: 100 })
-            }
-        }
-        let of = |key: &str| RuntimeFraction { default: Fraction { numerator: 30, denominator: 100 }, key: key.into() };
-        assert!(of("").holds(129, None) && !of("").holds(130, None));
-        assert!(of("other").holds(29, Some(&Runtime)) && !of("known").holds(0, Some(&Runtime)));
     }
 }

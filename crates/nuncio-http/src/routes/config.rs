@@ -3,7 +3,8 @@
 //! Names and meanings are those of `envoy.config.route.v3`; defaults are filled in by whoever makes these values.
 
 use super::action::{Action, MirrorPolicy};
-use super::condition::{Fraction, HeaderMatch};
+use super::condition::HeaderMatch;
+use nuncio_core::Fraction;
 use super::matcher::Matcher;
 use super::mutation::HeaderRules;
 use super::retry::RetryPolicy;

@@ -2,11 +2,12 @@
 //!
 //! This is the linear truth: [`super::RouteTable`]'s index only spares it the routes whose path cannot match.
 
-use super::condition::{CookieMatch, HeaderMatch, QueryMatch, RuntimeFraction, RuntimeFractions};
+use super::condition::{CookieMatch, HeaderMatch, QueryMatch};
 use super::pattern::Pattern;
 use super::template::PathTemplate;
 use super::text::Fold;
 use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_core::{ClientCertificate, RuntimeFraction, RuntimeValues};
 use std::fmt;
 
 /// What is known at the time of matching besides the request's head.
@@ -15,24 +16,22 @@ pub struct MatchCx<'a> {
     /// The request's random number, for fractions and weights; drawn once per request.
     pub random: u64,
     /// Runtime values; `None` to use the configured defaults.
-    pub runtime: Option<&'a dyn RuntimeFractions>,
+    pub runtime: Option<&'a RuntimeValues>,
     /// The client's certificate on this connection.
     pub client_certificate: ClientCertificate,
+}
+
+impl MatchCx<'_> {
+    fn takes(&self, fraction: &RuntimeFraction) -> bool {
+        let fraction = self.runtime.map_or(fraction.default, |runtime| fraction.now(runtime));
+        fraction.holds(self.random)
+    }
 }
 
 impl fmt::Debug for MatchCx<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MatchCx").field("random", &self.random).finish_non_exhaustive()
     }
-}
-
-/// What is known of the client's certificate.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// It presented one.
-    pub presented: bool,
-    /// It was validated.
-    pub validated: bool,
 }
 
 /// The conditions of a route; all must hold.
@@ -189,6 +188,8 @@ pub enum Mismatch<'m> {
     Certificate,
     /// Dynamic metadata or filter state.
     State,
+    /// The runtime has taken the weight from all of its clusters.
+    Weights,
 }
 
 impl fmt::Display for Mismatch<'_> {
@@ -204,6 +205,7 @@ impl fmt::Display for Mismatch<'_> {
             }
             Mismatch::Certificate => f.write_str("the client's certificate"),
             Mismatch::State => f.write_str("dynamic metadata or filter state"),
+            Mismatch::Weights => f.write_str("the runtime leaves none of its clusters a weight"),
         }
     }
 }
@@ -278,7 +280,7 @@ impl MoreConditions {
             return Err(Mismatch::State);
         }
         match &self.fraction {
-            Some(fraction) if !fraction.holds(cx.random, cx.runtime) => Err(Mismatch::Fraction(fraction)),
+            Some(fraction) if !cx.takes(fraction) => Err(Mismatch::Fraction(fraction)),
             _ => Ok(()),
         }
     }

@@ -32,13 +32,14 @@ mod trie;
 
 pub use action::*;
 pub use condition::{
-    CookieMatch, Fraction, HeaderMatch, HeaderTest, QueryMatch, QueryTest, RuntimeFraction, RuntimeFractions,
+    CookieMatch, HeaderMatch, HeaderTest, QueryMatch, QueryTest,
 };
 pub use config::*;
 pub use domains::DomainMatch;
 pub use finalize::{Finalize, finalize_request, finalize_response, rewrite_host};
 pub use lint::{ClusterReference, DeadRoute};
-pub use matcher::{ClientCertificate, MatchCx, Matcher, Mismatch, MoreConditions, PathMatch};
+pub use matcher::{MatchCx, Matcher, Mismatch, MoreConditions, PathMatch};
+pub use nuncio_core::{ClientCertificate, Fraction, RuntimeFraction};
 pub use mutation::{
     AppendAction, FormatValue, HeaderAddition, HeaderMutations, HeaderRules, Side, Value,
 };

@@ -2,6 +2,7 @@
 
 use super::action::{ClusterName, ClusterSpecifier, RouteAction, WeightedClusters};
 use nuncio_codec::headers::{HeaderMap, HeaderName};
+use nuncio_core::RuntimeValues;
 
 /// The cluster that was picked for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,11 +17,26 @@ impl RouteAction {
     /// Picks the cluster. `random` is the request's random number, `hash` what the route's `hash_policy` made of
     /// the request where `use_hash_policy` asks for it. The answer holds for all attempts, unless the retry policy
     /// says `refresh_cluster_on_retry`.
-    pub fn pick_cluster<'a>(&'a self, head: &'a HeaderMap, random: u64, hash: Option<u64>) -> PickedCluster<'a> {
+    pub fn pick_cluster<'a>(
+        &'a self,
+        head: &'a HeaderMap,
+        random: u64,
+        hash: Option<u64>,
+        runtime: &RuntimeValues,
+    ) -> PickedCluster<'a> {
         match &self.cluster {
             ClusterSpecifier::Cluster(name) => PickedCluster { name, choice: None },
             ClusterSpecifier::Header(header) => PickedCluster { name: named_by(head, header), choice: None },
-            ClusterSpecifier::Weighted(weighted) => weighted.pick(head, random, hash),
+            ClusterSpecifier::Weighted(weighted) => weighted.pick(head, random, hash, runtime),
+        }
+    }
+
+    /// The runtime has set all weights to zero: the route takes no request.
+    #[inline]
+    pub(super) fn is_weightless(&self, runtime: &RuntimeValues) -> bool {
+        match &self.cluster {
+            ClusterSpecifier::Weighted(weighted) => weighted.changeable && weighted.total(runtime) == 0,
+            _ => false,
         }
     }
 }
@@ -30,17 +46,20 @@ fn named_by<'a>(head: &'a HeaderMap, header: &HeaderName) -> &'a str {
 }
 
 impl WeightedClusters {
-    fn pick<'a>(&'a self, head: &'a HeaderMap, random: u64, hash: Option<u64>) -> PickedCluster<'a> {
+    fn total(&self, runtime: &RuntimeValues) -> u64 {
+        self.clusters.iter().map(|cluster| cluster.weight.now(runtime)).fold(0, u64::saturating_add)
+    }
+
+    fn pick<'a>(&'a self, head: &'a HeaderMap, random: u64, hash: Option<u64>, runtime: &RuntimeValues) -> PickedCluster<'a> {
         let from_header = self.random_header.as_ref().and_then(|header| {
             let mut values = head.get_all(header);
             let value = values.next().filter(|_| values.next().is_none())?;
             std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok()
         });
         let from_hash = hash.filter(|_| self.use_hash_policy);
-        let total: u64 = self.clusters.iter().map(|cluster| u64::from(cluster.weight)).sum();
-        let mut left = from_header.or(from_hash).unwrap_or(random) % total.max(1);
+        let mut left = from_header.or(from_hash).unwrap_or(random) % self.total(runtime).max(1);
         for (choice, cluster) in self.clusters.iter().enumerate() {
-            let weight = u64::from(cluster.weight);
+            let weight = cluster.weight.now(runtime);
             if left < weight {
                 let name = match &cluster.cluster {
                     ClusterName::Name(name) => name,
@@ -50,7 +69,7 @@ impl WeightedClusters {
             }
             left -= weight;
         }
-        // Only without any weight, which no configuration passes with.
+        // Only without any weight: the route would not have taken the request.
         PickedCluster { name: "", choice: None }
     }
 }

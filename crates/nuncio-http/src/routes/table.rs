@@ -7,6 +7,7 @@
 use super::config::{FilterOverride, FilterOverrides, Route, RouteConfig, TlsRequirement, VirtualCluster, VirtualHost};
 use super::domains::{DomainMatch, Domains, Taken};
 use super::index::PathIndex;
+use super::action::Action;
 use super::matcher::{MatchCx, Mismatch, RequestParts, path_without_parameters};
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_core::{ConfigError, RouteId, RouteTableView, RouteView};
@@ -126,7 +127,7 @@ impl RouteTable {
         }
         let bare = self.bare_path(head);
         let request = RequestParts::of(head, bare.as_deref());
-        let fits = |route: &u32| entry.routes[*route as usize].route.matcher.check(&request, cx).is_ok();
+        let fits = |route: &u32| entry.routes[*route as usize].check(&request, cx).is_ok();
         let found = match &entry.index {
             Some(index) => index.candidates(request.path).find(fits),
             None => (0..entry.routes.len() as u32).find(fits),
@@ -148,7 +149,7 @@ impl RouteTable {
         let request = RequestParts::of(head, bare.as_deref());
         for (route, candidate) in (0..).zip(&entry.routes) {
             let id = RouteId { virtual_host, route };
-            let mismatch = candidate.route.matcher.check(&request, cx).err();
+            let mismatch = candidate.check(&request, cx).err();
             explanation.routes.push((id, mismatch));
             if mismatch.is_none() {
                 explanation.outcome = RouteMatch::Route(id);
@@ -242,6 +243,16 @@ impl VirtualHost {
 }
 
 impl RouteEntry {
+    /// Whether the route takes the request; else why not.
+    #[inline]
+    fn check(&self, request: &RequestParts<'_>, cx: &MatchCx<'_>) -> Result<(), Mismatch<'_>> {
+        self.route.matcher.check(request, cx)?;
+        match (&self.route.action, cx.runtime) {
+            (Action::Forward(action), Some(runtime)) if action.is_weightless(runtime) => Err(Mismatch::Weights),
+            _ => Ok(()),
+        }
+    }
+
     /// Settings of a filter for this route, most specific level first: route, virtual host, route configuration.
     pub fn filter_override(&self, filter: &str) -> Option<&FilterOverride> {
         let levels = [&self.route.filters, &self.host.filters, &self.inherited];

@@ -54,7 +54,7 @@ pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_hos
 fn note_cluster(cx: &mut StreamCx, hcm: &HcmWorker) {
     let entry = cx.route.as_ref().and_then(|r| hcm.routes.table().get(r.id));
     if let Some(Action::Forward(action)) = entry.map(|entry| &entry.route.action)
-        && let Some(cluster) = hcm.routes.clusters.by_name(action.pick_cluster(&cx.request, 0, None).name)
+        && let Some(cluster) = hcm.routes.clusters.by_name(action.pick_cluster(&cx.request, 0, None, &cx.worker.runtime.values()).name)
     {
         cx.info.upstream.cluster = Some(cluster.info().name().clone());
         cx.info.upstream.cluster_display = Some(cluster.info().display_name().clone());
@@ -74,9 +74,17 @@ fn find_route(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {
             cx.request.remove(name);
         }
     }
-    let matching = MatchCx { random: cx.worker.rng.next_u64(), ..MatchCx::default() };
     cx.info.route_resolutions += 1;
-    match hcm.routes.table().find(&cx.request, &matching) {
+    let found = {
+        let runtime = cx.worker.runtime.values();
+        let matching = MatchCx {
+            random: cx.worker.rng.next_u64(),
+            runtime: Some(&runtime),
+            client_certificate: cx.conn.client_certificate,
+        };
+        hcm.routes.table().find(&cx.request, &matching)
+    };
+    match found {
         RouteMatch::None => None,
         RouteMatch::RequireTls { .. } => Some(Box::new(tls_redirect(&cx.request))),
         RouteMatch::Route(id) => {

@@ -26,6 +26,7 @@ fn stream() -> StreamCx {
         filter_chain: "".into(),
         server_name: None,
         tls: false,
+        client_certificate: Default::default(),
     };
     StreamCx::new(Worker::new(0, Lane::worker(0)), Rc::new(conn))
 }

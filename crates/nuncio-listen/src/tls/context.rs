@@ -7,7 +7,7 @@ use super::{
     stream::{Job, Standing, TlsServer},
 };
 use crate::{config::Transport, stats::ListenerScopes};
-use nuncio_core::Worker;
+use nuncio_core::{ClientCertificate, Worker};
 use nuncio_rt::{Buf, Deadline, Io, Time};
 use nuncio_stats::{
     CounterId, Lane, Scope, Store,
@@ -43,6 +43,8 @@ pub(crate) struct Greeted {
     pub(crate) io: Io,
     /// The name the client asked for.
     pub(crate) server_name: Option<Arc<str>>,
+    /// What it showed of itself.
+    pub(crate) client_certificate: ClientCertificate,
 }
 
 /// Why a greeting came to nothing.
@@ -100,7 +102,10 @@ impl TlsContext {
             Hello::Complete(greeting) => greeting.server_name.map(Arc::from),
             Hello::Partial | Hello::Foreign => None,
         };
-        Ok(Greeted { io: Io::Layered(stream), server_name })
+        let presented = stream.session.peer_certificates().is_some_and(|certificates| !certificates.is_empty());
+        // One that is not trusted ends the handshake.
+        let client_certificate = ClientCertificate { presented, validated: presented };
+        Ok(Greeted { io: Io::Layered(stream), server_name, client_certificate })
     }
 
     fn count(&self, session: &UnbufferedServerConnection, done: &Result<(), GreetError>) {

@@ -11,7 +11,7 @@ use nuncio_listen::{DrainPace, Which};
 use nuncio_rt::Time;
 use nuncio_stats::{OutputRules, Store};
 use prost::Message;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 impl AdminContext for Running {
     fn state(&self) -> State {
@@ -114,10 +114,11 @@ impl AdminContext for Running {
 
     fn modify_runtime(&self, overrides: &[(&str, &str)]) -> Result<(), String> {
         let changes: Vec<(String, String)> = overrides.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let Some(changed) = self.runtime.borrow().with_admin(&changes) else {
+        let changed = self.runtime.borrow().with_admin(&changes);
+        let Some(changed) = changed else {
             return Err("No admin layer specified".into());
         };
-        *self.runtime.borrow_mut() = Arc::new(changed);
+        self.set_runtime(changed);
         Ok(())
     }
 

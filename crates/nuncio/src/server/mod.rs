@@ -32,7 +32,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use workers::{Feeds, Workers};
 
 /// Lanes beside the workers': the main thread's and the access logs' writer's.
@@ -86,6 +86,7 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
         phase: Cell::new(Phase::Starting),
         failing_health_checks: Cell::new(false),
         runtime: RefCell::new(snapshot.runtime.clone()),
+        runtime_news: watch::Sender::new(snapshot.runtime.values()),
         snapshot: RefCell::new(Arc::new(snapshot)),
         store,
         clusters,
@@ -102,7 +103,11 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
 }
 
 fn start_workers(running: &Shared, inboxes: Vec<nuncio_listen::ListenerInbox>) -> io::Result<Workers> {
-    let feeds = inboxes.into_iter().map(|listeners| Feeds { clusters: running.clusters.subscribe(), listeners });
+    let feeds = inboxes.into_iter().map(|listeners| Feeds {
+        clusters: running.clusters.subscribe(),
+        listeners,
+        runtime: running.runtime_news.subscribe(),
+    });
     let threads = Workers::start(feeds.collect())?;
     running.listeners.workers_started();
     Ok(threads)

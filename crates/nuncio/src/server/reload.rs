@@ -60,7 +60,8 @@ async fn apply(running: &Shared, snapshot: nuncio_config::Snapshot) {
                 "reloaded: listeners {} added, {} updated, {} removed, {} unchanged",
                 applied.added.len(), applied.updated.len(), applied.removed.len(), applied.unchanged
             );
-            *running.runtime.borrow_mut() = snapshot.runtime.clone();
+            let runtime = snapshot.runtime.keeping_admin_of(&running.runtime.borrow());
+            running.set_runtime(runtime);
             *running.snapshot.borrow_mut() = Arc::new(snapshot);
         }
         Err(errors) => {

@@ -3,7 +3,7 @@
 use crate::cli::Options;
 use nuncio_admin::State;
 use nuncio_config::{Snapshot, runtime::Runtime};
-use nuncio_core::HttpFilterEntry;
+use nuncio_core::{HttpFilterEntry, RuntimeValues};
 use nuncio_ext::access_log::BackgroundFiles;
 use nuncio_listen::{DrainPace, ListenerManager};
 use nuncio_rt::Time;
@@ -14,7 +14,7 @@ use std::{
     rc::Rc,
     sync::Arc,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Everything the main thread needs at hand. Shared on the main thread only.
 pub(super) struct Running {
@@ -27,6 +27,8 @@ pub(super) struct Running {
     pub(super) files: Arc<BackgroundFiles>,
     pub(super) snapshot: RefCell<Arc<Snapshot>>,
     pub(super) runtime: RefCell<Arc<Runtime>>,
+    /// What of it the workers are told.
+    pub(super) runtime_news: watch::Sender<Arc<RuntimeValues>>,
     pub(super) server_stats: Arc<Scope>,
     pub(super) started: Time,
     /// `/quitquitquit`.
@@ -94,6 +96,13 @@ impl Running {
         let contexts = self.listeners.tls_contexts();
         let certificates = contexts.iter().flat_map(|context| context.own.iter().chain(&context.trusted));
         certificates.map(|facts| super::views::days_left(facts.expires)).min().unwrap_or(u64::from(u32::MAX))
+    }
+
+    /// Puts a new runtime in force, here and on the workers.
+    pub(super) fn set_runtime(&self, runtime: Runtime) {
+        let runtime = Arc::new(runtime);
+        self.runtime_news.send_replace(runtime.values());
+        self.runtime.replace(runtime);
     }
 
     /// The configuration in force.

@@ -1,14 +1,16 @@
 //! Worker threads: each with its own executor, timers, clusters and listeners.
 
-use nuncio_core::Worker;
+use nuncio_core::{RuntimeValues, Worker};
 use nuncio_listen::{ListenerInbox, WorkerListeners};
 use nuncio_stats::Lane;
 use nuncio_upstream::{ClusterUpdate, WorkerClusters};
 use std::{
     io,
+    rc::Rc,
+    sync::Arc,
     thread::{self, JoinHandle},
 };
-use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
+use tokio::sync::{mpsc::UnboundedReceiver, oneshot, watch};
 
 /// What one worker is told over its life.
 pub(super) struct Feeds {
@@ -16,6 +18,8 @@ pub(super) struct Feeds {
     pub(super) clusters: UnboundedReceiver<ClusterUpdate>,
     /// Listeners.
     pub(super) listeners: ListenerInbox,
+    /// Runtime values.
+    pub(super) runtime: watch::Receiver<Arc<RuntimeValues>>,
 }
 
 /// The running worker threads.
@@ -56,9 +60,19 @@ impl Workers {
     }
 }
 
+/// Takes over new runtime values as they come.
+async fn follow_runtime(worker: Rc<Worker>, mut news: watch::Receiver<Arc<RuntimeValues>>) {
+    while news.changed().await.is_ok() {
+        let values = news.borrow_and_update().clone();
+        worker.runtime.set(values);
+    }
+}
+
 async fn work(index: usize, feeds: Feeds, stopped: oneshot::Receiver<()>) {
     let worker = Worker::new(index, Lane::worker(index as u16));
     nuncio_rt::spawn(worker.timers.clone().drive());
+    worker.runtime.set(feeds.runtime.borrow().clone());
+    nuncio_rt::spawn(follow_runtime(worker.clone(), feeds.runtime));
     let clusters = WorkerClusters::start(&worker);
     nuncio_rt::spawn(clusters.follow(feeds.clusters));
     let listeners = WorkerListeners::start(&worker, feeds.listeners);

@@ -19,6 +19,7 @@ fn exchange(path: &str, host: &str, headers: &[(&str, &str)]) -> StreamCx {
         filter_chain: "".into(),
         server_name: None,
         tls: false,
+        client_certificate: Default::default(),
     };
     let mut cx = StreamCx::new(Worker::new(0, nuncio_stats::Lane(0)), Rc::new(conn));
     cx.request = head(path, host, headers);
@@ -215,7 +216,7 @@ fn level(tag: &str) -> Option<Box<HeaderRules>> {
 fn leveled(most_specific_header_mutations_wins: bool) -> RouteTable {
     let picked = WeightedCluster {
         cluster: ClusterName::Name("c".into()),
-        weight: 1,
+        weight: 1.into(),
         headers: level("W"),
         host_rewrite: Some((*b"w.test").into()),
         filters: FilterOverrides::default(),
@@ -224,7 +225,7 @@ fn leveled(most_specific_header_mutations_wins: bool) -> RouteTable {
         clusters: Box::new([picked]),
         random_header: None,
         use_hash_policy: false,
-        runtime_key_prefix: Box::default(),
+        changeable: false,
     };
     let mut action = RouteAction::to(ClusterSpecifier::Weighted(Box::new(weighted)));
     action.append_x_forwarded_host = true;
@@ -259,9 +260,9 @@ fn the_host_of_a_weighted_cluster_leaves_no_trace_of_the_old_one() {
 
 #[test]
 fn weights_divide_the_random_number_or_the_one_a_header_holds() {
-    let cluster = |name: &str, weight| WeightedCluster {
+    let cluster = |name: &str, weight: u64| WeightedCluster {
         cluster: ClusterName::Name(name.into()),
-        weight,
+        weight: weight.into(),
         headers: None,
         host_rewrite: None,
         filters: FilterOverrides::default(),
@@ -270,12 +271,12 @@ fn weights_divide_the_random_number_or_the_one_a_header_holds() {
         clusters: [cluster("a", 50), cluster("none", 0), cluster("b", 30), cluster("c", 20)].into(),
         random_header: HeaderName::new("x-r"),
         use_hash_policy: false,
-        runtime_key_prefix: Box::default(),
+        changeable: false,
     };
     let action = RouteAction::to(ClusterSpecifier::Weighted(Box::new(weighted)));
     let pick = |random, headers: &[(&str, &str)]| {
         let head = head("/", "h", headers);
-        let picked = action.pick_cluster(&head, random, None);
+        let picked = action.pick_cluster(&head, random, None, &nuncio_core::RuntimeValues::default());
         (picked.name.to_owned(), picked.choice)
     };
     for (random, name, choice) in [(0, "a", 0), (49, "a", 0), (50, "b", 2), (79, "b", 2), (80, "c", 3), (199, "c", 3), (100, "a", 0)] {
@@ -292,8 +293,8 @@ fn weights_divide_the_random_number_or_the_one_a_header_holds() {
 #[test]
 fn a_header_may_name_the_cluster() {
     let action = RouteAction::to(ClusterSpecifier::Header(HeaderName::new("x-c").expect("valid")));
-    assert_eq!(action.pick_cluster(&head("/", "h", &[("x-c", "b")]), 0, None).name, "b");
-    assert_eq!(action.pick_cluster(&head("/", "h", &[]), 0, None).name, "");
+    assert_eq!(action.pick_cluster(&head("/", "h", &[("x-c", "b")]), 0, None, &nuncio_core::RuntimeValues::default()).name, "b");
+    assert_eq!(action.pick_cluster(&head("/", "h", &[]), 0, None, &nuncio_core::RuntimeValues::default()).name, "");
 }
 
 fn redirected(path: &str, host: &str, headers: &[(&str, &str)], redirect: Redirect) -> (String, StreamCx) {
