@@ -3,11 +3,13 @@
 //! Everything here is called on the main thread. Views are made for one answer and thrown away; the endpoints give them
 //! Envoy's spellings.
 
+use crate::exchange::Answered;
 use crate::view::{
-    Certificates, Cluster, ConfigSection, Drain, Listener, Logger, Memory, Runtime, ServerInfo,
+    Certificates, Client, Cluster, ConfigSection, Drain, Listener, Logger, Memory, Runtime, ServerInfo,
     State, UnreadyTargets,
 };
 use nuncio_stats::{OutputRules, Store};
+use std::pin::Pin;
 
 /// Whether a text matches, anywhere in it.
 pub type Search = Box<dyn Fn(&str) -> bool>;
@@ -75,6 +77,22 @@ pub trait AdminContext {
 
     /// Opens access logs anew.
     fn reopen_logs(&self);
+
+    /// Reads the configuration again. The outcome says what changed, or why it was refused.
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + '_>>;
+
+    /// Whether requests for this path (query included) are answered: `allow_paths`.
+    fn allows(&self, _target: &str) -> bool {
+        true
+    }
+
+    /// Whether there are access logs: then [`AdminContext::log`] is told of every request.
+    fn logs(&self) -> bool {
+        false
+    }
+
+    /// Writes a request to the access logs.
+    fn log(&self, _client: &Client, _answered: Answered) {}
 
     /// Stops the process; called after the answer was sent.
     fn quit(&self);

@@ -36,6 +36,35 @@ pub struct Exchange {
     headers: HeaderMap,
     /// The request whose body is being read, and what came of it.
     reading: Option<(RequestHead, Vec<u8>)>,
+    /// Bytes of its body on the wire.
+    body_received: usize,
+    /// What was answered, where somebody wants to know.
+    notes: Option<Vec<Answered>>,
+    /// A request that is being answered, and the bytes of its body.
+    asked: Option<(RequestHead, usize)>,
+}
+
+/// A request and its answer, for access logs.
+#[derive(Debug)]
+pub struct Answered {
+    /// The request's head; empty where there was none that could be read.
+    pub request: HeaderMap,
+    /// The answer's head.
+    pub response: HeaderMap,
+    /// What was wrong with the request's head or framing.
+    pub violation: Option<Violation>,
+    /// HTTP version of the request.
+    pub version: Version,
+    /// Bytes of the request's body.
+    pub received: u64,
+    /// Bytes of the request on the wire.
+    pub received_wire: u64,
+    /// Bytes of the answer's body.
+    pub sent: u64,
+    /// Bytes of the answer on the wire.
+    pub sent_wire: u64,
+    /// Of those, bytes of header lines.
+    pub headers_sent: u64,
 }
 
 impl Default for Exchange {
@@ -44,11 +73,54 @@ impl Default for Exchange {
             decoder: RequestDecoder::new(RequestRules::default()),
             headers: HeaderMap::new(),
             reading: None,
+            body_received: 0,
+            notes: None,
+            asked: None,
         }
     }
 }
 
 impl Exchange {
+    /// Keeps note of what is answered, for [`Exchange::answered`].
+    pub fn take_notes(&mut self) {
+        self.notes.get_or_insert_default();
+    }
+
+    /// What was answered since the last time.
+    pub fn answered(&mut self) -> Vec<Answered> {
+        self.notes.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn note(&mut self, of: &RequestHead, received: usize, (response, lines): (HeaderMap, usize), sent: usize, wire: usize) {
+        let Some(notes) = &mut self.notes else { return };
+        notes.push(Answered {
+            request: self.headers.clone(),
+            response,
+            violation: None,
+            version: of.version,
+            received: received as u64,
+            received_wire: (of.consumed + self.body_received) as u64,
+            sent: sent as u64,
+            sent_wire: wire as u64,
+            headers_sent: lines as u64,
+        });
+    }
+
+    fn note_violation(&mut self, violation: Violation, received: usize, (response, lines): (HeaderMap, usize), wire: usize) {
+        let Some(notes) = &mut self.notes else { return };
+        notes.push(Answered {
+            request: HeaderMap::new(),
+            response,
+            violation: Some(violation),
+            version: Version::Http11,
+            received: 0,
+            received_wire: received as u64,
+            sent: violation.body().len() as u64,
+            sent_wire: wire as u64,
+            headers_sent: lines as u64,
+        });
+    }
+
     /// Answers every request that is complete in `input`, taking it from there; appends the answers to `out`.
     pub fn advance(
         &mut self,
@@ -58,27 +130,50 @@ impl Exchange {
         mut answer: impl FnMut(AdminRequest) -> AdminResponse,
     ) -> Next {
         loop {
-            match self.next_request(input) {
-                Ok(None) => {
-                    self.invite_body(out);
-                    return Next::Read;
-                }
-                Ok(Some((head, body))) => {
-                    let response = answer(self.request(&body));
-                    write_response(out, &response, &head, now_unix);
-                    if !head.keep_alive {
-                        return Next::Close;
-                    }
-                    if out.len() >= FLUSH_BYTES {
-                        return Next::Write;
-                    }
-                }
-                Err(violation) => {
-                    write_violation(out, violation, now_unix);
-                    return Next::Close;
-                }
+            let response = match self.ask(input, out, now_unix) {
+                Ok(request) => answer(request),
+                Err(next) => return next,
+            };
+            if let Some(next) = self.reply(&response, out, now_unix) {
+                return next;
             }
         }
+    }
+
+    /// The next request that is complete in `input`, taken from there; to be answered with [`Exchange::reply`].
+    ///
+    /// # Errors
+    /// What is to be done when there is none.
+    pub fn ask(&mut self, input: &mut Vec<u8>, out: &mut Vec<u8>, now_unix: u64) -> Result<AdminRequest, Next> {
+        match self.next_request(input) {
+            Ok(None) => {
+                self.invite_body(out);
+                Err(Next::Read)
+            }
+            Ok(Some((head, body))) => {
+                let request = self.request(&body);
+                self.asked = Some((head, body.len()));
+                Ok(request)
+            }
+            Err(violation) => {
+                let before = out.len();
+                let headers = write_violation(out, violation, now_unix);
+                self.note_violation(violation, input.len(), headers, out.len() - before);
+                Err(Next::Close)
+            }
+        }
+    }
+
+    /// Appends the answer to the request that was asked last. `None`: ask for the next.
+    pub fn reply(&mut self, response: &AdminResponse, out: &mut Vec<u8>, now_unix: u64) -> Option<Next> {
+        let (head, received) = self.asked.take()?;
+        let before = out.len();
+        let headers = write_response(out, response, &head, now_unix);
+        self.note(&head, received, headers, response.body.len(), out.len() - before);
+        if !head.keep_alive {
+            return Some(Next::Close);
+        }
+        (out.len() >= FLUSH_BYTES).then_some(Next::Write)
     }
 
     /// Takes the next complete request from `input`.
@@ -91,6 +186,7 @@ impl Exchange {
                 return Ok(None);
             };
             input.drain(..head.consumed);
+            self.body_received = 0;
             if head.end_stream() {
                 return Ok(Some((head, Vec::new())));
             }
@@ -104,6 +200,7 @@ impl Exchange {
         let room = MAX_BODY_BYTES.saturating_sub(kept.len());
         kept.extend_from_slice(&payload[..payload.len().min(room)]);
         input.drain(..piece.consumed);
+        self.body_received += piece.consumed;
         match piece.state {
             BodyState::More => return Ok(None),
             BodyState::Trailers => {
@@ -136,7 +233,8 @@ impl Exchange {
 }
 
 /// Appends an answer with Envoy's headers in Envoy's order.
-fn write_response(out: &mut Vec<u8>, response: &AdminResponse, head: &RequestHead, now_unix: u64) {
+fn write_response(out: &mut Vec<u8>, response: &AdminResponse, head: &RequestHead, now_unix: u64) -> (HeaderMap, usize) {
+    let before = out.len();
     let mut headers = HeaderMap::new();
     headers.set_status(response.status);
     headers.insert(Known::ContentType, response.content_type);
@@ -152,7 +250,9 @@ fn write_response(out: &mut Vec<u8>, response: &AdminResponse, head: &RequestHea
         to_head: head.method == Method::Head,
         ..ResponseEncoding::default()
     };
-    match encode_response_head(&headers, how, out) {
+    let encoding = encode_response_head(&headers, how, out);
+    let lines = header_lines(&out[before..]);
+    match encoding {
         Ok(Encoding::Chunked) => {
             if !response.body.is_empty() {
                 chunk_prefix(response.body.len(), out);
@@ -165,10 +265,12 @@ fn write_response(out: &mut Vec<u8>, response: &AdminResponse, head: &RequestHea
         // Nothing is to be written to a HEAD; the map has a status, so there is always a head.
         Ok(Encoding::None) | Err(_) => {}
     }
+    (headers, lines)
 }
 
 /// Appends the answer to what is no request, after which the connection closes.
-fn write_violation(out: &mut Vec<u8>, violation: Violation, now_unix: u64) {
+fn write_violation(out: &mut Vec<u8>, violation: Violation, now_unix: u64) -> (HeaderMap, usize) {
+    let before = out.len();
     let mut headers = HeaderMap::new();
     headers.set_status(violation.status());
     headers.insert(Known::ContentLength, violation.body().len().to_string());
@@ -180,7 +282,16 @@ fn write_violation(out: &mut Vec<u8>, violation: Violation, now_unix: u64) {
         version: Version::Http11,
         ..ResponseEncoding::default()
     };
-    if encode_response_head(&headers, how, out).is_ok() {
+    let encoded = encode_response_head(&headers, how, out).is_ok();
+    let lines = header_lines(&out[before..]);
+    if encoded {
         out.extend_from_slice(violation.body().as_bytes());
     }
+    (headers, lines)
+}
+
+/// Bytes of a head without its first and its empty line.
+fn header_lines(head: &[u8]) -> usize {
+    let first = head.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    head.len().saturating_sub(first + 2)
 }

@@ -17,8 +17,8 @@ mod server;
 mod view;
 
 pub use context::{AdminContext, Search};
-pub use endpoints::{Choice, ENDPOINTS, Endpoint, Param, handle};
-pub use exchange::{Exchange, Next};
+pub use endpoints::{Choice, ENDPOINTS, Endpoint, OWN_ENDPOINTS, Param, handle};
+pub use exchange::{Answered, Exchange, Next};
 pub use request::{AdminRequest, Params};
 pub use response::AdminResponse;
 pub use server::{AdminStats, Server};

@@ -5,6 +5,8 @@
 pub struct AdminRequest {
     /// `GET`, `POST`, …
     pub method: String,
+    /// The path with its query, as it was sent.
+    pub target: String,
     /// The path without its query, as it was sent.
     pub path: String,
     /// The parameters of the query, and of the body where that is a form.
@@ -23,6 +25,7 @@ impl AdminRequest {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         AdminRequest {
             method: method.to_owned(),
+            target: target.to_owned(),
             path: path.to_owned(),
             params: Params::parse(query),
             accept: String::new(),

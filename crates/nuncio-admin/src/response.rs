@@ -20,6 +20,8 @@ pub struct AdminResponse {
     pub body: String,
     /// Stop the process once this is sent.
     pub then_quit: bool,
+    /// Read the configuration again, and answer with what came of it instead.
+    pub then_reload: bool,
 }
 
 impl AdminResponse {
@@ -30,6 +32,7 @@ impl AdminResponse {
             content_type: TEXT,
             body: body.into(),
             then_quit: false,
+            then_reload: false,
         }
     }
 

@@ -4,13 +4,16 @@
 //! counted under `http.admin.` and `listener.admin.`, as Envoy counts it.
 
 use crate::context::AdminContext;
-use crate::endpoints::handle;
+use crate::view::Client;
+use crate::endpoints::{handle, reload};
 use crate::exchange::{Exchange, Next};
 use nuncio_stats::tables::{
     http_connection_manager as http, http1, listener, listener_http, listener_worker,
 };
 use nuncio_stats::{Lane, Scope, Store};
+use std::cell::Cell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -29,6 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Server<C> {
     cx: Rc<C>,
     stats: Rc<AdminStats>,
+    connections: Cell<u64>,
 }
 
 /// What is counted about them.
@@ -122,17 +126,18 @@ impl<C: AdminContext + 'static> Server<C> {
     /// A server for this process. Its statistics appear at once.
     pub fn new(cx: Rc<C>) -> Server<C> {
         let stats = Rc::new(AdminStats::new(cx.stats()));
-        Server { cx, stats }
+        Server { cx, stats, connections: Cell::new(0) }
     }
 
     /// Accepts connections for ever. Must run on a runtime with local tasks.
     pub async fn serve_tcp(&self, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, remote)) => {
                     // Answers are one write each; waiting to fill a packet helps nobody.
                     let _ = stream.set_nodelay(true);
-                    self.spawn(stream);
+                    let local = stream.local_addr().ok();
+                    self.spawn(stream, Some(remote), local);
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
@@ -143,19 +148,27 @@ impl<C: AdminContext + 'static> Server<C> {
     pub async fn serve_unix(&self, listener: UnixListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => self.spawn(stream),
+                Ok((stream, _)) => self.spawn(stream, None, None),
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
         }
     }
 
-    fn spawn(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+    fn spawn(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        remote: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    ) {
+        let id = self.connections.get();
+        self.connections.set(id + 1);
         let (cx, stats) = (Rc::clone(&self.cx), Rc::clone(&self.stats));
         tokio::task::spawn_local(async move {
             let began = Instant::now();
             stats.opened();
             // A client that goes away in the middle is its own affair.
-            let _ = converse(stream, &*cx, &stats).await;
+            let client = Client { id, remote, local, connected: began, since: began };
+            let _ = converse(stream, client, &*cx, &stats).await;
             stats.closed(began.elapsed());
         });
     }
@@ -164,6 +177,7 @@ impl<C: AdminContext + 'static> Server<C> {
 /// Reads requests and writes answers until one side ends it.
 async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    mut client: Client,
     cx: &impl AdminContext,
     stats: &AdminStats,
 ) -> io::Result<()> {
@@ -174,6 +188,10 @@ async fn converse(
             input.reserve(READ_BYTES);
             let read = in_time(stream.read_buf(&mut input)).await?;
             count(http::DOWNSTREAM_CX_RX_BYTES_TOTAL, read as u64);
+            client.since = Instant::now();
+            if cx.logs() {
+                exchange.take_notes();
+            }
             if read == 0 {
                 count(http::DOWNSTREAM_CX_DESTROY_REMOTE, 1);
                 return Ok(());
@@ -182,15 +200,28 @@ async fn converse(
         let (mut out, mut quit) = (Vec::new(), false);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_secs());
-        next = exchange.advance(&mut input, &mut out, now, |request| {
+        next = loop {
+            let request = match exchange.ask(&mut input, &mut out, now) {
+                Ok(request) => request,
+                Err(next) => break next,
+            };
             let began = Instant::now();
             stats.request();
-            let response = handle(&request, cx);
+            let mut response = handle(&request, cx);
+            if response.then_reload {
+                response = reload::outcome(cx.reload().await);
+            }
             stats.answered(response.status, began.elapsed());
             quit |= response.then_quit;
-            response
-        });
-        in_time(stream.write_all(&out)).await?;
+            if let Some(next) = exchange.reply(&response, &mut out, now) {
+                break next;
+            }
+        };
+        let written = in_time(stream.write_all(&out)).await;
+        for answered in exchange.answered() {
+            cx.log(&client, answered);
+        }
+        written?;
         count(http::DOWNSTREAM_CX_TX_BYTES_TOTAL, out.len() as u64);
         if quit {
             in_time(stream.flush()).await?;

@@ -3,7 +3,7 @@
 use nuncio_api::Json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Whether the server takes traffic (`envoy.admin.v3.ServerInfo.State`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -350,4 +350,19 @@ impl Address {
             }
         }
     }
+}
+
+/// A connection to the admin interface.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// Number of the connection, from 0.
+    pub id: u64,
+    /// The client's address; none on a Unix domain socket.
+    pub remote: Option<SocketAddr>,
+    /// The address it connected to.
+    pub local: Option<SocketAddr>,
+    /// When it connected.
+    pub connected: Instant,
+    /// When the last bytes of the request came.
+    pub since: Instant,
 }

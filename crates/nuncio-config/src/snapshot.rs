@@ -101,6 +101,9 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Changes {
     if address(old) != address(new) {
         needs_restart.push("admin.address");
     }
+    if old.stats.source != new.stats.source {
+        needs_restart.push("stats_config");
+    }
     if old.node != new.node {
         needs_restart.push("node");
     }

@@ -17,4 +17,5 @@ mod server;
 mod stream;
 
 pub use hcm::Hcm;
+pub use headers::local_address::of_this_host as address_of_this_host;
 pub use stream::{Chain, Installed};

@@ -1,8 +1,8 @@
-//! `nuncio demo`: a 90/10 canary in one process; and `nuncio reload`.
+//! `nuncio demo`: a 90/10 canary in one process.
 
-use crate::cli::{DemoArgs, Invocation, ReloadArgs, parse};
+use crate::cli::{DemoArgs, Invocation, parse};
 use nuncio_core::HttpFilterEntry;
-use std::{fs, process::Command, process::ExitCode};
+use std::{fs, process::ExitCode};
 
 /// The configuration that the demo runs: shipped as an example, runs on Envoy too.
 const CANARY: &str = include_str!("../../../examples/canary/envoy.yaml");
@@ -41,44 +41,4 @@ pub(crate) fn run(args: &DemoArgs, filters: &[HttpFilterEntry]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Sends SIGHUP to a running process.
-pub(crate) fn reload(args: &ReloadArgs) -> ExitCode {
-    let pids = match args.pid {
-        Some(pid) => vec![pid],
-        None => running(),
-    };
-    match pids.as_slice() {
-        [pid] => match Command::new("kill").args(["-HUP", &pid.to_string()]).status() {
-            Ok(status) if status.success() => {
-                println!("told process {pid} to reload; its log says what changed");
-                ExitCode::SUCCESS
-            }
-            _ => {
-                eprintln!("error: cannot signal process {pid}");
-                ExitCode::FAILURE
-            }
-        },
-        [] => {
-            eprintln!("error: no other nuncio process found; name one with --pid");
-            ExitCode::FAILURE
-        }
-        several => {
-            eprintln!("error: several nuncio processes run ({several:?}); name one with --pid");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Other processes of this program that have not become something else.
-fn running() -> Vec<u32> {
-    let own = std::process::id();
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|pid| *pid != own)
-        .filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "nuncio"))
-        .collect()
 }

@@ -3,6 +3,7 @@
 pub mod cli;
 mod demo;
 mod load;
+mod reload;
 pub mod logger;
 mod server;
 
@@ -23,7 +24,7 @@ pub fn main(filters: &[&'static [HttpFilterEntry]]) -> ExitCode {
         Ok(Invocation::ExplainCode(code)) => explain(&code),
         Ok(Invocation::Check(args)) => load::check(&args, &filters),
         Ok(Invocation::Demo(args)) => demo::run(&args, &filters),
-        Ok(Invocation::Reload(args)) => demo::reload(&args),
+        Ok(Invocation::Reload(args)) => reload::reload(&args),
         Ok(Invocation::Run(options)) => start(*options, filters),
     }
 }

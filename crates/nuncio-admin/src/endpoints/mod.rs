@@ -17,6 +17,7 @@ mod profilers;
 mod quitquitquit;
 mod ready;
 mod recent_lookups;
+pub(crate) mod reload;
 mod reopen_logs;
 mod reset_counters;
 mod runtime;
@@ -104,10 +105,17 @@ pub static ENDPOINTS: &[Endpoint] = &[
     recent_lookups::ENABLE,
 ];
 
+/// Endpoints that Envoy does not have. They are not in `/help`, whose text is Envoy's.
+pub static OWN_ENDPOINTS: &[Endpoint] = &[reload::RELOAD];
+
 /// Answers a request.
 pub fn handle(request: &AdminRequest, cx: &dyn AdminContext) -> AdminResponse {
+    if !cx.allows(&request.target) {
+        return AdminResponse::error(403, format!("request to path {} not allowed", request.target));
+    }
     match ENDPOINTS
         .iter()
+        .chain(OWN_ENDPOINTS)
         .find(|endpoint| endpoint.path == request.path)
     {
         Some(endpoint) if endpoint.command && request.method != "POST" => AdminResponse::error(

@@ -17,6 +17,8 @@ pub struct StatsOptions {
     pub flush_interval: Option<Duration>,
     /// Names to labels, histogram buckets.
     pub output: Arc<OutputRules>,
+    /// The message that `output` was made from, to see whether it changed.
+    pub source: Option<metrics::StatsConfig>,
 }
 
 pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) -> StatsOptions {
@@ -34,6 +36,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) -> StatsO
             Some(config) => cx.at("stats_config", |cx| output(cx, config)),
             None => OutputRules::default(),
         }),
+        source: from.stats_config.clone(),
     }
 }
 

@@ -1,5 +1,5 @@
 //! What the connection manager does to heads on their way in and out.
 
-pub mod local_address;
+pub(crate) mod local_address;
 pub(crate) mod request;
 pub(crate) mod response;

@@ -38,7 +38,7 @@ pub struct DemoArgs {
 pub struct ReloadArgs {
     /// Process to signal.
     pub pid: Option<u32>,
-    /// Admin address of the process, `127.0.0.1:9901` by default.
+    /// Admin address of the process, `127.0.0.1:9901` or the path of a socket: asks it instead of signalling.
     pub admin: Option<String>,
 }
 

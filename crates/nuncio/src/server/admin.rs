@@ -2,7 +2,7 @@
 
 use super::{process, state::Running, views};
 use nuncio_admin::{
-    AdminContext, Certificates, Cluster, ConfigSection, Drain, Listener, Logger, Memory, Runtime, RuntimeEntry, Search, ServerInfo,
+    AdminContext, Answered, Certificates, Client, Cluster, ConfigSection, Drain, Listener, Logger, Memory, Runtime, RuntimeEntry, Search, ServerInfo,
     State, UnreadyTargets,
 };
 use nuncio_core::logging::{self, Level};
@@ -11,7 +11,8 @@ use nuncio_listen::{DrainPace, Which};
 use nuncio_rt::Time;
 use nuncio_stats::{OutputRules, Store};
 use prost::Message;
-use std::time::Duration;
+use std::{pin::Pin, sync::Arc, time::Duration};
+use tokio::sync::oneshot;
 
 impl AdminContext for Running {
     fn state(&self) -> State {
@@ -118,7 +119,7 @@ impl AdminContext for Running {
         let Some(changed) = changed else {
             return Err("No admin layer specified".into());
         };
-        self.set_runtime(changed);
+        self.set_runtime(Arc::new(changed));
         Ok(())
     }
 
@@ -147,6 +148,31 @@ impl AdminContext for Running {
 
     fn reopen_logs(&self) {
         self.files.reopen();
+    }
+
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + '_>> {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.reload_asked.send(answer);
+        Box::pin(async move {
+            asked.map_err(|_| "the process is about to end".to_owned())?;
+            answered.await.unwrap_or_else(|_| Err("the process is about to end".into()))
+        })
+    }
+
+    fn allows(&self, target: &str) -> bool {
+        let snapshot = self.loaded();
+        let Some(admin) = &snapshot.admin else { return true };
+        admin.allow_paths.is_empty() || admin.allow_paths.iter().any(|path| path.matches(target.as_bytes()))
+    }
+
+    fn logs(&self) -> bool {
+        self.loaded().admin.as_ref().is_some_and(|admin| !admin.access_logs.is_empty())
+    }
+
+    fn log(&self, client: &Client, answered: Answered) {
+        let snapshot = self.loaded();
+        let loggers = snapshot.admin.as_ref().map_or(&[][..], |admin| &admin.access_logs);
+        super::admin_log::write(loggers, &self.main_worker, client, answered);
     }
 
     fn quit(&self) {

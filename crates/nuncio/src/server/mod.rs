@@ -3,6 +3,7 @@
 //! All of this is the main thread's. Workers are told by messages what changes; nothing here is on a request's path.
 
 mod admin;
+mod admin_log;
 mod dump;
 mod node;
 mod options_proto;
@@ -16,7 +17,7 @@ mod workers;
 use crate::cli::Options;
 use crate::load::{self, Loaded};
 use nuncio_admin::Server;
-use nuncio_core::HttpFilterEntry;
+use nuncio_core::{HttpFilterEntry, Worker};
 use nuncio_listen::ListenAddress;
 use nuncio_listen::ListenerManager;
 use nuncio_rt::Time;
@@ -27,12 +28,13 @@ use state::{Phase, Running, Shared};
 use std::{
     cell::{Cell, RefCell},
     io,
+    os::unix::fs::PermissionsExt,
     process::ExitCode,
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use workers::{Feeds, Workers};
 
 /// Lanes beside the workers': the main thread's and the access logs' writer's.
@@ -77,6 +79,7 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
     let workers = options.workers() as usize;
     let clusters = ClusterManager::new(store.clone(), StubResolvers::new(&store));
     let (listeners, inboxes) = ListenerManager::new(&store, workers, state::pace(&options), None);
+    let (reload_asked, reloads) = mpsc::unbounded_channel();
     let running: Shared = Rc::new(Running {
         output: snapshot.stats.output.clone(),
         filters,
@@ -85,8 +88,10 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
         quit: Notify::new(),
         phase: Cell::new(Phase::Starting),
         failing_health_checks: Cell::new(false),
-        runtime: RefCell::new(snapshot.runtime.clone()),
-        runtime_news: watch::Sender::new(snapshot.runtime.values()),
+        runtime: RefCell::default(),
+        reload_asked,
+        main_worker: Worker::new(usize::MAX, Lane::MAIN),
+        runtime_news: watch::Sender::default(),
         snapshot: RefCell::new(Arc::new(snapshot)),
         store,
         clusters,
@@ -94,8 +99,10 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
         files,
         options,
     });
+    let runtime = running.loaded().runtime.clone();
+    running.set_runtime(runtime);
     let threads = start_workers(&running, inboxes).map_err(|e| format!("cannot start workers: {e}"))?;
-    let outcome = life(&running, &mut signals).await;
+    let outcome = life(&running, &mut signals, reloads).await;
     running.phase.set(Phase::Ending);
     threads.stop();
     running.files.flush(LAST_FLUSH);
@@ -114,7 +121,7 @@ fn start_workers(running: &Shared, inboxes: Vec<nuncio_listen::ListenerInbox>) -
 }
 
 /// From the first cluster to the last connection.
-async fn life(running: &Shared, signals: &mut Signals) -> Result<(), String> {
+async fn life(running: &Shared, signals: &mut Signals, mut reloads: mpsc::UnboundedReceiver<state::ReloadAnswer>) -> Result<(), String> {
     start_admin(running)?;
     nuncio_rt::spawn(flush_statistics(running.clone()));
     running.clusters.replace_static(running.loaded().clusters.iter().map(|c| c.config.clone()).collect());
@@ -136,10 +143,18 @@ async fn life(running: &Shared, signals: &mut Signals) -> Result<(), String> {
             asked = signals.next() => asked,
             () = running.quit.notified() => return Ok(()),
             () = watch.changed() => Asked::Reload,
+            Some(answer) = reloads.recv() => {
+                // Whoever asked may be gone.
+                let _ = answer.send(reload::reload(running).await);
+                continue;
+            }
         };
         match asked {
             Asked::Terminate => return drain(running, signals).await,
-            Asked::Reload => reload::reload(running).await,
+            Asked::Reload => {
+                // The log has the outcome.
+                let _ = reload::reload(running).await;
+            }
             Asked::ReopenLogs => reopen(running),
         }
     }
@@ -185,10 +200,13 @@ fn start_admin(running: &Shared) -> Result<(), String> {
             nuncio_rt::spawn(async move { server.serve_tcp(listener).await });
             bound
         }
-        ListenAddress::Pipe { path, .. } => {
+        ListenAddress::Pipe { path, mode } => {
             // A socket left behind by an earlier run is in the way of ours.
             let _ = std::fs::remove_file(path);
             let listener = tokio::net::UnixListener::bind(path).map_err(cannot)?;
+            if *mode != 0 {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode)).map_err(cannot)?;
+            }
             nuncio_rt::spawn(async move { server.serve_unix(listener).await });
             path.display().to_string()
         }

@@ -20,29 +20,30 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// Longest wait for new clusters before listeners are changed all the same.
 const WARM_PATIENCE: Duration = Duration::from_secs(15);
 
-/// Reads the configuration again and puts it to work.
-pub(super) async fn reload(running: &Shared) {
+/// Reads the configuration again and puts it to work. The outcome, which the log has, too: what changed, or why all stays.
+pub(super) async fn reload(running: &Shared) -> Result<String, String> {
     log::info!(target: "main", "reloading {}", running.options.config_path);
-    match load_again(running).await {
+    let outcome = match load_again(running).await {
         Ok(snapshot) => apply(running, snapshot).await,
-        Err(report) => {
-            log::error!(target: "config", "reload refused, the running configuration stays:\n{report}");
-        }
+        Err(report) => Err(report),
+    };
+    match &outcome {
+        Ok(changes) => log::info!(target: "main", "{changes}"),
+        Err(why) => log::error!(target: "config", "reload refused, the running configuration stays:\n{}", why.trim_end()),
     }
+    outcome
 }
 
-async fn apply(running: &Shared, snapshot: nuncio_config::Snapshot) {
+async fn apply(running: &Shared, snapshot: nuncio_config::Snapshot) -> Result<String, String> {
     let before = running.loaded();
     let changes = nuncio_config::diff(&before, &snapshot);
     for part in &changes.needs_restart {
         log::warn!(target: "config", "a change of `{part}` takes a restart");
     }
-    if let Err(errors) = running.files.open_pending() {
-        for error in errors {
-            log::error!(target: "config", "reload refused: cannot open access log `{}`: {}", error.path, error.error);
-        }
-        return;
-    }
+    running.files.open_pending().map_err(|errors| {
+        let texts: Vec<String> = errors.iter().map(|e| format!("cannot open access log `{}`: {}", e.path, e.error)).collect();
+        texts.join("\n")
+    })?;
     for index in &changes.clusters_put {
         running.clusters.put(snapshot.clusters[*index].config.clone());
     }
@@ -55,20 +56,27 @@ async fn apply(running: &Shared, snapshot: nuncio_config::Snapshot) {
                 nuncio_rt::spawn(remove_when_unused(running.clone(), changes.clusters_removed.clone()));
             }
             applied.warnings.iter().for_each(|warning| log::warn!(target: "config", "{warning}"));
-            log::info!(
-                target: "main",
-                "reloaded: listeners {} added, {} updated, {} removed, {} unchanged",
-                applied.added.len(), applied.updated.len(), applied.removed.len(), applied.unchanged
-            );
             let runtime = snapshot.runtime.keeping_admin_of(&running.runtime.borrow());
-            running.set_runtime(runtime);
+            running.set_runtime(Arc::new(runtime));
             *running.snapshot.borrow_mut() = Arc::new(snapshot);
+            let mut told = format!(
+                "reloaded: listeners {} added, {} updated, {} removed, {} unchanged; clusters {} added or updated, {} removed",
+                applied.added.len(),
+                applied.updated.len(),
+                applied.removed.len(),
+                applied.unchanged,
+                changes.clusters_put.len(),
+                changes.clusters_removed.len()
+            );
+            if !changes.needs_restart.is_empty() {
+                told.push_str(&format!("; takes a restart: {}", changes.needs_restart.join(", ")));
+            }
+            Ok(told)
         }
         Err(errors) => {
-            for error in errors {
-                log::error!(target: "config", "reload refused, the running configuration stays: {error}");
-            }
             running.clusters.replace_static(before.clusters.iter().map(|c| c.config.clone()).collect());
+            let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Err(texts.join("\n"))
         }
     }
 }

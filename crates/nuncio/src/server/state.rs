@@ -3,7 +3,7 @@
 use crate::cli::Options;
 use nuncio_admin::State;
 use nuncio_config::{Snapshot, runtime::Runtime};
-use nuncio_core::{HttpFilterEntry, RuntimeValues};
+use nuncio_core::{HttpFilterEntry, RuntimeValues, Worker};
 use nuncio_ext::access_log::BackgroundFiles;
 use nuncio_listen::{DrainPace, ListenerManager};
 use nuncio_rt::Time;
@@ -14,7 +14,7 @@ use std::{
     rc::Rc,
     sync::Arc,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// Everything the main thread needs at hand. Shared on the main thread only.
 pub(super) struct Running {
@@ -27,15 +27,22 @@ pub(super) struct Running {
     pub(super) files: Arc<BackgroundFiles>,
     pub(super) snapshot: RefCell<Arc<Snapshot>>,
     pub(super) runtime: RefCell<Arc<Runtime>>,
+    /// The main thread as a worker, for what takes one.
+    pub(super) main_worker: Rc<Worker>,
     /// What of it the workers are told.
     pub(super) runtime_news: watch::Sender<Arc<RuntimeValues>>,
     pub(super) server_stats: Arc<Scope>,
     pub(super) started: Time,
+    /// `/reload`: to whom the outcome is told.
+    pub(super) reload_asked: mpsc::UnboundedSender<ReloadAnswer>,
     /// `/quitquitquit`.
     pub(super) quit: Notify,
     pub(super) phase: Cell<Phase>,
     pub(super) failing_health_checks: Cell<bool>,
 }
+
+/// Takes the outcome of a reload: what changed, or why it was refused.
+pub(super) type ReloadAnswer = oneshot::Sender<Result<String, String>>;
 
 /// How far the server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,9 +106,10 @@ impl Running {
     }
 
     /// Puts a new runtime in force, here and on the workers.
-    pub(super) fn set_runtime(&self, runtime: Runtime) {
-        let runtime = Arc::new(runtime);
-        self.runtime_news.send_replace(runtime.values());
+    pub(super) fn set_runtime(&self, runtime: Arc<Runtime>) {
+        let values = runtime.values();
+        self.main_worker.runtime.set(values.clone());
+        self.runtime_news.send_replace(values);
         self.runtime.replace(runtime);
     }
 
