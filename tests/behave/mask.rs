@@ -63,7 +63,18 @@ fn mask_line(line: &str) -> String {
     if let Some(masked) = mask_default_log(&line) {
         line = masked;
     }
-    mask_client_ports(&line)
+    mask_client_ports(&mask_made_cookie(&line))
+}
+
+/// Puts `HASH` for the value of a cookie made of the connection's addresses.
+fn mask_made_cookie(line: &str) -> String {
+    let masked = line.split_once("set-cookie: ").and_then(|(before, cookie)| {
+        let (name, rest) = cookie.split_once("=\"")?;
+        let (value, rest) = rest.split_once('"')?;
+        let hash = value.len() == 16 && value.bytes().all(|b| b.is_ascii_hexdigit());
+        hash.then(|| format!("{before}set-cookie: {name}=\"HASH\"{rest}"))
+    });
+    masked.unwrap_or_else(|| line.to_owned())
 }
 
 /// Masks the time and the two durations of a line in the default access log format.

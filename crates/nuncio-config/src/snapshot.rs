@@ -5,7 +5,7 @@ use crate::context::Identity;
 use crate::runtime::Runtime;
 use nuncio_api::envoy::config::core::v3::Node;
 use nuncio_listen::ListenerConfig;
-use nuncio_upstream::ClusterConfig;
+use nuncio_upstream::{ClusterConfig, config::Local};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub identity: Identity,
     /// `node`, with the command line's words in it.
     pub node: Node,
+    /// `cluster_manager.local_cluster_name` and the node's locality.
+    pub local: Local,
     /// The admin interface.
     pub admin: Option<Admin>,
     /// `static_resources.clusters`.
@@ -106,6 +108,9 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Changes {
     }
     if old.node != new.node {
         needs_restart.push("node");
+    }
+    if old.local.cluster != new.local.cluster {
+        needs_restart.push("cluster_manager.local_cluster_name");
     }
     Changes { clusters_put, clusters_removed, listeners_put, listeners_removed, needs_restart }
 }

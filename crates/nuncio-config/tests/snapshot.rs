@@ -79,7 +79,7 @@ fn a_cluster_has_its_fields_and_envoys_defaults() {
     let v1 = &v1.config;
     assert!(matches!(&v1.discovery, Discovery::StrictDns(dns) if dns.lookup_family == LookupFamily::V4Only && dns.refresh_rate == Duration::from_secs(5)));
     assert_eq!(v1.connect_timeout, Duration::from_secs(2));
-    assert_eq!(v1.lb, LbConfig::LeastRequest { choice_count: 3, active_request_bias: 1.0, full_scan: false });
+    assert_eq!(v1.lb, LbConfig::LeastRequest { choice_count: 3, active_request_bias: 1.0, full_scan: false, slow_start: None });
     assert_eq!((v1.circuit_breakers.default.max_connections, v1.circuit_breakers.default.max_requests), (100, 1024));
     assert_eq!((v1.circuit_breakers.high.max_retries, v1.circuit_breakers.high.max_connections), (7, 1024));
     let check = &v1.health_checks[0];
@@ -90,7 +90,7 @@ fn a_cluster_has_its_fields_and_envoys_defaults() {
     assert_eq!(locality.endpoints[0].weight, 5);
     assert_eq!(locality.endpoints[0].address, EndpointAddress::Name { host: "one.example".into(), port: 80 });
     let v2 = &v2.config;
-    assert_eq!((v2.discovery.clone(), v2.lb, v2.connect_timeout), (Discovery::Static, LbConfig::RoundRobin, Duration::from_secs(5)));
+    assert_eq!((v2.discovery.clone(), v2.lb, v2.connect_timeout), (Discovery::Static, LbConfig::ROUND_ROBIN, Duration::from_secs(5)));
     assert!(matches!(&v2.assignment.localities[0].endpoints[0].address, EndpointAddress::Resolved(nuncio_rt::Address::Pipe(_))));
 }
 

@@ -3,7 +3,7 @@
 use nuncio_core::{AccessLogger, StreamCx, Worker};
 use nuncio_listen::{
     DrainPace, FilterChainConfig, ListenAddress, ListenerConfig, ListenerManager, WorkerListeners,
-    tcp_proxy::{TcpProxy, TcpProxyConfig},
+    tcp_proxy::{TcpCluster, TcpProxy, TcpProxyConfig},
 };
 use nuncio_rt::Address;
 use nuncio_stats::{
@@ -299,7 +299,8 @@ fn clusters_get_connections_by_their_weight() {
     run(async {
         let bench = Bench::new(&[("a", shouting_host()), ("b", shouting_host())]).await;
         let mut config = TcpProxyConfig::to_cluster("t", "a");
-        config.clusters = vec![("a".into(), 90), ("b".into(), 10)];
+        let part = |name: &str, weight| TcpCluster { name: name.into(), weight, metadata_match: None };
+        config.clusters = vec![part("a", 90), part("b", 10)];
         let port = bench.proxy(config).await;
         on_thread(move || (0..200).for_each(|_| assert_eq!(talk(port, b"x"), b"X."))).await;
         let (a, b) = (bench.cluster("a", cluster::UPSTREAM_CX_TOTAL), bench.cluster("b", cluster::UPSTREAM_CX_TOTAL));

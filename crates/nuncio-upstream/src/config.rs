@@ -3,6 +3,13 @@
 //! Nothing here acts. Two configurations that are equal make no difference to a running cluster, which is how a
 //! reload finds out what to leave alone. Field names follow `envoy.config.cluster.v3.Cluster`; defaults are Envoy's.
 
+mod balancing;
+
+pub use balancing::{
+    CommonLbConfig, HashFunction, HashLb, HashTableConfig, LbConfig, Local, RingHashConfig, SelectorFallback, SlowStart,
+    SubsetConfig, SubsetFallback, SubsetSelector, ZoneAware,
+};
+
 use crate::health::HealthCheckConfig;
 use crate::metadata::Metadata;
 use nuncio_codec::http1::{NameCase, Strictness, UnderscoreAction};
@@ -24,6 +31,8 @@ pub struct ClusterConfig {
     pub lb: LbConfig,
     /// `common_lb_config`.
     pub common_lb: CommonLbConfig,
+    /// `lb_subset_config`.
+    pub subsets: Option<Arc<SubsetConfig>>,
     /// `connect_timeout`.
     pub connect_timeout: Duration,
     /// `per_connection_buffer_limit_bytes`, soft.
@@ -58,8 +67,9 @@ impl ClusterConfig {
             alt_stat_name: None,
             discovery: Discovery::Static,
             assignment: Assignment::default(),
-            lb: LbConfig::RoundRobin,
+            lb: LbConfig::ROUND_ROBIN,
             common_lb: CommonLbConfig::default(),
+            subsets: None,
             connect_timeout: Duration::from_secs(5),
             per_connection_buffer_limit_bytes: 1024 * 1024,
             circuit_breakers: CircuitBreakers::default(),
@@ -265,55 +275,6 @@ pub struct EndpointHealthCheck {
     pub hostname: Option<Arc<str>>,
     /// `disable_active_health_check`.
     pub disable_active: bool,
-}
-
-/// The load balancing policy.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub enum LbConfig {
-    /// `ROUND_ROBIN`.
-    #[default]
-    RoundRobin,
-    /// `LEAST_REQUEST`.
-    LeastRequest {
-        /// `choice_count`, at least 2.
-        choice_count: u32,
-        /// `active_request_bias`, at least 0.
-        active_request_bias: f64,
-        /// `selection_method: FULL_SCAN`.
-        full_scan: bool,
-    },
-    /// `RANDOM`.
-    Random,
-}
-
-/// `CommonLbConfig`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CommonLbConfig {
-    /// `healthy_panic_threshold`, percent; 0 disables panic.
-    pub healthy_panic_threshold: f64,
-    /// `zone_aware_lb_config.fail_traffic_on_panic`.
-    pub fail_traffic_on_panic: bool,
-    /// `locality_weighted_lb_config` is set.
-    pub locality_weighted: bool,
-    /// `ignore_new_hosts_until_first_hc`.
-    pub ignore_new_hosts_until_first_hc: bool,
-    /// `close_connections_on_host_set_change`.
-    pub close_connections_on_host_set_change: bool,
-    /// `update_merge_window`: health and weight changes within it reach the workers together. Zero: at once.
-    pub update_merge_window: Duration,
-}
-
-impl Default for CommonLbConfig {
-    fn default() -> Self {
-        CommonLbConfig {
-            healthy_panic_threshold: 50.0,
-            fail_traffic_on_panic: false,
-            locality_weighted: false,
-            ignore_new_hosts_until_first_hc: false,
-            close_connections_on_host_set_change: false,
-            update_merge_window: Duration::from_secs(1),
-        }
-    }
 }
 
 /// `CircuitBreakers`, one set of limits per routing priority.

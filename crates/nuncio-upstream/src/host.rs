@@ -6,7 +6,7 @@
 
 use crate::config::{EndpointHealthCheck, Locality};
 use crate::metadata::{Metadata, is_canary};
-use nuncio_rt::Address;
+use nuncio_rt::{Address, Time};
 use nuncio_stats::Lane;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -130,6 +130,8 @@ pub enum Health {
 pub struct HostState {
     flags: AtomicU32,
     active: Active,
+    /// Nanoseconds on the process's clock, 0 while not known.
+    healthy_since: AtomicU64,
     lanes: Box<[OnceLock<Box<HostCounters>>]>,
 }
 
@@ -235,6 +237,7 @@ impl HostState {
         Arc::new(HostState {
             flags: AtomicU32::new(flags.0),
             active: Active::default(),
+            healthy_since: AtomicU64::new(0),
             lanes: (0..lanes).map(|_| OnceLock::new()).collect(),
         })
     }
@@ -249,6 +252,19 @@ impl HostState {
         let before =
             if on { self.flags.fetch_or(flags.0, Relaxed) } else { self.flags.fetch_and(!flags.0, Relaxed) };
         if on { before & flags.0 != flags.0 } else { before & flags.0 != 0 }
+    }
+
+    /// Since when it is healthy: as health checks found, or else since somebody first asked, which is `now`.
+    pub(crate) fn healthy_since(&self, now: Time) -> Time {
+        match self.healthy_since.compare_exchange(0, now.0.max(1), Relaxed, Relaxed) {
+            Ok(_) => now,
+            Err(since) => Time(since),
+        }
+    }
+
+    /// Health checks found it healthy after it was not.
+    pub(crate) fn became_healthy(&self, now: Time) {
+        self.healthy_since.store(now.0.max(1), Relaxed);
     }
 
     /// One lane's counters; `None` for a lane that the store does not have.

@@ -1,10 +1,12 @@
 //! The hosts of a cluster at one moment, sorted by priority, locality and health.
 //!
 //! Made on the main thread whenever membership or health changes, then shared by all workers and never changed. Each
-//! list of indices points into its priority's `hosts`.
+//! list of indices points into its priority's `hosts`. With [`HostSet::prepared`] it also has what load balancing works
+//! out once for all workers: loads of priorities, hash tables, zones, subsets.
 
 use crate::config::Locality;
 use crate::host::{Health, HealthFlags, Host};
+use crate::lb::{Plan, PlanCx};
 use std::{collections::HashMap, sync::Arc};
 
 /// All hosts of a cluster.
@@ -16,6 +18,7 @@ pub struct HostSet {
     pub overprovisioning_factor: u32,
     /// `weighted_priority_health`.
     pub weighted_priority_health: bool,
+    pub(crate) plan: Plan,
 }
 
 /// The hosts of one priority.
@@ -29,7 +32,7 @@ pub struct PriorityHosts {
     pub degraded: Vec<u32>,
     /// How many are left out of reckoning.
     pub excluded: u32,
-    /// The same by locality.
+    /// The same by locality: the local one first, the others in the order of their names.
     pub localities: Vec<LocalityHosts>,
 }
 
@@ -42,6 +45,8 @@ pub struct LocalityHosts {
     pub weight: u32,
     /// How many hosts it has, excluded ones not counted.
     pub reckoned: u32,
+    /// All its hosts.
+    pub all: Vec<u32>,
     /// Those that are healthy.
     pub healthy: Vec<u32>,
     /// Those that are degraded.
@@ -56,19 +61,52 @@ impl HostSet {
         overprovisioning_factor: u32,
         weighted_priority_health: bool,
     ) -> HostSet {
-        let mut set = HostSet { priorities: Vec::new(), overprovisioning_factor, weighted_priority_health };
+        let mut set =
+            HostSet { priorities: Vec::new(), overprovisioning_factor, weighted_priority_health, plan: Plan::default() };
         for host in hosts {
             let at = host.priority as usize;
             if set.priorities.len() <= at {
                 set.priorities.resize_with(at + 1, PriorityHosts::default);
             }
-            let weight = weights.get(&(host.priority, host.locality.clone())).copied().unwrap_or(0);
-            set.priorities[at].add(host, weight);
+            let weight = || weights.get(&(host.priority, host.locality.clone())).copied().unwrap_or(0);
+            set.priorities[at].add(&host, weight);
         }
         if set.priorities.is_empty() {
             set.priorities.push(PriorityHosts::default());
         }
         set
+    }
+
+    /// Works out what workers choose hosts by.
+    pub(crate) fn prepared(mut self, cx: &PlanCx<'_>) -> HostSet {
+        for tier in &mut self.priorities {
+            let local = cx.local.and_then(|local| local.locality.as_ref());
+            tier.localities.sort_by(|a, b| {
+                let key = |l: &LocalityHosts| (Some(&*l.locality) != local, l.locality.clone());
+                key(a).cmp(&key(b))
+            });
+        }
+        self.plan = Plan::new(&self, cx);
+        self
+    }
+
+    /// Some of the hosts, by priority and in order, as a set of their own: as many priorities, the same factors. Not
+    /// prepared.
+    pub(crate) fn part(&self, members: &[Vec<u32>]) -> HostSet {
+        let part = |(tier, members): (&PriorityHosts, &Vec<u32>)| {
+            let mut part = PriorityHosts::default();
+            for host in members.iter().filter_map(|&i| tier.hosts.get(i as usize)) {
+                let weight = || tier.locality(&host.locality).map_or(0, |l| l.weight);
+                part.add(host, weight);
+            }
+            part
+        };
+        HostSet {
+            priorities: self.priorities.iter().zip(members).map(part).collect(),
+            overprovisioning_factor: self.overprovisioning_factor,
+            weighted_priority_health: self.weighted_priority_health,
+            plan: Plan::default(),
+        }
     }
 
     /// Every host, by priority.
@@ -107,15 +145,16 @@ pub struct Membership {
 }
 
 impl PriorityHosts {
-    fn add(&mut self, host: Arc<Host>, locality_weight: u32) {
+    fn add(&mut self, host: &Arc<Host>, locality_weight: impl FnOnce() -> u32) {
         let index = self.hosts.len() as u32;
         let flags: HealthFlags = host.state.flags();
         let at = self.localities.iter().position(|l| l.locality == host.locality).unwrap_or_else(|| {
             let locality = host.locality.clone();
-            self.localities.push(LocalityHosts { locality, weight: locality_weight, ..LocalityHosts::default() });
+            self.localities.push(LocalityHosts { locality, weight: locality_weight(), ..LocalityHosts::default() });
             self.localities.len() - 1
         });
         let locality = &mut self.localities[at];
+        locality.all.push(index);
         if flags.is_excluded() {
             self.excluded += 1;
         } else {
@@ -132,7 +171,11 @@ impl PriorityHosts {
             }
             Health::Unhealthy => {}
         }
-        self.hosts.push(host);
+        self.hosts.push(host.clone());
+    }
+
+    fn locality(&self, of: &Arc<Locality>) -> Option<&LocalityHosts> {
+        self.localities.iter().find(|l| l.locality == *of)
     }
 
     /// Sum of the weights of hosts.
@@ -144,7 +187,7 @@ impl PriorityHosts {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::config::EndpointHealthCheck;
+    use crate::config::{CommonLbConfig, EndpointHealthCheck, LbConfig};
     use crate::host::HostState;
     use nuncio_rt::Address;
     use std::net::{Ipv4Addr, SocketAddr};
@@ -181,5 +224,10 @@ pub(crate) mod testing {
         let mut set = HostSet::new(hosts, &HashMap::new(), 140, false);
         set.priorities.resize_with(spec.len().max(1), PriorityHosts::default);
         set
+    }
+
+    /// Prepared for this policy.
+    pub(crate) fn prepared(set: HostSet, lb: LbConfig, common: &CommonLbConfig) -> Arc<HostSet> {
+        Arc::new(set.prepared(&PlanCx { lb: &lb, common, subsets: None, local: None, local_hosts: None }))
     }
 }

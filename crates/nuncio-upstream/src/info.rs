@@ -1,7 +1,7 @@
 //! What is shared about a cluster: its configuration, statistics and breakers.
 
 use crate::breaker::Breakers;
-use crate::config::{ClusterConfig, LbConfig};
+use crate::config::ClusterConfig;
 use crate::pool::Reaper;
 use nuncio_core::Worker;
 use nuncio_stats::{Scope, Store, tables::cluster::CLUSTER, tables::http1::HTTP1};
@@ -59,7 +59,7 @@ impl ClusterInfo {
 
     /// Whether the policy compares hosts by their requests in flight.
     pub(crate) fn compares_load(&self) -> bool {
-        matches!(self.config.lb, LbConfig::LeastRequest { .. })
+        self.config.lb.compares_load()
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// The part of metadata that load balancing reads.
+pub(crate) const LB: &str = "envoy.lb";
+
 /// Structured values by filter name (`envoy.lb`, …).
 pub type Metadata = BTreeMap<String, MetadataValue>;
 
@@ -25,7 +28,96 @@ pub enum MetadataValue {
 /// Whether an endpoint is a canary: `envoy.lb` has `canary: true`.
 pub(crate) fn is_canary(metadata: Option<&Metadata>) -> bool {
     matches!(
-        metadata.and_then(|m| m.get("envoy.lb")),
+        metadata.and_then(|m| m.get(LB)),
         Some(MetadataValue::Struct(fields)) if fields.get("canary") == Some(&MetadataValue::Bool(true))
     )
+}
+
+/// What `envoy.lb` says of a host.
+pub(crate) fn of_lb(metadata: Option<&Metadata>) -> Option<&BTreeMap<String, MetadataValue>> {
+    match metadata?.get(LB)? {
+        MetadataValue::Struct(fields) => Some(fields),
+        _ => None,
+    }
+}
+
+/// What a request asks of hosts' metadata (`metadata_match`): keys and values, by key.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct MetadataMatch {
+    fields: BTreeMap<String, MetadataValue>,
+    /// All criteria as bytes, so that finding a subset is one lookup.
+    key: Box<[u8]>,
+}
+
+impl MetadataMatch {
+    /// Asks for these values.
+    pub fn new(fields: BTreeMap<String, MetadataValue>) -> MetadataMatch {
+        let key = encode(fields.iter().map(|(name, value)| (name.as_str(), value)));
+        MetadataMatch { fields, key }
+    }
+
+    /// These criteria with others put over them.
+    pub fn merged(&self, over: &BTreeMap<String, MetadataValue>) -> MetadataMatch {
+        let mut fields = self.fields.clone();
+        fields.extend(over.iter().map(|(name, value)| (name.clone(), value.clone())));
+        MetadataMatch::new(fields)
+    }
+
+    /// The criteria whose keys are wanted.
+    pub(crate) fn only(&self, wanted: impl Fn(&str) -> bool) -> MetadataMatch {
+        MetadataMatch::new(self.fields.iter().filter(|(k, _)| wanted(k)).map(|(k, v)| (k.clone(), v.clone())).collect())
+    }
+
+    /// Keys and values.
+    pub fn fields(&self) -> &BTreeMap<String, MetadataValue> {
+        &self.fields
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+/// Keys and values as bytes: equal exactly if they are equal.
+pub(crate) fn encode<'a>(fields: impl Iterator<Item = (&'a str, &'a MetadataValue)>) -> Box<[u8]> {
+    let mut bytes = Vec::new();
+    for (name, value) in fields {
+        encode_text(&mut bytes, name);
+        encode_value(&mut bytes, value);
+    }
+    bytes.into()
+}
+
+fn encode_text(to: &mut Vec<u8>, text: &str) {
+    to.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    to.extend_from_slice(text.as_bytes());
+}
+
+fn encode_value(to: &mut Vec<u8>, value: &MetadataValue) {
+    match value {
+        MetadataValue::Null => to.push(0),
+        MetadataValue::Bool(b) => to.extend_from_slice(&[1, u8::from(*b)]),
+        MetadataValue::Number(n) => {
+            to.push(2);
+            // Adding zero makes one zero of two.
+            to.extend_from_slice(&(n + 0.0).to_le_bytes());
+        }
+        MetadataValue::Text(text) => {
+            to.push(3);
+            encode_text(to, text);
+        }
+        MetadataValue::List(list) => {
+            to.push(4);
+            to.extend_from_slice(&(list.len() as u64).to_le_bytes());
+            list.iter().for_each(|value| encode_value(to, value));
+        }
+        MetadataValue::Struct(fields) => {
+            to.push(5);
+            to.extend_from_slice(&(fields.len() as u64).to_le_bytes());
+            for (name, value) in fields {
+                encode_text(to, name);
+                encode_value(to, value);
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::host::Health;
 use crate::host_set::HostSet;
 use crate::info::{ClusterCx, ClusterInfo};
-use crate::lb::{Balancer, PickCx};
+use crate::lb::{Balancer, PickCx, PickEnv};
 use crate::pool::{Reaper, WorkerHost};
 use nuncio_core::Worker;
 use nuncio_stats::tables::cluster as stat;
@@ -16,7 +16,7 @@ use nuncio_stats::tables::cluster_manager::{CLUSTERS_INFLATED, THREAD_CLUSTERS};
 use nuncio_stats::{Lane, Scope};
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     rc::Rc,
     sync::Arc,
 };
@@ -193,12 +193,14 @@ impl WorkerCluster {
     pub fn pick(&self, cx: &PickCx<'_>) -> Option<Rc<WorkerHost>> {
         let mut members = self.members.borrow_mut();
         let members = members.get_or_insert_with(|| self.inflate(None));
-        let outcome = members.balancer.pick(&self.cx.worker.rng, cx);
-        if outcome.panics > 0 {
-            self.cx.add(stat::LB_HEALTHY_PANIC, u64::from(outcome.panics));
-        }
-        let Some(choice) = outcome.choice else {
-            self.cx.inc(stat::UPSTREAM_CX_NONE_HEALTHY);
+        let cluster = &self.cx;
+        let env = PickEnv {
+            rng: &cluster.worker.rng,
+            count: &|id| cluster.inc(id),
+            in_flight: &|| cluster.info.stats.gauge(stat::UPSTREAM_RQ_ACTIVE),
+        };
+        let Some(choice) = members.balancer.pick(&env, cx) else {
+            cluster.inc(stat::UPSTREAM_CX_NONE_HEALTHY);
             return None;
         };
         let place = members.hosts.get_mut(choice.priority)?.get_mut(choice.index)?;
@@ -220,20 +222,19 @@ impl WorkerCluster {
         let set = self.latest.borrow().clone();
         let config = &self.cx.info.config;
         let hosts = set.priorities.iter().map(|tier| vec![None; tier.hosts.len()]).collect();
-        let balancer = Balancer::new(set, config.lb, &config.common_lb, before.map(|members| members.balancer));
+        let balancer = Balancer::new(set, config.lb, before.map(|members| members.balancer));
         Members { balancer, hosts }
     }
 
     /// Takes in another host set: hosts that stay keep their connections, those that went close theirs.
     fn set_hosts(&self, set: Arc<HostSet>) {
-        *self.latest.borrow_mut() = set.clone();
+        let previous = self.latest.replace(set.clone());
         let mut members = self.members.borrow_mut();
         let Some(mut before) = members.take() else { return };
         let mut known: HashMap<*const _, Rc<WorkerHost>> = HashMap::new();
         for host in before.hosts.iter_mut().flatten().filter_map(Option::take) {
             known.insert(Arc::as_ptr(&host.host.state), host);
         }
-        let changed = known.len();
         let mut now = self.inflate(Some(before));
         for (tier, places) in set.priorities.iter().zip(&mut now.hosts) {
             for (host, place) in tier.hosts.iter().zip(places) {
@@ -247,12 +248,12 @@ impl WorkerCluster {
             }
         }
         let config = &self.cx.info.config;
-        let gone = known.len();
+        let disturbed = config.common_lb.close_connections_on_host_set_change && !same_members(&previous, &set);
         known.into_values().for_each(|host| host.retire());
         for host in now.hosts.iter().flatten().flatten() {
             let failed = config.close_connections_on_host_health_failure
                 && host.host.state.flags().health() == Health::Unhealthy;
-            if failed || (config.common_lb.close_connections_on_host_set_change && gone > 0 && changed > 0) {
+            if failed || disturbed {
                 host.drain();
             }
         }
@@ -265,4 +266,10 @@ impl WorkerCluster {
             members.hosts.iter().flatten().flatten().for_each(|host| host.retire());
         }
     }
+}
+
+/// Whether two sets have the same hosts, whatever has become of their health or weight.
+fn same_members(a: &HostSet, b: &HostSet) -> bool {
+    let members = |set: &HostSet| set.hosts().map(|host| Arc::as_ptr(&host.state)).collect::<HashSet<_>>();
+    members(a) == members(b)
 }

@@ -258,6 +258,7 @@ fn four_workers_share_limits_and_add_up_their_counts() {
                 choice_count: 2,
                 active_request_bias: 1.0,
                 full_scan: false,
+                slow_start: None,
             };
             manager.put(config);
             manager.ready().await;

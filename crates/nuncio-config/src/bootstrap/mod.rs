@@ -13,6 +13,7 @@ use crate::context::{CompileCx, Identity};
 use crate::snapshot::Snapshot;
 use nuncio_api::envoy::config::bootstrap::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
+use nuncio_upstream::config::Local;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -50,6 +51,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap, bytes: &[u8]) ->
     crate::judge::judge(cx, MESSAGE, bytes);
     Snapshot {
         identity: cx.identity.clone(),
+        local: local(from, &node),
         node,
         admin,
         clusters,
@@ -99,7 +101,7 @@ fn cluster_manager(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) {
     let proto::ClusterManager { local_cluster_name, outlier_detection, upstream_bind_config: _, load_stats_config, enable_deferred_cluster_creation } =
         manager;
     cx.at("cluster_manager", |cx| {
-        crate::unbuilt!(cx, local_cluster_name, outlier_detection, load_stats_config, enable_deferred_cluster_creation);
+        crate::unbuilt!(cx, outlier_detection, load_stats_config, enable_deferred_cluster_creation);
         if !local_cluster_name.is_empty() && cx.cluster(local_cluster_name).is_none() && !cx.dynamic_clusters() {
             let name = local_cluster_name;
             cx.at("local_cluster_name", |cx| {
@@ -107,6 +109,15 @@ fn cluster_manager(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) {
             });
         }
     });
+}
+
+/// What zone aware routing compares with.
+fn local(from: &proto::Bootstrap, node: &core::Node) -> Local {
+    let cluster = from.cluster_manager.as_ref().map_or("", |manager| manager.local_cluster_name.as_str());
+    Local {
+        cluster: (!cluster.is_empty()).then(|| cluster.into()),
+        locality: node.locality.as_ref().map(|from| crate::clusters::place(Some(from))),
+    }
 }
 
 /// The one stream that all aggregated sources share.

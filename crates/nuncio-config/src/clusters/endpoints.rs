@@ -208,7 +208,8 @@ fn check_of(cx: &mut CompileCx<'_>, from: &proto::endpoint::HealthCheckConfig) -
     }
 }
 
-fn place(from: Option<&core::Locality>) -> Locality {
+/// A locality.
+pub(crate) fn place(from: Option<&core::Locality>) -> Locality {
     let Some(core::Locality { region, zone, sub_zone }) = from else { return Locality::default() };
     Locality { region: region.clone(), zone: zone.clone(), sub_zone: sub_zone.clone() }
 }

@@ -3,9 +3,9 @@
 use crate::context::CompileCx;
 use crate::unbuilt;
 use nuncio_api::envoy::config::core::v3 as core;
-use nuncio_upstream::{Metadata, MetadataValue};
+use nuncio_upstream::{Metadata, MetadataMatch, MetadataValue};
 use prost_types::value::Kind;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The field `metadata` of a cluster or endpoint.
 pub(super) fn compile(cx: &mut CompileCx<'_>, from: Option<&core::Metadata>) -> Option<Arc<Metadata>> {
@@ -23,7 +23,17 @@ fn metadata(from: &core::Metadata) -> Metadata {
 }
 
 fn structure(from: &prost_types::Struct) -> MetadataValue {
-    MetadataValue::Struct(from.fields.iter().map(|(key, v)| (key.clone(), value(v))).collect())
+    MetadataValue::Struct(fields(from))
+}
+
+/// The fields of a structure.
+pub(crate) fn fields(from: &prost_types::Struct) -> BTreeMap<String, MetadataValue> {
+    from.fields.iter().map(|(key, v)| (key.clone(), value(v))).collect()
+}
+
+/// What `metadata_match` asks of hosts; `None` where it says nothing of load balancing.
+pub(crate) fn criteria(from: &core::Metadata) -> Option<MetadataMatch> {
+    Some(MetadataMatch::new(fields(from.filter_metadata.get("envoy.lb")?)))
 }
 
 fn value(from: &prost_types::Value) -> MetadataValue {

@@ -9,7 +9,7 @@ mod discovery;
 mod endpoints;
 mod health;
 mod limits;
-mod metadata;
+pub(crate) mod metadata;
 mod protocol;
 
 use crate::codes;
@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) use discovery::{dns_resolution, typed_resolver};
+pub(crate) use endpoints::place;
 pub(crate) use protocol::{name_case, underscores};
 
 /// A cluster's endpoints come over EDS.
@@ -131,12 +132,13 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
     if matches!(discovery, Discovery::LogicalDns(_)) {
         discovery::check_single_endpoint(cx, cluster);
     }
-    let (lb, common_lb) = balancing::compile(cx, cluster);
+    let balancing::Balancing { lb, common: common_lb, subsets } = balancing::compile(cx, cluster);
     ClusterConfig {
         alt_stat_name: (!alt_stat_name.is_empty()).then(|| alt_stat_name.as_str().into()),
         assignment,
         lb,
         common_lb,
+        subsets,
         connect_timeout: cx.duration("connect_timeout", connect_timeout.as_ref()).unwrap_or(Duration::from_secs(5)),
         per_connection_buffer_limit_bytes: per_connection_buffer_limit_bytes.unwrap_or(1024 * 1024),
         circuit_breakers: circuit_breakers.as_ref().map(|b| cx.at("circuit_breakers", |cx| limits::compile(cx, b))).unwrap_or_default(),

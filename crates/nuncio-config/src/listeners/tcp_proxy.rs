@@ -5,7 +5,9 @@ use crate::finding::Severity;
 use crate::{access_log, unbuilt};
 use nuncio_api::envoy::extensions::filters::network::tcp_proxy::v3 as proto;
 use nuncio_core::Terminal;
-use nuncio_listen::tcp_proxy::{IDLE_TIMEOUT, TcpProxy, TcpProxyConfig};
+use nuncio_api::envoy::r#type::v3::{HashPolicy, hash_policy};
+use nuncio_listen::tcp_proxy::{IDLE_TIMEOUT, TcpCluster, TcpProxy, TcpProxyConfig};
+use nuncio_upstream::MetadataMatch;
 use proto::tcp_proxy::ClusterSpecifier;
 use proto::tcp_proxy::weighted_cluster::ClusterWeight;
 use std::sync::Arc;
@@ -40,11 +42,9 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::TcpProxy) -> Arc<dyn
     unbuilt!(
         cx,
         on_demand,
-        metadata_match,
         downstream_idle_timeout,
         upstream_idle_timeout,
         backoff_options,
-        hash_policy,
         max_downstream_connection_duration_jitter_percentage,
         access_log_flush_interval,
         flush_access_log_on_connected,
@@ -58,9 +58,11 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::TcpProxy) -> Arc<dyn
     // Bytes would reach the host outside of the tunnel.
     crate::unsafe_unbuilt!(cx, tunneling_config);
     let idle = cx.duration("idle_timeout", idle_timeout.as_ref()).unwrap_or(IDLE_TIMEOUT);
+    let wanted = crate::routes::metadata_match(cx, metadata_match.as_ref(), None);
     let config = TcpProxyConfig {
         stat_prefix: stat_prefix.clone(),
-        clusters: clusters(cx, cluster_specifier.as_ref()),
+        clusters: clusters(cx, cluster_specifier.as_ref(), wanted.as_deref()),
+        hash_source_ip: hashes_source(hash_policy),
         idle_timeout: Some(idle).filter(|t| *t > Duration::ZERO),
         max_duration: cx.duration("max_downstream_connection_duration", max_downstream_connection_duration.as_ref()),
         max_connect_attempts: max_connect_attempts.unwrap_or(1),
@@ -69,18 +71,24 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::TcpProxy) -> Arc<dyn
     TcpProxy::new(config, &cx.stats)
 }
 
-fn clusters(cx: &mut CompileCx<'_>, from: Option<&ClusterSpecifier>) -> Vec<(Arc<str>, u32)> {
+/// Whether connections are hashed by the client's address. There are no filter state objects to hash.
+fn hashes_source(policies: &[HashPolicy]) -> bool {
+    policies.iter().any(|policy| matches!(policy.policy_specifier, Some(hash_policy::PolicySpecifier::SourceIp(_))))
+}
+
+fn clusters(cx: &mut CompileCx<'_>, from: Option<&ClusterSpecifier>, wanted: Option<&MetadataMatch>) -> Vec<TcpCluster> {
+    let shared = wanted.cloned().map(Arc::new);
     match from {
         Some(ClusterSpecifier::Cluster(name)) => {
             cx.at("cluster", |cx| known(cx, name));
-            vec![(name.as_str().into(), 1)]
+            vec![TcpCluster { name: name.as_str().into(), weight: 1, metadata_match: shared }]
         }
         Some(ClusterSpecifier::WeightedClusters(proto::tcp_proxy::WeightedCluster { clusters })) => {
             cx.at("weighted_clusters", |cx| {
                 cx.each("clusters", clusters, |cx, ClusterWeight { name, weight, metadata_match }| {
-                    unbuilt!(cx, metadata_match);
+                    let own = crate::routes::metadata_match(cx, metadata_match.as_ref(), wanted);
                     cx.at("name", |cx| known(cx, name));
-                    Some((name.as_str().into(), *weight))
+                    Some(TcpCluster { name: name.as_str().into(), weight: *weight, metadata_match: own.or_else(|| shared.clone()) })
                 })
             })
         }

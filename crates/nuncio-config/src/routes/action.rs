@@ -49,12 +49,10 @@ pub(super) fn compile(
     } = from;
     unbuilt!(
         cx,
-        metadata_match,
         early_data_policy,
         retry_policy_typed_config,
         rate_limits,
         include_vh_rate_limits,
-        hash_policy,
         cors,
         max_grpc_timeout,
         grpc_timeout_offset,
@@ -66,13 +64,15 @@ pub(super) fn compile(
         max_stream_duration,
         flush_timeout,
     );
-    let cluster = clusters::specifier(cx, cluster_specifier.as_ref()?, route_name, rules);
+    let metadata_match = clusters::metadata_match(cx, metadata_match.as_ref(), None);
+    let cluster = clusters::specifier(cx, cluster_specifier.as_ref()?, route_name, rules, metadata_match.as_deref());
     let paths = rewrite::Paths { prefix_rewrite, regex_rewrite, path_rewrite_policy, path_rewrite };
     let path_rewrite = paths.compile(cx, path);
     let host_rewrite = rewrite::host(cx, host_rewrite_specifier.as_ref());
     let more = ForwardExtras {
         hedge_policy: extras::hedge(hedge_policy.as_ref()),
         hash_policy: extras::hash_policy(cx, hash_policy),
+        metadata_match,
         upgrades: extras::upgrades(cx, upgrade_configs),
         mirror_policies: extras::mirrors(cx, request_mirror_policies, rules),
         internal_redirect: internal_redirect_policy.as_ref().and_then(|policy| extras::internal_redirect(cx, policy)),

@@ -1,15 +1,19 @@
 //! Which cluster a request goes to: `cluster`, `cluster_header`, `weighted_clusters`.
 
 use super::{Rules, filters, headers};
+use crate::clusters::metadata;
 use crate::codes;
 use crate::context::CompileCx;
 use crate::finding::Severity;
 use crate::unbuilt;
+use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::config::route::v3 as proto;
 use nuncio_http::routes::{ClusterName, ClusterSpecifier, WeightedCluster, WeightedClusters};
 use nuncio_core::RuntimeUint;
 use proto::route_action::ClusterSpecifier as Specifier;
+use nuncio_upstream::MetadataMatch;
 use proto::weighted_cluster::ClusterWeight;
+use std::sync::Arc;
 
 /// Compiles the specifier; `None` after a report.
 pub(super) fn specifier(
@@ -17,6 +21,7 @@ pub(super) fn specifier(
     from: &Specifier,
     route_name: &str,
     rules: Rules,
+    wanted: Option<&MetadataMatch>,
 ) -> Option<ClusterSpecifier> {
     match from {
         Specifier::Cluster(name) => {
@@ -27,7 +32,7 @@ pub(super) fn specifier(
             cx.at("cluster_header", |cx| headers::name(cx, header)).map(ClusterSpecifier::Header)
         }
         Specifier::WeightedClusters(weighted) => cx
-            .at("weighted_clusters", |cx| self::weighted(cx, weighted, route_name, rules))
+            .at("weighted_clusters", |cx| self::weighted(cx, weighted, route_name, rules, wanted))
             .map(|weighted| ClusterSpecifier::Weighted(Box::new(weighted))),
         Specifier::ClusterSpecifierPlugin(name) => {
             cx.at("cluster_specifier_plugin", |cx| {
@@ -62,21 +67,19 @@ fn weighted(
     from: &proto::WeightedCluster,
     route_name: &str,
     rules: Rules,
+    wanted: Option<&MetadataMatch>,
 ) -> Option<WeightedClusters> {
     // total_weight has no meaning any more: weights count relative to their sum. Reported as deprecated when read.
     let proto::WeightedCluster { clusters, total_weight: _, runtime_key_prefix, random_value_specifier } = from;
     let before = clusters.len();
-    let made = cx.each("clusters", clusters, |cx, cluster| one(cx, cluster, runtime_key_prefix, rules));
+    let made = cx.each("clusters", clusters, |cx, cluster| one(cx, cluster, runtime_key_prefix, rules, wanted));
     let (random_header, use_hash_policy) = match random_value_specifier {
         None => (None, false),
         Some(proto::weighted_cluster::RandomValueSpecifier::HeaderName(header)) => {
             (cx.at("header_name", |cx| headers::name(cx, header)), false)
         }
         Some(proto::weighted_cluster::RandomValueSpecifier::UseHashPolicy(wanted)) => {
-            if *wanted {
-                cx.without_effect("use_hash_policy");
-            }
-            (None, *wanted)
+(None, *wanted)
         }
     };
     if made.len() < before {
@@ -101,12 +104,18 @@ fn weighted(
     })
 }
 
-fn one(cx: &mut CompileCx<'_>, from: &ClusterWeight, runtime_key_prefix: &str, rules: Rules) -> Option<WeightedCluster> {
+fn one(
+    cx: &mut CompileCx<'_>,
+    from: &ClusterWeight,
+    runtime_key_prefix: &str,
+    rules: Rules,
+    wanted: Option<&MetadataMatch>,
+) -> Option<WeightedCluster> {
     let ClusterWeight {
         name,
         cluster_header,
         weight,
-        metadata_match,
+        metadata_match: own,
         request_headers_to_add,
         request_headers_to_remove,
         response_headers_to_add,
@@ -114,7 +123,8 @@ fn one(cx: &mut CompileCx<'_>, from: &ClusterWeight, runtime_key_prefix: &str, r
         typed_per_filter_config,
         host_rewrite_specifier,
     } = from;
-    unbuilt!(cx, metadata_match, typed_per_filter_config);
+    unbuilt!(cx, typed_per_filter_config);
+    let metadata_match = metadata_match(cx, own.as_ref(), wanted);
     let headers = headers::Lists {
         request_add: request_headers_to_add,
         request_remove: request_headers_to_remove,
@@ -134,7 +144,22 @@ fn one(cx: &mut CompileCx<'_>, from: &ClusterWeight, runtime_key_prefix: &str, r
     });
     let key = if runtime_key_prefix.is_empty() { String::new() } else { format!("{runtime_key_prefix}.{name}") };
     let weight = RuntimeUint { default: u64::from(*weight), key: key.into() };
-    Some(WeightedCluster { cluster: cluster?, weight, headers, host_rewrite, filters })
+    Some(WeightedCluster { cluster: cluster?, weight, headers, metadata_match, host_rewrite, filters })
+}
+
+/// The field `metadata_match`, put over what the route asks for; `None` where it asks for nothing.
+pub(crate) fn metadata_match(
+    cx: &mut CompileCx<'_>,
+    from: Option<&core::Metadata>,
+    route: Option<&MetadataMatch>,
+) -> Option<Arc<MetadataMatch>> {
+    let from = from?;
+    cx.at("metadata_match", |cx| {
+        let core::Metadata { filter_metadata: _, typed_filter_metadata } = from;
+        unbuilt!(cx, typed_filter_metadata);
+    });
+    let own = metadata::criteria(from)?;
+    Some(Arc::new(route.map_or_else(|| own.clone(), |route| route.merged(own.fields()))))
 }
 
 /// `name` or `cluster_header`; exactly one of them.

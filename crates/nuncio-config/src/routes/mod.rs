@@ -25,6 +25,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use clusters::metadata_match;
 pub(crate) use conditions::{fraction, header as header_matcher};
 pub(crate) use text::matcher as text_matcher;
 

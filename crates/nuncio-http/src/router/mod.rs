@@ -64,6 +64,8 @@ pub(crate) struct Router {
     timeouts: Timeouts,
     retries: Retries,
     replay: Replay,
+    /// Cookies for the client, made to keep it with a host: values of `set-cookie`.
+    cookies: Vec<String>,
     /// The request's head, to be encoded for each attempt, is complete in `cx.request`.
     started: bool,
     /// The whole request has come.
@@ -91,6 +93,7 @@ impl Default for Router {
             timeouts: Timeouts::default(),
             retries: Retries::default(),
             replay: Replay::default(),
+            cookies: Vec::new(),
             started: false,
             request_ended: None,
             responding: false,
@@ -112,6 +115,7 @@ impl Router {
         self.class = None;
         self.retries.end();
         self.replay.clear();
+        self.cookies.clear();
         self.started = false;
         self.request_ended = None;
         self.responding = false;
@@ -301,10 +305,18 @@ impl Router {
         let previous = |host: &Host| tried.iter().any(|t| t.address == host.address);
         let policy = self.retries.policy();
         let avoid = cx.info.attempts > 1 && policy.is_some_and(|p| p.host_predicates.contains(&HostPredicate::PreviousHosts));
+        let action = match &self.routes.as_ref().and_then(|r| r.table().get(self.id)).map(|entry| &entry.route.action) {
+            Some(Action::Forward(action)) => Some(action),
+            _ => None,
+        };
+        let config = &cluster.info().config;
+        let hash = action.filter(|_| config.lb.is_hashing()).and_then(|action| select::hash(action, cx, &mut self.cookies));
+        let metadata = action.filter(|_| config.subsets.is_some()).and_then(|action| action.metadata_match(self.choice));
         let pick = PickCx {
+            hash,
+            metadata,
             reject: avoid.then_some(&previous as &dyn Fn(&Host) -> bool),
             reject_attempts: policy.map_or(1, |p| p.host_selection_retry_max_attempts),
-            ..PickCx::default()
         };
         let Some(host) = cluster.pick(&pick) else {
             self.attempt.clear();
@@ -370,6 +382,7 @@ impl Router {
         self.responding = true;
         self.replay.clear();
         self.decorate(cx, now);
+        self.cookies.drain(..).for_each(|cookie| cx.response.append(Known::SetCookie, cookie));
         if let Some(routes) = self.routes.clone()
             && let Some(entry) = routes.table().get(self.id)
         {

@@ -1,12 +1,15 @@
 //! Where a request goes: the matched route's cluster, or an answer when there is none.
 
 use super::failure;
-use crate::routes::{Action, HostRewrite, RouteAction, direct_reply, redirect_reply, rewrite_host};
+use crate::routes::{
+    Action, ClusterSpecifier, HostRewrite, NewCookie, RouteAction, direct_reply, hash_request, redirect_reply, rewrite_host,
+};
 use crate::stream::Routes;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_stats::tables::router as stat;
-use nuncio_upstream::{WorkerCluster, WorkerHost};
-use std::rc::Rc;
+use nuncio_rt::Address;
+use nuncio_upstream::{WorkerCluster, WorkerHost, xxh64};
+use std::{net::IpAddr, rc::Rc};
 
 /// Where a request goes.
 pub(super) struct Target {
@@ -45,7 +48,11 @@ pub(super) fn target(cx: &mut StreamCx, routes: &Rc<Routes>, suppress: bool) -> 
     };
     let random = cx.worker.rng.next_u64();
     let runtime = cx.worker.runtime.values();
-    let picked = action.pick_cluster(&cx.request, random, None, &runtime);
+    let hash = matches!(&action.cluster, ClusterSpecifier::Weighted(weighted) if weighted.use_hash_policy)
+        // No cookie is made for this.
+        .then(|| hash_request(action.hash_policy(), &cx.request, source_ip(cx), &mut |_| None))
+        .flatten();
+    let picked = action.pick_cluster(&cx.request, random, hash, &runtime);
     match routes.clusters.by_name(picked.name) {
         Some(cluster) => {
             cx.info.upstream.cluster = Some(cluster.info().name().clone());
@@ -59,6 +66,26 @@ pub(super) fn target(cx: &mut StreamCx, routes: &Rc<Routes>, suppress: bool) -> 
             Err(reply)
         }
     }
+}
+
+/// The client's address, as load balancing hashes it.
+fn source_ip(cx: &StreamCx) -> Option<IpAddr> {
+    match cx.info.remote.as_ref().unwrap_or(&cx.conn.remote) {
+        Address::Ip(address) => Some(address.ip()),
+        Address::Pipe(_) => None,
+    }
+}
+
+/// The request's hash for a cluster that balances by it. Cookies made on the way are added to `cookies`, as header
+/// values: what they hold is the same for all requests of a connection.
+pub(super) fn hash(action: &RouteAction, cx: &StreamCx, cookies: &mut Vec<String>) -> Option<u64> {
+    let mut make = |cookie: NewCookie<'_>| {
+        let ends = format!("{}{}", cx.conn.remote, cx.conn.local);
+        let value = format!("{:016x}", xxh64(ends.as_bytes(), 0));
+        cookies.push(cookie.header(&value));
+        Some(value)
+    };
+    hash_request(action.hash_policy(), &cx.request, source_ip(cx), &mut make)
 }
 
 /// `auto_host_rewrite`: the host header becomes the chosen host's name.

@@ -6,6 +6,7 @@ use super::pattern::Substitution;
 use super::retry::RetryPolicy;
 use super::template::PathTemplateRewrite;
 use nuncio_codec::headers::HeaderName;
+use nuncio_upstream::MetadataMatch;
 use nuncio_core::{RuntimeFraction, RuntimeUint};
 use std::{sync::Arc, time::Duration};
 
@@ -70,6 +71,20 @@ impl RouteAction {
             more: None,
         }
     }
+
+    /// How the request is hashed.
+    pub fn hash_policy(&self) -> &[HashPolicy] {
+        self.more.as_ref().map_or(&[], |more| &more.hash_policy)
+    }
+
+    /// What is asked of hosts' metadata, by the weighted cluster that was picked or else by the route.
+    pub fn metadata_match(&self, choice: Option<usize>) -> Option<&MetadataMatch> {
+        let of_choice = match &self.cluster {
+            ClusterSpecifier::Weighted(weighted) => choice.and_then(|at| weighted.clusters.get(at)?.metadata_match.as_deref()),
+            _ => None,
+        };
+        of_choice.or_else(|| self.more.as_ref()?.metadata_match.as_deref())
+    }
 }
 
 /// What few forwarding routes have.
@@ -79,6 +94,8 @@ pub struct ForwardExtras {
     pub hedge_policy: Option<HedgePolicy>,
     /// How the request is hashed for consistent load balancing, in this order.
     pub hash_policy: Box<[HashPolicy]>,
+    /// What is asked of hosts' metadata.
+    pub metadata_match: Option<Arc<MetadataMatch>>,
     /// Protocol upgrades that differ from the connection manager's.
     pub upgrades: Box<[Upgrade]>,
     /// Mirrors; empty for the virtual host's.
@@ -95,6 +112,7 @@ impl ForwardExtras {
         let ForwardExtras {
             hedge_policy,
             hash_policy,
+            metadata_match,
             upgrades,
             mirror_policies,
             internal_redirect,
@@ -102,6 +120,7 @@ impl ForwardExtras {
         } = &self;
         let idle = hedge_policy.is_none()
             && hash_policy.is_empty()
+            && metadata_match.is_none()
             && upgrades.is_empty()
             && mirror_policies.is_empty()
             && internal_redirect.is_none()
@@ -143,6 +162,8 @@ pub struct WeightedCluster {
     pub weight: RuntimeUint,
     /// Header changes for requests that take this choice.
     pub headers: Option<Box<HeaderRules>>,
+    /// What is asked of hosts' metadata, the route's wishes included; `None` for the route's.
+    pub metadata_match: Option<Arc<MetadataMatch>>,
     /// Replaces the host.
     pub host_rewrite: Option<Box<[u8]>>,
     /// Settings of filters for this choice.

@@ -15,6 +15,7 @@ mod condition;
 mod config;
 mod domains;
 mod finalize;
+mod hash;
 mod index;
 mod lint;
 mod matcher;
@@ -37,6 +38,7 @@ pub use condition::{
 pub use config::*;
 pub use domains::DomainMatch;
 pub use finalize::{Finalize, finalize_request, finalize_response, rewrite_host};
+pub use hash::{NewCookie, hash_request};
 pub use lint::{ClusterReference, DeadRoute};
 pub use matcher::{MatchCx, Matcher, Mismatch, MoreConditions, PathMatch};
 pub use nuncio_core::{ClientCertificate, Fraction, RuntimeFraction};

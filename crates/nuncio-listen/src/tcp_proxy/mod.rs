@@ -8,7 +8,7 @@ mod session;
 
 use nuncio_core::{AccessLogger, Connection, LocalFuture, Terminal, TerminalWorker, Worker};
 use nuncio_stats::{Scope, Store, tables::tcp_proxy::TCP};
-use nuncio_upstream::{ClusterSlot, WorkerCluster, WorkerClusters};
+use nuncio_upstream::{ClusterSlot, MetadataMatch, WorkerCluster, WorkerClusters};
 use session::Session;
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -21,7 +21,9 @@ pub struct TcpProxyConfig {
     /// `stat_prefix`.
     pub stat_prefix: String,
     /// `cluster`, or `weighted_clusters` with their weights; at least one.
-    pub clusters: Vec<(Arc<str>, u32)>,
+    pub clusters: Vec<TcpCluster>,
+    /// `hash_policy` has `source_ip`: consistent balancing goes by the client's address.
+    pub hash_source_ip: bool,
     /// `idle_timeout`: closes connections on which nothing moves for so long; `None` never does.
     pub idle_timeout: Option<Duration>,
     /// `max_downstream_connection_duration`.
@@ -32,12 +34,24 @@ pub struct TcpProxyConfig {
     pub access_logs: Vec<Arc<dyn AccessLogger>>,
 }
 
+/// One of the clusters of a TCP proxy.
+#[derive(Debug, Clone)]
+pub struct TcpCluster {
+    /// `name`.
+    pub name: Arc<str>,
+    /// `weight`, of the sum of all.
+    pub weight: u32,
+    /// `metadata_match`: what is asked of hosts' metadata.
+    pub metadata_match: Option<Arc<MetadataMatch>>,
+}
+
 impl TcpProxyConfig {
     /// Everything to one cluster, with Envoy's defaults.
     pub fn to_cluster(stat_prefix: &str, cluster: &str) -> TcpProxyConfig {
         TcpProxyConfig {
             stat_prefix: stat_prefix.to_owned(),
-            clusters: vec![(cluster.into(), 1)],
+            clusters: vec![TcpCluster { name: cluster.into(), weight: 1, metadata_match: None }],
+            hash_source_ip: false,
             idle_timeout: Some(IDLE_TIMEOUT),
             max_duration: None,
             max_connect_attempts: 1,
@@ -65,7 +79,7 @@ impl Terminal for TcpProxy {
     fn on_worker(self: Arc<Self>, worker: &Rc<Worker>) -> Rc<dyn TerminalWorker> {
         let known = worker.parts.get::<WorkerClusters>();
         let slot = |name: &Arc<str>| known.as_ref().map(|clusters| clusters.slot(name)).unwrap_or_default();
-        let slots = self.config.clusters.iter().map(|(name, weight)| (slot(name), u64::from(*weight))).collect();
+        let slots = self.config.clusters.iter().map(|cluster| slot(&cluster.name)).collect();
         Rc::new(TcpProxyWorker { proxy: self, worker: worker.clone(), slots })
     }
 }
@@ -74,8 +88,8 @@ impl Terminal for TcpProxy {
 struct TcpProxyWorker {
     proxy: Arc<TcpProxy>,
     worker: Rc<Worker>,
-    /// The clusters with their weights.
-    slots: Vec<(Rc<ClusterSlot>, u64)>,
+    /// The clusters, in order.
+    slots: Vec<Rc<ClusterSlot>>,
 }
 
 impl TerminalWorker for TcpProxyWorker {
@@ -88,13 +102,15 @@ impl TerminalWorker for TcpProxyWorker {
 }
 
 impl TcpProxyWorker {
-    /// A cluster, by weight; `None` if there is none of the chosen name.
-    fn choose(&self) -> Option<Rc<WorkerCluster>> {
-        let total: u64 = self.slots.iter().map(|(_, weight)| weight).sum();
-        let mut ticket = if self.slots.len() > 1 { self.worker.rng.below(total.max(1)) } else { 0 };
-        for (slot, weight) in &self.slots {
-            if ticket < *weight {
-                return slot.get();
+    /// A cluster, by weight, and what is asked of its hosts; `None` if there is none of the chosen name.
+    fn choose(&self) -> Option<(Rc<WorkerCluster>, Option<Arc<MetadataMatch>>)> {
+        let clusters = &self.proxy.config.clusters;
+        let total: u64 = clusters.iter().map(|cluster| u64::from(cluster.weight)).sum();
+        let mut ticket = if clusters.len() > 1 { self.worker.rng.below(total.max(1)) } else { 0 };
+        for (slot, cluster) in self.slots.iter().zip(clusters) {
+            let weight = u64::from(cluster.weight);
+            if ticket < weight {
+                return Some((slot.get()?, cluster.metadata_match.clone()));
             }
             ticket -= weight;
         }

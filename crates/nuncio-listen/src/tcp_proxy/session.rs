@@ -16,7 +16,9 @@ use nuncio_stats::{
         },
     },
 };
-use nuncio_upstream::{Host, PickCx, PoolFailure, ResetReason, RoutingPriority, TcpConnection, WorkerCluster};
+use nuncio_upstream::{
+    Host, MetadataMatch, PickCx, PoolFailure, ResetReason, RoutingPriority, TcpConnection, WorkerCluster, xxh64,
+};
 use std::{future::poll_fn, rc::Rc, sync::Arc};
 
 /// A connection under way.
@@ -40,24 +42,24 @@ impl Session {
     }
 
     /// Connects and relays to the end.
-    pub(super) async fn run(&mut self, client: Connection, cluster: Option<Rc<WorkerCluster>>) {
-        let Some(cluster) = cluster else {
+    pub(super) async fn run(&mut self, client: Connection, cluster: Option<(Rc<WorkerCluster>, Option<Arc<MetadataMatch>>)>) {
+        let Some((cluster, wanted)) = cluster else {
             self.inc(DOWNSTREAM_CX_NO_ROUTE);
             self.stream.info.flags.set(ResponseFlags::NC);
             return;
         };
-        if let Some(host) = self.connect(&cluster).await {
+        if let Some(host) = self.connect(&cluster, wanted.as_deref()).await {
             self.relay(client, host).await;
         }
     }
 
     /// A connection to a host of the cluster, in as many attempts as allowed.
-    async fn connect(&mut self, cluster: &Rc<WorkerCluster>) -> Option<TcpConnection> {
+    async fn connect(&mut self, cluster: &Rc<WorkerCluster>, wanted: Option<&MetadataMatch>) -> Option<TcpConnection> {
         let info = cluster.info();
         self.stream.info.upstream.cluster = Some(info.name().clone());
         self.stream.info.upstream.cluster_display = Some(info.display_name().clone());
         for _ in 0..self.proxy.config.max_connect_attempts.max(1) {
-            let Some(host) = cluster.pick(&PickCx { hash: None, reject: None, reject_attempts: 0 }) else {
+            let Some(host) = cluster.pick(&PickCx { hash: self.hash(), metadata: wanted, ..PickCx::default() }) else {
                 self.stream.info.flags.set(ResponseFlags::UH);
                 return None;
             };
@@ -83,6 +85,12 @@ impl Session {
         cluster.cx().inc(UPSTREAM_CX_CONNECT_ATTEMPTS_EXCEEDED);
         self.stream.info.flags.set(ResponseFlags::URX);
         None
+    }
+
+    /// The client's address, hashed.
+    fn hash(&self) -> Option<u64> {
+        let address = self.stream.conn.remote_ip().filter(|_| self.proxy.config.hash_source_ip)?;
+        Some(xxh64(address.ip().to_string().as_bytes(), 0))
     }
 
     fn tried(&mut self, host: &Host) {

@@ -267,7 +267,7 @@ stats_table! {
         /// Where a subset selector has `single_host_per_subset`.
         group LB_SUBSET_DUPLICATES = "lb_subset_duplicates",
         /// Hosts left out because their subset had one already.
-        counter LB_SUBSETS_SINGLE_HOST_PER_SUBSET_DUPLICATE = "lb_subsets_single_host_per_subset_duplicate" [LB_SUBSET_DUPLICATES],
+        gauge LB_SUBSETS_SINGLE_HOST_PER_SUBSET_DUPLICATE = "lb_subsets_single_host_per_subset_duplicate" [LB_SUBSET_DUPLICATES],
         /// Where the policy is a hash ring.
         group RING_HASH_LB = "ring_hash_lb",
         /// Entries of the ring.

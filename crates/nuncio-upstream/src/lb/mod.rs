@@ -1,296 +1,179 @@
-//! Choosing a host: priority, then locality where weighted, then the policy.
+//! Choosing a host: the subset that the request asks for, then priority, locality and policy.
 //!
-//! A [`Balancer`] belongs to one worker and one cluster; it is made anew from each published [`HostSet`] and carries
-//! over where round robin stands. Its schedules are made when first needed. Choosing costs O(1), or O(log hosts) with
-//! unequal weights. Starting points are random, so that workers and proxies do not march in step.
+//! What all workers can share is worked out on the main thread when hosts or their health change ([`Plan`], part of the
+//! host set): loads of priorities, hash tables, zones, subsets. A [`Balancer`] belongs to one worker and one cluster; it
+//! is made anew from each published [`HostSet`] and carries over where round robin stands. Its schedules are made when
+//! first needed. Choosing costs O(1), or O(log hosts) with unequal weights or a hash ring. Starting points are random,
+//! so that workers and proxies do not march in step.
 
+mod chooser;
 mod edf;
+mod hash;
 mod least_request;
+mod maglev;
+mod plan;
 mod priority;
+mod ring;
+mod slow_start;
+mod source;
+mod subset;
+mod table;
+mod zone;
 
-pub use edf::{DynamicEdf, Edf};
-pub use priority::{Availability, PriorityLoads};
+pub use hash::xxh64;
+pub(crate) use plan::{Plan, PlanCx};
+pub(crate) use subset::Subsets;
 
-use crate::config::{CommonLbConfig, LbConfig};
+use crate::config::{LbConfig, SelectorFallback, SubsetFallback};
 use crate::host::Host;
-use crate::host_set::{HostSet, LocalityHosts, PriorityHosts};
+use crate::host_set::HostSet;
+use crate::metadata::{MetadataMatch, MetadataValue};
+use chooser::Chooser;
 use nuncio_rt::Rng;
+use nuncio_stats::{CounterId, tables::cluster as stat};
 use std::sync::Arc;
 
 /// What a request asks of the choice.
-#[derive(Default)]
+#[derive(Default, Clone, Copy)]
 pub struct PickCx<'a> {
     /// Hash of the request, where the route has a hash policy. Random otherwise.
     pub hash: Option<u64>,
+    /// What it asks of hosts' metadata, where the cluster has subsets.
+    pub metadata: Option<&'a MetadataMatch>,
     /// Hosts not to take if another can be had (`retry_host_predicate`).
     pub reject: Option<&'a dyn Fn(&Host) -> bool>,
     /// How often a rejected choice is repeated (`host_selection_retry_max_attempts`).
     pub reject_attempts: u32,
 }
 
+/// What a choice is made with.
+#[derive(Clone, Copy)]
+pub(crate) struct PickEnv<'a> {
+    pub rng: &'a Rng,
+    /// Counts what happened.
+    pub count: &'a dyn Fn(CounterId),
+    /// Requests in flight over the whole cluster.
+    pub in_flight: &'a dyn Fn() -> u64,
+}
+
 /// A chosen host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Choice {
+pub(crate) struct Choice {
     /// Its priority.
     pub priority: usize,
     /// Its place among that priority's hosts.
     pub index: usize,
 }
 
-/// What a choice came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// The host, if there is one to use.
-    pub choice: Option<Choice>,
-    /// How often all hosts of a priority were up for choice because too few were healthy (`lb_healthy_panic`).
-    pub panics: u32,
-}
-
 /// One worker's choice of hosts of one cluster.
 #[derive(Debug)]
-pub struct Balancer {
-    set: Arc<HostSet>,
+pub(crate) struct Balancer {
+    whole: Chooser,
     policy: LbConfig,
-    locality_weighted: bool,
-    fail_traffic_on_panic: bool,
-    loads: PriorityLoads,
-    tiers: Vec<Tier>,
-}
-
-/// Schedules of one priority, made when needed.
-#[derive(Debug, Default)]
-struct Tier {
-    all: Option<Source>,
-    healthy: Option<Source>,
-    degraded: Option<Source>,
-    healthy_localities: Option<Localities>,
-    degraded_localities: Option<Localities>,
-}
-
-/// Weighted choice of a locality, then of its hosts.
-#[derive(Debug)]
-struct Localities {
-    edf: Edf,
-    sources: Vec<Option<Source>>,
-}
-
-/// Hosts to choose from and where the policy stands with them.
-#[derive(Debug)]
-struct Source {
-    /// Indices into the priority's hosts; `None` stands for all of them.
-    hosts: Option<Box<[u32]>>,
-    /// Turns taken, from a random start.
-    turn: u64,
-    schedule: Schedule,
-}
-
-#[derive(Debug)]
-enum Schedule {
-    /// Weights are equal, or the policy has no use for them.
-    Even,
-    Weighted(Edf),
-    Dynamic(DynamicEdf),
+    /// One per subset, made when first needed.
+    parts: Vec<Option<Chooser>>,
 }
 
 impl Balancer {
-    /// A balancer over `set`; `before` lends its positions.
-    pub fn new(set: Arc<HostSet>, policy: LbConfig, common: &CommonLbConfig, before: Option<Balancer>) -> Balancer {
-        let loads = PriorityLoads::new(&set, common.healthy_panic_threshold);
-        let mut tiers: Vec<Tier> = Vec::with_capacity(set.priorities.len());
-        tiers.resize_with(set.priorities.len(), Tier::default);
-        if let Some(before) = before {
-            for ((tier, old), hosts) in tiers.iter_mut().zip(before.tiers).zip(&set.priorities) {
-                tier.all = old.all.map(|s| Source::new(hosts, None, policy, s.turn));
-                tier.healthy = old.healthy.map(|s| Source::new(hosts, Some(&hosts.healthy), policy, s.turn));
-                tier.degraded = old.degraded.map(|s| Source::new(hosts, Some(&hosts.degraded), policy, s.turn));
+    /// A balancer over a prepared set; `before` lends its positions.
+    pub fn new(set: Arc<HostSet>, policy: LbConfig, before: Option<Balancer>) -> Balancer {
+        let mut parts: Vec<Option<Chooser>> = Vec::new();
+        let mut whole_before = None;
+        if let Some(subsets) = &set.plan.subsets {
+            parts.resize_with(subsets.list.len(), || None);
+        }
+        if let Some(mut before) = before {
+            if let (Some(now), Some(then)) = (&set.plan.subsets, &before.whole.set.plan.subsets) {
+                for (at, was) in now.places_in(then) {
+                    let old = before.parts.get_mut(was as usize).and_then(Option::take);
+                    let fresh = now.list.get(at as usize).and_then(|subset| subset.set.clone());
+                    if let (Some(old), Some(fresh), Some(place)) = (old, fresh, parts.get_mut(at as usize)) {
+                        *place = Some(Chooser::new(fresh, policy, Some(old)));
+                    }
+                }
             }
+            whole_before = Some(before.whole);
         }
-        Balancer {
-            set,
-            policy,
-            locality_weighted: common.locality_weighted,
-            fail_traffic_on_panic: common.fail_traffic_on_panic,
-            loads,
-            tiers,
-        }
-    }
-
-    /// Chooses a host.
-    pub fn pick(&mut self, rng: &Rng, cx: &PickCx<'_>) -> Outcome {
-        let mut outcome = Outcome { choice: None, panics: 0 };
-        let mut attempts = 0;
-        loop {
-            outcome.choice = self.pick_once(rng, cx.hash, &mut outcome.panics);
-            let (Some(choice), Some(reject)) = (outcome.choice, cx.reject) else { return outcome };
-            attempts += 1;
-            let rejected = self.host(choice).is_some_and(|host| reject(host));
-            if !rejected || attempts > cx.reject_attempts {
-                return outcome;
-            }
-        }
+        Balancer { whole: Chooser::new(set, policy, whole_before), policy, parts }
     }
 
     /// The host behind a choice.
     pub fn host(&self, choice: Choice) -> Option<&Arc<Host>> {
-        self.set.priorities.get(choice.priority)?.hosts.get(choice.index)
+        self.whole.set.priorities.get(choice.priority)?.hosts.get(choice.index)
     }
 
-    fn pick_once(&mut self, rng: &Rng, hash: Option<u64>, panics: &mut u32) -> Option<Choice> {
-        let draw = hash.unwrap_or_else(|| rng.next_u64());
-        let (priority, availability) = self.loads.choose(draw);
-        let hosts = self.set.priorities.get(priority)?;
+    /// Chooses a host.
+    pub fn pick(&mut self, env: &PickEnv<'_>, cx: &PickCx<'_>) -> Option<Choice> {
+        let set = self.whole.set.clone();
+        let Some(subsets) = &set.plan.subsets else { return self.whole.pick(env, cx) };
+        let Some(wanted) = cx.metadata else { return self.fall_back(subsets, env, cx) };
+        if subsets.config.metadata_fallback_list
+            && let Some(MetadataValue::List(list)) = wanted.fields().get(FALLBACK_LIST)
+        {
+            let plain = wanted.only(|key| key != FALLBACK_LIST);
+            if list.is_empty() {
+                return self.pick_subset(subsets, &plain, env, cx);
+            }
+            return list.iter().find_map(|over| {
+                let wanted = match over {
+                    MetadataValue::Struct(fields) => plain.merged(fields),
+                    _ => plain.clone(),
+                };
+                self.pick_subset(subsets, &wanted, env, cx)
+            });
+        }
+        self.pick_subset(subsets, wanted, env, cx)
+    }
+
+    fn pick_subset(&mut self, subsets: &Subsets, wanted: &MetadataMatch, env: &PickEnv<'_>, cx: &PickCx<'_>) -> Option<Choice> {
+        let reduced = if subsets.config.allow_redundant_keys { subsets.without_redundant(wanted) } else { None };
+        let wanted = reduced.as_ref().unwrap_or(wanted);
+        if let Some(subset) = subsets.find(wanted) {
+            (env.count)(stat::LB_SUBSETS_SELECTED);
+            return self.pick_from(subsets, Some(subset), env, cx);
+        }
+        match subsets.selector_fallback(wanted) {
+            None => self.fall_back(subsets, env, cx),
+            Some(SelectorFallback::As(SubsetFallback::None)) => None,
+            Some(SelectorFallback::As(SubsetFallback::Any)) => self.pick_from(subsets, subsets.any, env, cx),
+            Some(SelectorFallback::As(SubsetFallback::Default)) => self.pick_from(subsets, subsets.default, env, cx),
+            // Fewer keys at each step, for the configuration has seen to that.
+            Some(SelectorFallback::Keys(keys)) => {
+                let fewer = wanted.only(|key| keys.iter().any(|k| k == key));
+                self.pick_subset(subsets, &fewer, env, cx)
+            }
+        }
+    }
+
+    /// The configuration's fallback, then any host if that is wanted.
+    fn fall_back(&mut self, subsets: &Subsets, env: &PickEnv<'_>, cx: &PickCx<'_>) -> Option<Choice> {
+        let subset = match subsets.config.fallback {
+            SubsetFallback::None => None,
+            SubsetFallback::Any => subsets.any,
+            SubsetFallback::Default => subsets.default,
+        };
+        if let Some(choice) = self.pick_from(subsets, subset, env, cx) {
+            (env.count)(stat::LB_SUBSETS_FALLBACK);
+            return Some(choice);
+        }
+        let any = subsets.any.filter(|_| subsets.config.panic_mode_any);
+        let choice = self.pick_from(subsets, any, env, cx)?;
+        (env.count)(stat::LB_SUBSETS_FALLBACK_PANIC);
+        Some(choice)
+    }
+
+    fn pick_from(&mut self, subsets: &Subsets, at: Option<u32>, env: &PickEnv<'_>, cx: &PickCx<'_>) -> Option<Choice> {
+        let at = at? as usize;
+        let subset = subsets.list.get(at)?;
+        let Some(set) = &subset.set else { return subset.single() };
         let policy = self.policy;
-        let tier = self.tiers.get_mut(priority)?;
-        if self.loads.panic.get(priority).copied().unwrap_or(false) {
-            *panics += 1;
-            if self.fail_traffic_on_panic {
-                return None;
-            }
-            let source = tier.all.get_or_insert_with(|| Source::new(hosts, None, policy, rng.next_u64()));
-            return source.pick(hosts, policy, rng).map(|index| Choice { priority, index });
-        }
-        let (slot, localities, indices) = match availability {
-            Availability::Healthy => (&mut tier.healthy, &mut tier.healthy_localities, &hosts.healthy),
-            Availability::Degraded => (&mut tier.degraded, &mut tier.degraded_localities, &hosts.degraded),
-        };
-        let source = match self.locality_weighted {
-            true => {
-                let factor = self.set.overprovisioning_factor;
-                let localities = localities.get_or_insert_with(|| Localities::new(hosts, availability, factor, rng));
-                match localities.next(hosts, availability, policy, rng) {
-                    Some(source) => source,
-                    None => slot.get_or_insert_with(|| Source::new(hosts, Some(indices), policy, rng.next_u64())),
-                }
-            }
-            false => slot.get_or_insert_with(|| Source::new(hosts, Some(indices), policy, rng.next_u64())),
-        };
-        source.pick(hosts, policy, rng).map(|index| Choice { priority, index })
+        let chooser = self.parts.get_mut(at)?.get_or_insert_with(|| Chooser::new(set.clone(), policy, None));
+        subset.in_whole(chooser.pick(env, cx)?)
     }
 }
 
-impl Localities {
-    fn new(hosts: &PriorityHosts, availability: Availability, factor: u32, rng: &Rng) -> Localities {
-        let weight = |l: &LocalityHosts| {
-            let usable = members(l, availability).len() as f64;
-            if l.reckoned == 0 {
-                return 0;
-            }
-            let share = (f64::from(factor) / 100.0 * usable / f64::from(l.reckoned)).min(1.0);
-            // Fixed point: a ten-thousandth of a weight is the finest difference that matters.
-            (f64::from(l.weight) * share * 10_000.0).round() as u64
-        };
-        let entries = hosts.localities.iter().enumerate().map(|(i, l)| (i as u32, weight(l)));
-        let edf = Edf::new(entries, rng.next_u64());
-        Localities { edf, sources: hosts.localities.iter().map(|_| None).collect() }
-    }
-
-    /// The hosts of the locality whose turn it is; `None` when no locality has weight.
-    fn next(
-        &mut self,
-        hosts: &PriorityHosts,
-        availability: Availability,
-        policy: LbConfig,
-        rng: &Rng,
-    ) -> Option<&mut Source> {
-        let at = self.edf.next()? as usize;
-        let indices = members(hosts.localities.get(at)?, availability);
-        let slot = self.sources.get_mut(at)?;
-        Some(slot.get_or_insert_with(|| Source::new(hosts, Some(indices), policy, rng.next_u64())))
-    }
-}
-
-fn members(locality: &LocalityHosts, availability: Availability) -> &[u32] {
-    match availability {
-        Availability::Healthy => &locality.healthy,
-        Availability::Degraded => &locality.degraded,
-    }
-}
-
-impl Source {
-    fn new(hosts: &PriorityHosts, indices: Option<&[u32]>, policy: LbConfig, turn: u64) -> Source {
-        let indices = indices.filter(|list| list.len() != hosts.hosts.len()).map(Box::from);
-        let mut source = Source { hosts: indices, turn, schedule: Schedule::Even };
-        let members = source.members(hosts);
-        if members.len() < 2 || members.weights_are_equal() {
-            return source;
-        }
-        let entries = 0..members.len();
-        source.schedule = match policy {
-            LbConfig::RoundRobin => Schedule::Weighted(Edf::new(entries.map(|e| (e, u64::from(members.weight(e)))), turn)),
-            LbConfig::LeastRequest { active_request_bias: bias, .. } => {
-                let weight = |e| members.host(e).map_or(0.0, |h| least_request::weight(h, bias));
-                Schedule::Dynamic(DynamicEdf::new(entries, weight, turn))
-            }
-            LbConfig::Random => Schedule::Even,
-        };
-        source
-    }
-
-    fn members<'a>(&'a self, hosts: &'a PriorityHosts) -> Members<'a> {
-        Members { hosts: &hosts.hosts, list: self.hosts.as_deref() }
-    }
-
-    #[inline]
-    fn pick(&mut self, hosts: &PriorityHosts, policy: LbConfig, rng: &Rng) -> Option<usize> {
-        let Source { hosts: list, turn, schedule } = self;
-        let members = Members { hosts: &hosts.hosts, list: list.as_deref() };
-        let n = members.len();
-        if n < 2 {
-            return (n == 1).then(|| members.index(0));
-        }
-        let active = |e| members.host(e).map_or(u32::MAX, |h| h.state.active_requests());
-        let entry = match (schedule, policy) {
-            (Schedule::Weighted(edf), _) => edf.next()?,
-            (Schedule::Dynamic(edf), LbConfig::LeastRequest { active_request_bias: bias, .. }) => {
-                edf.next(|e| members.host(e).map_or(0.0, |h| least_request::weight(h, bias)))?
-            }
-            (_, LbConfig::LeastRequest { full_scan: true, .. }) => least_request::scan(n, active, rng),
-            (_, LbConfig::LeastRequest { choice_count, .. }) => least_request::choose(n, choice_count, active, rng),
-            (_, LbConfig::RoundRobin) => {
-                let entry = *turn % u64::from(n);
-                *turn = turn.wrapping_add(1);
-                entry as u32
-            }
-            (_, LbConfig::Random) => rng.below(u64::from(n)) as u32,
-        };
-        Some(members.index(entry))
-    }
-}
-
-/// The hosts of a source: some of a priority's, or all.
-#[derive(Clone, Copy)]
-struct Members<'a> {
-    hosts: &'a [Arc<Host>],
-    list: Option<&'a [u32]>,
-}
-
-impl<'a> Members<'a> {
-    #[inline]
-    fn len(self) -> u32 {
-        self.list.map_or(self.hosts.len(), <[u32]>::len) as u32
-    }
-
-    #[inline]
-    fn index(self, entry: u32) -> usize {
-        match self.list {
-            Some(list) => list.get(entry as usize).map_or(0, |i| *i as usize),
-            None => entry as usize,
-        }
-    }
-
-    fn host(self, entry: u32) -> Option<&'a Host> {
-        self.hosts.get(self.index(entry)).map(|h| &**h)
-    }
-
-    fn weight(self, entry: u32) -> u32 {
-        self.host(entry).map_or(0, |h| h.weight)
-    }
-
-    fn weights_are_equal(self) -> bool {
-        let first = self.weight(0);
-        (1..self.len()).all(|e| self.weight(e) == first)
-    }
-}
+/// The criterion that holds alternatives (`metadata_fallback_policy: FALLBACK_LIST`).
+const FALLBACK_LIST: &str = "fallback_list";
 
 #[cfg(test)]
 mod tests;

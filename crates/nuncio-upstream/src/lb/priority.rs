@@ -37,7 +37,7 @@ impl PriorityLoads {
         let (healthy, degraded): (Vec<u32>, Vec<u32>) = set.priorities.iter().map(|p| availability(set, p)).unzip();
         let total = healthy.iter().chain(&degraded).sum::<u32>().min(100);
         loads.share(&healthy, &degraded, total);
-        loads.panic(set, total, (panic_threshold.clamp(0.0, 100.0)) as u32);
+        loads.panic(set, total, whole_percent(panic_threshold));
         loads
     }
 
@@ -128,7 +128,13 @@ fn distribute(loads: &mut [u32], available: &[u32], mut left: u32, total: u32) -
     left
 }
 
-fn in_panic(tier: &PriorityHosts, threshold: u32) -> bool {
+/// A percentage as Envoy takes it: of a hundred, rounded down.
+pub(super) fn whole_percent(percent: f64) -> u32 {
+    (100.0 * (percent.clamp(0.0, 100.0) / 100.0)) as u32
+}
+
+/// Whether too few of a priority's hosts can be used.
+pub(super) fn in_panic(tier: &PriorityHosts, threshold: u32) -> bool {
     let reckoned = tier.hosts.len() as f64 - f64::from(tier.excluded);
     let usable = (tier.healthy.len() + tier.degraded.len()) as f64;
     let percent = if reckoned > 0.0 { 100.0 * usable / reckoned } else { 0.0 };

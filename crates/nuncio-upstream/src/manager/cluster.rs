@@ -1,18 +1,19 @@
 //! One cluster on the main thread: from endpoints to hosts, from hosts and their health to what workers see.
 
 use super::discovery::{Name, keep_resolved};
-use super::view::ClusterView;
+use super::view::{ClusterView, balancing_stats};
 use super::{Shared, Task};
 use crate::config::{Discovery, Endpoint, EndpointAddress, EndpointHealth, LocalityEndpoints, Locality};
 use crate::health::Checker;
 use crate::host::{HealthFlags, Host, HostState};
 use crate::host_set::HostSet;
 use crate::info::ClusterInfo;
-use nuncio_rt::Address;
+use crate::lb::PlanCx;
+use nuncio_rt::{Address, Time};
 use nuncio_stats::{Lane, tables::cluster as stat};
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     rc::{Rc, Weak},
     sync::Arc,
@@ -115,6 +116,7 @@ impl Cluster {
         }
         let fixed: usize = self.targets.borrow().iter().map(|t| t.addresses.len()).sum();
         self.info.stats.add(Lane::MAIN, stat::DEFAULT_TOTAL_MATCH_COUNT, fixed as u64);
+        self.sort_for(Vec::new(), 0);
         self.rebuild();
         self.discover(names);
     }
@@ -172,6 +174,9 @@ impl Cluster {
     pub(crate) fn checked(self: &Rc<Self>, host: &Arc<Host>, changed: bool) {
         if changed {
             let flags = host.state.flags();
+            if !flags.has(HealthFlags::FAILED_ACTIVE_HC) {
+                host.state.became_healthy(Time::now());
+            }
             if flags.has(HealthFlags::PENDING_DYNAMIC_REMOVAL) && flags.has(HealthFlags::FAILED_ACTIVE_HC) {
                 self.rebuild();
             } else {
@@ -191,7 +196,8 @@ impl Cluster {
         }
         before.values_mut().for_each(|hosts| hosts.reverse());
         let (mut hosts, mut changed) = (Vec::new(), false);
-        let mut membership = false;
+        // Priorities that hosts came to or went from.
+        let mut membership = BTreeSet::new();
         let config = &self.info.config;
         let mut seen = HashSet::new();
         for target in self.targets.borrow().iter() {
@@ -209,7 +215,9 @@ impl Cluster {
                 }
                 let host = self.host(address, locality, endpoint, known.as_ref());
                 changed |= !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &host));
-                membership |= known.is_none();
+                if known.is_none() {
+                    membership.insert(host.priority);
+                }
                 hosts.push(host);
             }
         }
@@ -217,11 +225,12 @@ impl Cluster {
             if self.keeps(&host) {
                 hosts.push(host);
             } else {
-                (changed, membership) = (true, true);
+                changed = true;
+                membership.insert(host.priority);
             }
         }
         if changed {
-            self.publish(hosts, membership);
+            self.publish(hosts, membership.len() as u64);
         }
         changed
     }
@@ -288,10 +297,8 @@ impl Cluster {
     }
 
     /// Sorts the hosts anew and shows them to the workers at once.
-    fn publish(self: &Rc<Self>, hosts: Vec<Arc<Host>>, membership: bool) {
-        if membership {
-            self.info.stats.inc(Lane::MAIN, stat::MEMBERSHIP_CHANGE);
-        }
+    fn publish(self: &Rc<Self>, hosts: Vec<Arc<Host>>, membership: u64) {
+        self.info.stats.add(Lane::MAIN, stat::MEMBERSHIP_CHANGE, membership);
         if let Some(checker) = self.checker.borrow().as_ref() {
             checker.set_hosts(&hosts);
         }
@@ -345,20 +352,56 @@ impl Cluster {
     }
 
     fn sort(&self, hosts: Vec<Arc<Host>>) {
+        let threads = self.shared.upgrade().map_or(1, |shared| 1 + shared.workers.borrow().len());
+        self.sort_for(hosts, threads as u64);
+    }
+
+    /// Sorts hosts, counted as often as Envoy's threads would count it.
+    fn sort_for(&self, hosts: Vec<Arc<Host>>, threads: u64) {
         let assignment = &self.info.config.assignment;
         let weights: HashMap<(u32, Arc<Locality>), u32> = (assignment.localities.iter())
             .filter_map(|l| Some(((l.priority, l.locality.clone()), l.weight?)))
             .collect();
-        let set =
-            HostSet::new(hosts, &weights, assignment.overprovisioning_factor, assignment.weighted_priority_health);
+        let set = HostSet::new(hosts, &weights, assignment.overprovisioning_factor, assignment.weighted_priority_health);
+        let set = Arc::new(self.prepare(set));
+        balancing_stats(&self.info, &self.hosts().plan, &set.plan, threads);
         let stats = &self.info.stats;
         let membership = set.membership();
         stats.gauge_set(stat::MEMBERSHIP_TOTAL, membership.total);
         stats.gauge_set(stat::MEMBERSHIP_HEALTHY, membership.healthy);
         stats.gauge_set(stat::MEMBERSHIP_DEGRADED, membership.degraded);
         stats.gauge_set(stat::MEMBERSHIP_EXCLUDED, membership.excluded);
-        stats.gauge_set(stat::MAX_HOST_WEIGHT, membership.max_weight);
-        *self.set.borrow_mut() = Arc::new(set);
+        if matches!(self.info.config.discovery, Discovery::StrictDns(_)) {
+            stats.gauge_set(stat::MAX_HOST_WEIGHT, membership.max_weight);
+        }
+        *self.set.borrow_mut() = set;
+    }
+
+    /// Works out what workers choose hosts by.
+    fn prepare(&self, set: HostSet) -> HostSet {
+        let config = &self.info.config;
+        let shared = self.shared.upgrade();
+        let local = shared.as_ref().map(|shared| shared.local.borrow().clone()).unwrap_or_default();
+        // Until the local cluster is there, it is one without hosts.
+        let hosts_of = |name: &str| shared.as_ref().and_then(|shared| shared.hosts_of(name)).unwrap_or_default();
+        let local_hosts = local.cluster.as_deref().map(hosts_of);
+        set.prepared(&PlanCx {
+            lb: &config.lb,
+            common: &config.common_lb,
+            subsets: config.subsets.as_ref(),
+            local: Some(&local),
+            local_hosts: local_hosts.as_deref(),
+        })
+    }
+
+    /// The local cluster has changed: zones are compared anew.
+    pub(super) fn zones_changed(&self) -> bool {
+        let config = &self.info.config;
+        let concerned = !config.lb.is_hashing() && self.phase.get() == Phase::Warm;
+        if concerned {
+            self.sort(self.hosts().hosts().cloned().collect());
+        }
+        concerned
     }
 
     fn tell(self: &Rc<Self>) {

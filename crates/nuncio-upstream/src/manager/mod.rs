@@ -11,7 +11,8 @@ mod view;
 pub use view::ClusterView;
 pub(crate) use cluster::Cluster;
 
-use crate::config::ClusterConfig;
+use crate::config::{ClusterConfig, Local};
+use crate::host_set::HostSet;
 use crate::dns::Resolvers;
 use crate::info::ClusterInfo;
 use crate::worker::ClusterUpdate;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     stats: Arc<Scope>,
     workers: RefCell<Vec<UnboundedSender<ClusterUpdate>>>,
     clusters: RefCell<BTreeMap<Arc<str>, Entry>>,
+    pub(crate) local: RefCell<Local>,
     waiting: RefCell<Vec<Waker>>,
     /// All clusters of the first configuration have warmed.
     started: Cell<bool>,
@@ -88,6 +90,7 @@ impl ClusterManager {
             stats,
             workers: RefCell::default(),
             clusters: RefCell::default(),
+            local: RefCell::default(),
             waiting: RefCell::default(),
             started: Cell::new(false),
             tally: Cell::default(),
@@ -144,14 +147,23 @@ impl ClusterManager {
         true
     }
 
+    /// Says which cluster we are of and where we stand. Zone aware routing needs both.
+    pub fn set_local(&self, local: Local) {
+        if self.0.local.replace(local.clone()) != local {
+            self.0.zones_changed();
+        }
+    }
+
     /// Makes the clusters be those of `configs` and no others but the ones that came over xDS.
-    pub fn replace_static(&self, configs: Vec<ClusterConfig>) {
+    pub fn replace_static(&self, mut configs: Vec<ClusterConfig>) {
         let wanted: BTreeSet<Arc<str>> = configs.iter().map(|config| config.name.clone()).collect();
         let gone: Vec<Arc<str>> = (self.0.clusters.borrow().iter())
             .filter(|(name, entry)| !wanted.contains(*name) && !entry.added_via_api())
             .map(|(name, _)| name.clone())
             .collect();
         gone.iter().for_each(|name| _ = self.remove(name));
+        // By name as in Envoy, which shows in what the clusters after the local one count of their zones.
+        configs.sort_by(|a, b| a.name.cmp(&b.name));
         configs.into_iter().for_each(|config| _ = self.put(config));
     }
 
@@ -220,6 +232,7 @@ impl Shared {
             self.retally(entry, |entry| entry.active = entry.warming.take());
         }
         self.tell(&ClusterUpdate::Put(cluster.info.clone(), cluster.hosts()));
+        self.if_local(name);
         self.settle();
     }
 
@@ -232,6 +245,26 @@ impl Shared {
         };
         if serves {
             self.stats.inc(Lane::MAIN, stat::CLUSTER_UPDATED);
+            self.tell(&ClusterUpdate::Hosts(cluster.info.name().clone(), cluster.hosts()));
+            self.if_local(cluster.info.name());
+        }
+    }
+
+    /// The hosts of a cluster that serves.
+    pub(crate) fn hosts_of(&self, name: &str) -> Option<Arc<HostSet>> {
+        Some(self.clusters.borrow().get(name)?.active.as_ref()?.hosts())
+    }
+
+    fn if_local(&self, changed: &str) {
+        if self.local.borrow().cluster.as_deref() == Some(changed) {
+            self.zones_changed();
+        }
+    }
+
+    /// The local cluster is another, or has other hosts: every cluster's zones are compared anew.
+    fn zones_changed(&self) {
+        let active: Vec<Rc<Cluster>> = self.clusters.borrow().values().filter_map(|e| e.active.clone()).collect();
+        for cluster in active.iter().filter(|cluster| cluster.zones_changed()) {
             self.tell(&ClusterUpdate::Hosts(cluster.info.name().clone(), cluster.hosts()));
         }
     }

@@ -2,7 +2,9 @@
 
 use crate::breaker::{Resource, RoutingPriority};
 use crate::host_set::HostSet;
+use crate::config::{HashTableConfig, LbConfig};
 use crate::info::ClusterInfo;
+use crate::lb::Plan;
 use nuncio_stats::{GaugeId, Lane, tables::cluster as stat};
 use std::sync::Arc;
 
@@ -39,6 +41,39 @@ pub(super) fn breaker_gauges(info: &ClusterInfo) {
         if breakers.thresholds(priority).track_remaining {
             // There is no limit on pools, and Envoy 1.40 subtracts from the largest number there is.
             stats.gauge_set(gauge, u64::MAX - breakers.pools(priority));
+        }
+    }
+}
+
+/// Counts what a new plan means. Envoy's threads each work it out for themselves, and each counts.
+pub(super) fn balancing_stats(info: &ClusterInfo, before: &Plan, now: &Plan, threads: u64) {
+    let stats = &info.stats;
+    if let (LbConfig::Hash(hash), Some(spread)) = (&info.config.lb, now.spread()) {
+        let (group, least, most) = match hash.table {
+            HashTableConfig::Ring(_) => {
+                stats.gauge_set(stat::RING_HASH_LB_SIZE, spread.size);
+                (stat::RING_HASH_LB, stat::RING_HASH_LB_MIN_HASHES_PER_HOST, stat::RING_HASH_LB_MAX_HASHES_PER_HOST)
+            }
+            HashTableConfig::Maglev { .. } => {
+                (stat::MAGLEV_LB, stat::MAGLEV_LB_MIN_ENTRIES_PER_HOST, stat::MAGLEV_LB_MAX_ENTRIES_PER_HOST)
+            }
+        };
+        stats.open(Lane::MAIN, group);
+        stats.gauge_set(least, spread.least);
+        stats.gauge_set(most, spread.most);
+    }
+    if let Some(subsets) = &now.subsets {
+        let (all, new, gone) = subsets.changes(before.subsets.as_ref());
+        stats.open(Lane::MAIN, stat::LB_SUBSET_DUPLICATES);
+        stats.gauge_set(stat::LB_SUBSETS_SINGLE_HOST_PER_SUBSET_DUPLICATE, subsets.duplicates);
+        stats.gauge_set(stat::LB_SUBSETS_ACTIVE, all * threads);
+        stats.add(Lane::MAIN, stat::LB_SUBSETS_CREATED, new * threads);
+        stats.add(Lane::MAIN, stat::LB_SUBSETS_REMOVED, gone * threads);
+    }
+    if let Some(zones) = &now.zones {
+        stats.add(Lane::MAIN, stat::LB_RECALCULATE_ZONE_STRUCTURES, threads);
+        if let Some(counted) = zones.counted {
+            stats.add(Lane::MAIN, counted, threads);
         }
     }
 }

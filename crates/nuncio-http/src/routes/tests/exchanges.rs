@@ -215,6 +215,7 @@ fn level(tag: &str) -> Option<Box<HeaderRules>> {
 /// A table whose four levels all change headers.
 fn leveled(most_specific_header_mutations_wins: bool) -> RouteTable {
     let picked = WeightedCluster {
+        metadata_match: None,
         cluster: ClusterName::Name("c".into()),
         weight: 1.into(),
         headers: level("W"),
@@ -261,6 +262,7 @@ fn the_host_of_a_weighted_cluster_leaves_no_trace_of_the_old_one() {
 #[test]
 fn weights_divide_the_random_number_or_the_one_a_header_holds() {
     let cluster = |name: &str, weight: u64| WeightedCluster {
+        metadata_match: None,
         cluster: ClusterName::Name(name.into()),
         weight: weight.into(),
         headers: None,

@@ -1,0 +1,65 @@
+//! A hash ring (ketama): each host stands at many points of a circle, and a request goes to the first point at or
+//! after its hash.
+//!
+//! How many points a host gets, and where they are, is Envoy's to the bit: `<key>_<n>` hashed, with as many `n` as the
+//! host's weight asks for.
+
+use super::hash::{MURMUR_SEED, murmur2, xxh64};
+use super::table::{Entry, Spread};
+use crate::config::{HashFunction, RingHashConfig};
+use std::io::Write as _;
+
+/// A ring.
+#[derive(Debug)]
+pub(super) struct Ring {
+    /// Hash and host, by hash.
+    points: Box<[(u64, u32)]>,
+}
+
+impl Ring {
+    /// The ring of `entries`, whose weights add up to 1, and what the statistics say about it.
+    pub fn new(entries: &[Entry], config: RingHashConfig) -> (Ring, Spread) {
+        let least = entries.iter().map(|e| e.weight).fold(1.0, f64::min);
+        if entries.is_empty() || least <= 0.0 {
+            return (Ring { points: Box::default() }, Spread::default());
+        }
+        // The host of the least weight gets a whole number of points, unless the ring grew too large by that.
+        let scale = ((least * config.minimum_ring_size as f64).ceil() / least).min(config.maximum_ring_size as f64);
+        let size = scale.ceil() as u64;
+        let mut spread = Spread { size, least: size, most: 0 };
+        let mut points = Vec::with_capacity(size as usize);
+        let (mut made, mut wanted) = (0.0, 0.0);
+        let mut key = Vec::new();
+        for entry in entries {
+            key.clear();
+            key.extend_from_slice(entry.key.as_bytes());
+            key.push(b'_');
+            let stem = key.len();
+            wanted += scale * entry.weight;
+            let mut n = 0u64;
+            while made < wanted {
+                key.truncate(stem);
+                // Writing to a vector does not fail.
+                let _ = write!(key, "{n}");
+                let hash = match config.hash_function {
+                    HashFunction::XxHash => xxh64(&key, 0),
+                    HashFunction::MurmurHash2 => murmur2(&key, MURMUR_SEED),
+                };
+                points.push((hash, entry.host));
+                n += 1;
+                made += 1.0;
+            }
+            spread.least = spread.least.min(n);
+            spread.most = spread.most.max(n);
+        }
+        points.sort_by_key(|(hash, _)| *hash);
+        (Ring { points: points.into() }, spread)
+    }
+
+    /// The host for a hash; with each further attempt the next point's.
+    pub fn pick(&self, hash: u64, attempt: u32) -> Option<u32> {
+        let first = self.points.partition_point(|(at, _)| *at < hash);
+        let at = (first % self.points.len().max(1) + attempt as usize) % self.points.len().max(1);
+        self.points.get(at).map(|(_, host)| *host)
+    }
+}
