@@ -6,7 +6,7 @@
 mod balancing;
 
 pub use balancing::{
-    CommonLbConfig, HashFunction, HashLb, HashTableConfig, LbConfig, Local, RingHashConfig, SelectorFallback, SlowStart,
+    Attached, CommonLbConfig, HashFunction, HashLb, HashTableConfig, LbConfig, Local, RingHashConfig, SelectorFallback, SlowStart,
     SubsetConfig, SubsetFallback, SubsetSelector, ZoneAware,
 };
 
@@ -33,6 +33,10 @@ pub struct ClusterConfig {
     pub common_lb: CommonLbConfig,
     /// `lb_subset_config`.
     pub subsets: Option<Arc<SubsetConfig>>,
+    /// How requests are hashed whatever their route says: `hash_policy` of the policy or of `HttpProtocolOptions`.
+    pub hash_policy: Option<Attached>,
+    /// Request headers that name hosts to take before any other (`OverrideHost`).
+    pub override_headers: Vec<String>,
     /// `connect_timeout`.
     pub connect_timeout: Duration,
     /// `per_connection_buffer_limit_bytes`, soft.
@@ -70,6 +74,8 @@ impl ClusterConfig {
             lb: LbConfig::ROUND_ROBIN,
             common_lb: CommonLbConfig::default(),
             subsets: None,
+            hash_policy: None,
+            override_headers: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             per_connection_buffer_limit_bytes: 1024 * 1024,
             circuit_breakers: CircuitBreakers::default(),

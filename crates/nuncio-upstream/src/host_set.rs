@@ -228,6 +228,6 @@ pub(crate) mod testing {
 
     /// Prepared for this policy.
     pub(crate) fn prepared(set: HostSet, lb: LbConfig, common: &CommonLbConfig) -> Arc<HostSet> {
-        Arc::new(set.prepared(&PlanCx { lb: &lb, common, subsets: None, local: None, local_hosts: None }))
+        Arc::new(set.prepared(&PlanCx { lb: &lb, common, subsets: None, local: None, local_hosts: None, named_hosts: false }))
     }
 }

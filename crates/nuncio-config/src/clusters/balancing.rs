@@ -10,7 +10,8 @@ mod typed;
 use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::cluster::v3 as proto;
-use nuncio_upstream::config::{CommonLbConfig, HashLb, HashTableConfig, LbConfig, SubsetConfig};
+use nuncio_api::envoy::config::route::v3::route_action::HashPolicy;
+use nuncio_upstream::config::{Attached, CommonLbConfig, HashLb, HashTableConfig, LbConfig, SubsetConfig};
 use proto::cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig as ProtoLbConfig, LbPolicy};
 use std::sync::Arc;
 
@@ -20,6 +21,15 @@ pub(super) struct Balancing {
     pub lb: LbConfig,
     pub common: CommonLbConfig,
     pub subsets: Option<Arc<SubsetConfig>>,
+    pub hash_policy: Option<Attached>,
+    pub override_headers: Vec<String>,
+}
+
+/// The list `hash_policy` of the current message; `None` if it is empty.
+pub(super) fn hash_policy(cx: &mut CompileCx<'_>, list: &[HashPolicy]) -> Option<Attached> {
+    let made = crate::routes::hash_policy(cx, list);
+    let bytes: Vec<u8> = list.iter().flat_map(prost::Message::encode_length_delimited_to_vec).collect();
+    (!list.is_empty()).then(|| Attached::new(bytes, made))
 }
 
 /// The policy and what all policies share.

@@ -8,13 +8,19 @@ use nuncio_api::envoy::config::cluster::v3::Cluster;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::upstreams::http::v3 as proto;
 use nuncio_codec::http1::{NameCase, Strictness, UnderscoreAction};
-use nuncio_upstream::config::HttpOptions;
+use nuncio_upstream::config::{Attached, HttpOptions};
 use prost::Message as _;
 use proto::http_protocol_options::UpstreamProtocolOptions;
 use proto::http_protocol_options::explicit_http_config::ProtocolConfig;
 
 /// Key of the HTTP options; Envoy takes its type's name, too.
 const KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// `hash_policy` of `HttpProtocolOptions`.
+pub(super) fn hash_policy(cx: &mut CompileCx<'_>, cluster: &Cluster) -> Option<Attached> {
+    let options = typed(cluster)?;
+    cx.entry("typed_extension_protocol_options", KEY, |cx| super::balancing::hash_policy(cx, &options.hash_policy))
+}
 
 fn typed(cluster: &Cluster) -> Option<proto::HttpProtocolOptions> {
     let config = cluster.typed_extension_protocol_options.get(KEY)?;
@@ -97,7 +103,7 @@ fn of_typed(cx: &mut CompileCx<'_>, typed: &proto::HttpProtocolOptions, options:
         header_validation_config,
         outlier_detection,
         request_mirror_policies,
-        hash_policy,
+        hash_policy: _,
         retry_policy,
         upstream_protocol_options,
     } = typed;
@@ -107,7 +113,6 @@ fn of_typed(cx: &mut CompileCx<'_>, typed: &proto::HttpProtocolOptions, options:
         header_validation_config,
         outlier_detection,
         request_mirror_policies,
-        hash_policy,
         retry_policy
     );
     upstream_filters(cx, http_filters);

@@ -62,7 +62,7 @@ fn mirror(cx: &mut CompileCx<'_>, from: &action::RequestMirrorPolicy, rules: Rul
 }
 
 /// The list `hash_policy`.
-pub(super) fn hash_policy(cx: &mut CompileCx<'_>, list: &[action::HashPolicy]) -> Box<[HashPolicy]> {
+pub(crate) fn hash_policy(cx: &mut CompileCx<'_>, list: &[action::HashPolicy]) -> Box<[HashPolicy]> {
     cx.each("hash_policy", list, |cx, policy| {
         let action::HashPolicy { terminal, policy_specifier } = policy;
         let source = hash_source(cx, policy_specifier.as_ref()?)?;

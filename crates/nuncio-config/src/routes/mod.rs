@@ -26,6 +26,7 @@ mod text;
 mod tests;
 
 pub(crate) use clusters::metadata_match;
+pub(crate) use extras::hash_policy;
 pub(crate) use conditions::{fraction, header as header_matcher};
 pub(crate) use text::matcher as text_matcher;
 

@@ -66,6 +66,8 @@ pub(crate) struct Router {
     replay: Replay,
     /// Cookies for the client, made to keep it with a host: values of `set-cookie`.
     cookies: Vec<String>,
+    /// How many of the hosts that the request names have been tried.
+    named_hosts: usize,
     /// The request's head, to be encoded for each attempt, is complete in `cx.request`.
     started: bool,
     /// The whole request has come.
@@ -94,6 +96,7 @@ impl Default for Router {
             retries: Retries::default(),
             replay: Replay::default(),
             cookies: Vec::new(),
+            named_hosts: 0,
             started: false,
             request_ended: None,
             responding: false,
@@ -116,6 +119,7 @@ impl Router {
         self.retries.end();
         self.replay.clear();
         self.cookies.clear();
+        self.named_hosts = 0;
         self.started = false;
         self.request_ended = None;
         self.responding = false;
@@ -310,10 +314,15 @@ impl Router {
             _ => None,
         };
         let config = &cluster.info().config;
-        let hash = action.filter(|_| config.lb.is_hashing()).and_then(|action| select::hash(action, cx, &mut self.cookies));
+        let hash = match config.lb.is_hashing() {
+            true => select::hash(action.map(|action| &**action), config, cx, &mut self.cookies),
+            false => None,
+        };
+        let named = select::named_hosts(config, cx, self.named_hosts);
         let metadata = action.filter(|_| config.subsets.is_some()).and_then(|action| action.metadata_match(self.choice));
         let pick = PickCx {
             hash,
+            named: &named,
             metadata,
             reject: avoid.then_some(&previous as &dyn Fn(&Host) -> bool),
             reject_attempts: policy.map_or(1, |p| p.host_selection_retry_max_attempts),
@@ -323,6 +332,7 @@ impl Router {
             charge::status(cluster.cx(), None, 503, cx.info.internal, None);
             return Err(failure::no_healthy_host());
         };
+        self.named_hosts += select::used(&named, &host);
         select::auto_host_rewrite(self.action(), cx, &host, !self.suppress_envoy_headers);
         if self.retries.enabled() {
             self.retries.tried.push(host.host.clone());

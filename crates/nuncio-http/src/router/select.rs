@@ -2,13 +2,13 @@
 
 use super::failure;
 use crate::routes::{
-    Action, ClusterSpecifier, HostRewrite, NewCookie, RouteAction, direct_reply, hash_request, redirect_reply, rewrite_host,
+    Action, ClusterSpecifier, HashPolicy, HostRewrite, NewCookie, RouteAction, direct_reply, hash_request, redirect_reply, rewrite_host,
 };
 use crate::stream::Routes;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_stats::tables::router as stat;
 use nuncio_rt::Address;
-use nuncio_upstream::{WorkerCluster, WorkerHost, xxh64};
+use nuncio_upstream::{ClusterConfig, WorkerCluster, WorkerHost, xxh64};
 use std::{net::IpAddr, rc::Rc};
 
 /// Where a request goes.
@@ -76,16 +76,39 @@ fn source_ip(cx: &StreamCx) -> Option<IpAddr> {
     }
 }
 
-/// The request's hash for a cluster that balances by it. Cookies made on the way are added to `cookies`, as header
+/// The request's hash for a cluster that balances by it: by the cluster's own policy, else by the route's. Cookies made on the way are added to `cookies`, as header
 /// values: what they hold is the same for all requests of a connection.
-pub(super) fn hash(action: &RouteAction, cx: &StreamCx, cookies: &mut Vec<String>) -> Option<u64> {
+pub(super) fn hash(
+    action: Option<&RouteAction>,
+    config: &ClusterConfig,
+    cx: &StreamCx,
+    cookies: &mut Vec<String>,
+) -> Option<u64> {
+    let own = config.hash_policy.as_ref().and_then(|own| own.get::<Box<[HashPolicy]>>());
+    let policies = own.map(|own| &**own).or_else(|| Some(action?.hash_policy()))?;
     let mut make = |cookie: NewCookie<'_>| {
         let ends = format!("{}{}", cx.conn.remote, cx.conn.local);
         let value = format!("{:016x}", xxh64(ends.as_bytes(), 0));
         cookies.push(cookie.header(&value));
         Some(value)
     };
-    hash_request(action.hash_policy(), &cx.request, source_ip(cx), &mut make)
+    hash_request(policies, &cx.request, source_ip(cx), &mut make)
+}
+
+/// The hosts that the request names, in the headers that the cluster looks at, without the first `tried`.
+pub(super) fn named_hosts<'a>(config: &ClusterConfig, cx: &'a StreamCx, tried: usize) -> Vec<&'a str> {
+    let values = config.override_headers.iter().filter_map(|header| cx.request.get_bytes(header.as_bytes()));
+    let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
+    texts.flat_map(|text| text.split(',')).map(str::trim).filter(|name| !name.is_empty()).skip(tried).collect()
+}
+
+/// How many of the named hosts are done with now that `host` was chosen.
+pub(super) fn used(named: &[&str], host: &WorkerHost) -> usize {
+    if named.is_empty() {
+        return 0;
+    }
+    let chosen = host.host.address.to_string();
+    named.iter().position(|name| *name == chosen).map_or(named.len(), |at| at + 1)
 }
 
 /// `auto_host_rewrite`: the host header becomes the chosen host's name.

@@ -2,7 +2,7 @@
 
 use super::Locality;
 use crate::metadata::MetadataValue;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{any::Any, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 /// The load balancing policy.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -246,4 +246,35 @@ pub enum SelectorFallback {
     As(SubsetFallback),
     /// `KEYS_SUBSET`: again, with these keys only.
     Keys(Vec<String>),
+}
+
+/// Something that a crate above keeps with a cluster. Two are equal that were made of the same bytes.
+#[derive(Clone)]
+pub struct Attached {
+    source: Arc<[u8]>,
+    value: Arc<dyn Any + Send + Sync>,
+}
+
+impl Attached {
+    /// Keeps `value`, which was made of `source`.
+    pub fn new(source: impl Into<Arc<[u8]>>, value: impl Any + Send + Sync) -> Attached {
+        Attached { source: source.into(), value: Arc::new(value) }
+    }
+
+    /// The value, if it is of this type.
+    pub fn get<T: 'static>(&self) -> Option<&T> {
+        self.value.downcast_ref()
+    }
+}
+
+impl PartialEq for Attached {
+    fn eq(&self, other: &Attached) -> bool {
+        self.source == other.source
+    }
+}
+
+impl fmt::Debug for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Attached({} bytes)", self.source.len())
+    }
 }

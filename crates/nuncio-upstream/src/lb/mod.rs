@@ -38,6 +38,8 @@ use std::sync::Arc;
 pub struct PickCx<'a> {
     /// Hash of the request, where the route has a hash policy. Random otherwise.
     pub hash: Option<u64>,
+    /// Addresses of hosts to take before any other, whether they are well or not; the first that there is.
+    pub named: &'a [&'a str],
     /// What it asks of hosts' metadata, where the cluster has subsets.
     pub metadata: Option<&'a MetadataMatch>,
     /// Hosts not to take if another can be had (`retry_host_predicate`).
@@ -104,7 +106,14 @@ impl Balancer {
 
     /// Chooses a host.
     pub fn pick(&mut self, env: &PickEnv<'_>, cx: &PickCx<'_>) -> Option<Choice> {
+        let plan = &self.whole.set.plan;
+        if plan.subsets.is_none() && cx.named.is_empty() {
+            return self.whole.pick(env, cx);
+        }
         let set = self.whole.set.clone();
+        if let Some(choice) = cx.named.iter().find_map(|address| set.plan.by_address.get(*address)) {
+            return Some(*choice);
+        }
         let Some(subsets) = &set.plan.subsets else { return self.whole.pick(env, cx) };
         let Some(wanted) = cx.metadata else { return self.fall_back(subsets, env, cx) };
         if subsets.config.metadata_fallback_list

@@ -1,5 +1,6 @@
 //! What is worked out once per host set, on the main thread, for all workers to choose by.
 
+use super::Choice;
 use super::priority::PriorityLoads;
 use super::slow_start;
 use super::subset::Subsets;
@@ -8,7 +9,7 @@ use super::zone::Zones;
 use crate::config::{CommonLbConfig, LbConfig, Local, SubsetConfig};
 use crate::host_set::HostSet;
 use nuncio_rt::Time;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// What a plan is made by.
 #[derive(Clone, Copy)]
@@ -16,6 +17,8 @@ pub(crate) struct PlanCx<'a> {
     pub lb: &'a LbConfig,
     pub common: &'a CommonLbConfig,
     pub subsets: Option<&'a Arc<SubsetConfig>>,
+    /// Requests may name hosts.
+    pub named_hosts: bool,
     pub local: Option<&'a Local>,
     /// Hosts of the local cluster, where there is one.
     pub local_hosts: Option<&'a HostSet>,
@@ -38,6 +41,8 @@ pub(crate) struct Plan {
     pub slow_start_until: Time,
     /// Hosts by what their metadata say.
     pub subsets: Option<Subsets>,
+    /// Hosts by address, where requests may name them.
+    pub by_address: HashMap<String, Choice>,
 }
 
 impl Plan {
@@ -57,6 +62,7 @@ impl Plan {
             zones: zones.map(|(local, hosts)| Zones::new(set, local, hosts, cx.common)),
             slow_start_until: cx.lb.slow_start().map_or(Time(0), |config| slow_start::begin(set, config, Time::now())),
             subsets: cx.subsets.map(|subsets| Subsets::new(set, cx, subsets)),
+            by_address: if cx.named_hosts { by_address(set) } else { HashMap::new() },
             loads,
             tables,
         }
@@ -67,4 +73,11 @@ impl Plan {
         let of_subsets = || self.subsets.as_ref()?.last()?.plan.spread();
         self.tables.last().map(|table| table.spread).or_else(of_subsets)
     }
+}
+
+fn by_address(set: &HostSet) -> HashMap<String, Choice> {
+    let tiers = set.priorities.iter().enumerate().rev();
+    let places = tiers.flat_map(|(priority, tier)| (0..tier.hosts.len()).rev().map(move |index| Choice { priority, index }));
+    // Backwards, so that of two hosts at one address the first is found.
+    places.filter_map(|at| Some((set.priorities.get(at.priority)?.hosts.get(at.index)?.address.to_string(), at))).collect()
 }

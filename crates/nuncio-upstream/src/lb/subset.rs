@@ -187,7 +187,7 @@ impl Part<'_> {
             locality_weighted: self.cx.common.locality_weighted && self.config.locality_weight_aware,
             ..self.cx.common.clone()
         };
-        let cx = PlanCx { common: &common, subsets: None, ..self.cx };
+        let cx = PlanCx { common: &common, subsets: None, named_hosts: false, ..self.cx };
         let set = set.prepared(&cx);
         Subset { origin, set: Some(Arc::new(set)) }
     }

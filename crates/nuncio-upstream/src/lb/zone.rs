@@ -170,7 +170,7 @@ mod tests {
         let here = Local { cluster: Some("local".into()), locality: Some(zone(at)) };
         let common = CommonLbConfig { zone_aware, ..CommonLbConfig::default() };
         let lb = LbConfig::ROUND_ROBIN;
-        let cx = PlanCx { lb: &lb, common: &common, subsets: None, local: Some(&here), local_hosts: None };
+        let cx = PlanCx { lb: &lb, common: &common, subsets: None, local: Some(&here), local_hosts: None, named_hosts: false };
         let set = |spec| HostSet::new(hosts(spec), &HashMap::new(), 140, false).prepared(&cx);
         Zones::new(&set(upstream), &here, &set(local), &common)
     }

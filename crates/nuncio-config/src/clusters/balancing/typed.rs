@@ -62,7 +62,7 @@ pub(super) fn policy(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, config: &
             let policies::maglev::v3::Maglev { table_size, consistent_hashing_lb_config, locality_weighted_lb_config } = decoded;
             let table = options::maglev(cx, table_size);
             made.common.locality_weighted |= locality_weighted_lb_config.is_some();
-            made.lb = hashing(cx, table, consistent_hashing_lb_config.as_ref(), false, None);
+            hashing(cx, table, consistent_hashing_lb_config.as_ref(), (false, None), made);
         }
         "envoy.extensions.load_balancing_policies.subset.v3.Subset" => {
             subsets(cx, cluster, &policies::subset::v3::Subset::decode(bytes).unwrap_or_default(), made);
@@ -110,7 +110,7 @@ fn ring_hash(cx: &mut CompileCx<'_>, from: policies::ring_hash::v3::RingHash, ma
     let murmur = hash_function == policies::ring_hash::v3::ring_hash::HashFunction::MurmurHash2 as i32;
     let table = options::ring(cx, minimum_ring_size, maximum_ring_size, murmur);
     made.common.locality_weighted |= locality_weighted_lb_config.is_some();
-    made.lb = hashing(cx, table, consistent_hashing_lb_config.as_ref(), use_hostname_for_hashing, hash_balance_factor);
+    hashing(cx, table, consistent_hashing_lb_config.as_ref(), (use_hostname_for_hashing, hash_balance_factor), made);
 }
 
 /// The newer message stands for the older fields altogether.
@@ -118,14 +118,16 @@ fn hashing(
     cx: &mut CompileCx<'_>,
     table: HashTableConfig,
     shared: Option<&common::ConsistentHashingLbConfig>,
-    use_hostname: bool,
-    balance_factor: Option<u32>,
-) -> LbConfig {
+    older: (bool, Option<u32>),
+    made: &mut Balancing,
+) {
     let Some(common::ConsistentHashingLbConfig { use_hostname_for_hashing, hash_balance_factor, hash_policy }) = shared else {
-        return LbConfig::Hash(HashLb { table, use_hostname, balance_factor: balance_factor.unwrap_or(0) });
+        made.lb = LbConfig::Hash(HashLb { table, use_hostname: older.0, balance_factor: older.1.unwrap_or(0) });
+        return;
     };
-    cx.at("consistent_hashing_lb_config", |cx| unbuilt!(cx, hash_policy));
-    LbConfig::Hash(HashLb { table, use_hostname: *use_hostname_for_hashing, balance_factor: hash_balance_factor.unwrap_or(0) })
+    made.hash_policy = cx.at("consistent_hashing_lb_config", |cx| super::hash_policy(cx, hash_policy));
+    let (use_hostname, balance_factor) = (*use_hostname_for_hashing, hash_balance_factor.unwrap_or(0));
+    made.lb = LbConfig::Hash(HashLb { table, use_hostname, balance_factor });
 }
 
 fn subsets(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, from: &policies::subset::v3::Subset, made: &mut Balancing) {
@@ -188,9 +190,25 @@ fn provided(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) {
     }
 }
 
+/// Hosts that requests name come first.
 fn override_host(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, from: &policies::override_host::v3::OverrideHost, made: &mut Balancing) {
+    use policies::override_host::v3::override_host::OverrideHostSource;
     let policies::override_host::v3::OverrideHost { override_host_sources, selected_host_key, fallback_policy } = from;
-    unbuilt!(cx, override_host_sources, selected_host_key);
+    unbuilt!(cx, selected_host_key);
+    if made.subsets.is_some() {
+        cx.value_without_effect("OverrideHost within a subset policy");
+    }
+    let headers = cx.each("override_host_sources", override_host_sources, |cx, OverrideHostSource { header, metadata }| {
+        unbuilt!(cx, metadata);
+        let wrong = match (header.is_empty(), metadata.is_none()) {
+            (true, true) => ("a source is a header or a metadata key", "Empty override source"),
+            (false, false) => ("a source is a header or a metadata key, not both", "Only one override source must be set"),
+            _ => return (!header.is_empty()).then(|| header.to_ascii_lowercase()),
+        };
+        cx.error(codes::CONFLICT, wrong.0).envoy(wrong.1);
+        None
+    });
+    made.override_headers = if made.subsets.is_some() { Vec::new() } else { headers };
     let list = fallback_policy.as_ref().map_or(&[][..], |p| &p.policies);
     cx.at("fallback_policy", |cx| first_known(cx, list, |cx, config| policy(cx, cluster, config, made)));
 }

@@ -134,3 +134,18 @@ fn a_rejected_host_is_avoided_as_often_as_allowed() {
         assert!(!reject(b.host(choice).expect("a host")));
     }
 }
+
+#[test]
+fn a_named_host_is_taken_before_any_other_and_even_if_it_is_unwell() {
+    let rng = Rng::seeded(17, 18);
+    let policy = LbConfig::ROUND_ROBIN;
+    let flags = [HealthFlags::default(), HealthFlags::FAILED_ACTIVE_HC, HealthFlags::default()];
+    let hosts = flags.into_iter().enumerate().map(|(i, flags)| host(i as u16 + 1, 1, 0, flags)).collect();
+    let common = CommonLbConfig::default();
+    let cx = PlanCx { lb: &policy, common: &common, subsets: None, local: None, local_hosts: None, named_hosts: true };
+    let set = HostSet::new(hosts, &HashMap::new(), 140, false).prepared(&cx);
+    let mut b = Balancer::new(Arc::new(set), policy, None);
+    let named = |b: &mut Balancer, named: &[&str]| pick(b, &rng, &PickCx { named, ..PickCx::default() }).map(|c| c.index);
+    assert_eq!(named(&mut b, &["127.0.0.1:9", "127.0.0.1:2"]), Some(1));
+    assert_ne!(named(&mut b, &["127.0.0.1:9", "nonsense"]), Some(1));
+}

@@ -33,7 +33,7 @@ fn selector(keys: &[&str]) -> SubsetSelector {
 fn built(hosts: Vec<Arc<Host>>, config: SubsetConfig, policy: LbConfig) -> Balancer {
     let set = HostSet::new(hosts, &HashMap::new(), 140, false);
     let (config, common) = (Arc::new(config), CommonLbConfig::default());
-    let cx = PlanCx { lb: &policy, common: &common, subsets: Some(&config), local: None, local_hosts: None };
+    let cx = PlanCx { lb: &policy, common: &common, subsets: Some(&config), local: None, local_hosts: None, named_hosts: false };
     Balancer::new(Arc::new(set.prepared(&cx)), policy, None)
 }
 
