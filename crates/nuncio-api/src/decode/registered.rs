@@ -74,8 +74,12 @@ impl Walker<'_> {
         }
         let span = self.tree.span(type_node);
         let message = format!("`{written}` configures no extension of {category}");
-        let mut diagnostic =
-            Diagnostic::error(codes::UNREGISTERED, span, message).label("not registered here");
+        // Of a list of policies the first that there is counts; that there is none is for whoever takes one.
+        let mut diagnostic = if category == "envoy.load_balancing_policies" {
+            Diagnostic::warning(codes::UNREGISTERED, span, message).label("passed over")
+        } else {
+            Diagnostic::error(codes::UNREGISTERED, span, message).label("not registered here")
+        };
         let by_name = named(category, name);
         if let Some(near) =
             by_name.or_else(|| spelling::nearest(&written, types().filter(|t| !t.is_empty())))
