@@ -5,7 +5,7 @@
 
 use crate::config::{HcmConfig, RouteSource};
 use crate::server;
-use crate::stream::{Chain, Exchange, Routes};
+use crate::stream::{Chains, Exchange, Routes};
 use nuncio_codec::date::DateCache;
 use nuncio_core::{ConnInfo, Connection, LocalFuture, StreamCx, Terminal, TerminalWorker, Worker};
 use nuncio_rt::Time;
@@ -84,7 +84,7 @@ impl Terminal for Hcm {
         let RouteSource::Fixed(table) = &self.config.routes;
         let clusters = worker.parts.get::<WorkerClusters>().unwrap_or_else(|| WorkerClusters::start(worker));
         Rc::new(HcmWorker {
-            chain: Rc::new(Chain::new(self.config.filters.clone())),
+            chains: Chains::new(self.config.filters.clone(), table),
             routes: Routes::new(table.clone(), clusters, self.stats.router.clone(), self.stats.classes.clone()),
             date: RefCell::default(),
             exchanges: RefCell::default(),
@@ -100,7 +100,7 @@ impl Terminal for Hcm {
 /// A connection manager on one worker.
 pub(crate) struct HcmWorker {
     pub(crate) config: Arc<HcmConfig>,
-    pub(crate) chain: Rc<Chain>,
+    pub(crate) chains: Chains,
     pub(crate) routes: Rc<Routes>,
     pub(crate) stats: Arc<Scope>,
     pub(crate) http1_stats: Arc<Scope>,

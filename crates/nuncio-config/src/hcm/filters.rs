@@ -165,10 +165,6 @@ fn one<'f>(cx: &mut CompileCx<'_>, filter: &'f proto::HttpFilter, build: &mut Bu
         missing(cx, name, message, *disabled);
         return;
     };
-    if *disabled {
-        cx.without_effect("disabled").note("the filter is off, and routes cannot switch it on");
-        return;
-    }
     let built = cx.at("typed_config", |cx| {
         build.filter_name = name;
         let built = (entry.build)(FilterConfig { type_url: &config.type_url, value: &config.value }, build);
@@ -180,7 +176,7 @@ fn one<'f>(cx: &mut CompileCx<'_>, filter: &'f proto::HttpFilter, build: &mut Bu
             })
             .ok()
     });
-    chain.filters.extend(built.map(|filter| Installed { name: name.as_str().into(), filter }));
+    chain.filters.extend(built.map(|filter| Installed { name: name.as_str().into(), filter, disabled: *disabled }));
 }
 
 /// A filter that is not built.

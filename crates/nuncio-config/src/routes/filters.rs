@@ -24,9 +24,7 @@ fn entry(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any) -> Optio
         return Some(FilterOverride { config: Some(settings(cx, name, config, false)?), disabled: None });
     }
     let proto::FilterConfig { config, is_optional, disabled } = proto::FilterConfig::decode(&*config.value).ok()?;
-    if disabled {
-        cx.without_effect("disabled").note("the filter runs on this route");
-    } else if config.is_none() {
+    if !disabled && config.is_none() {
         cx.error(codes::MISSING, format!("this says nothing of the filter `{name}`: set `config` or `disabled`"))
             .envoy(format!("Empty route/virtual host per filter configuration for {name} filter"));
         return None;

@@ -243,6 +243,11 @@ impl VirtualHost {
 }
 
 impl RouteEntry {
+    /// Whether the route switches a filter off (true) or on; settings of a filter switch it on.
+    pub fn switches(&self, filter: &str) -> Option<bool> {
+        self.filter_override(filter).map(|settings| settings.disabled.unwrap_or(false))
+    }
+
     /// Whether the route takes the request; else why not.
     #[inline]
     fn check(&self, request: &RequestParts<'_>, cx: &MatchCx<'_>) -> Result<(), Mismatch<'_>> {

@@ -1,7 +1,8 @@
-//! The HTTP filter chain, built once per configuration and shared by all workers.
+//! The HTTP filter chain: filters in their order, and which of them run on which route.
 
-use nuncio_core::{HttpFilter, Phases};
-use std::sync::Arc;
+use crate::routes::{RouteEntry, RouteTable};
+use nuncio_core::{HttpFilter, Phases, RouteId};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 
 /// A filter and the name it is configured under.
 #[derive(Debug, Clone)]
@@ -10,6 +11,8 @@ pub struct Installed {
     pub name: Arc<str>,
     /// The filter.
     pub filter: Arc<dyn HttpFilter>,
+    /// Off, except on routes that switch it on (`HttpFilter.disabled`).
+    pub disabled: bool,
 }
 
 /// Filters in configured order, and for each kind of piece the positions that want it.
@@ -53,5 +56,56 @@ impl Chain {
     /// All filters, in configured order.
     pub fn filters(&self) -> &[Installed] {
         &self.filters
+    }
+}
+
+/// The chains of a connection manager with one route table, on one worker: routes may switch filters off and on.
+///
+/// A chain is made when its first request comes, and kept; routes that have the same filters share one.
+#[derive(Debug)]
+pub(crate) struct Chains {
+    filters: Vec<Installed>,
+    /// Where no route has a say.
+    plain: Rc<Chain>,
+    /// False when no route of the table switches anything: then all have the plain one.
+    switched: bool,
+    by_route: RefCell<HashMap<(u32, u32), Rc<Chain>>>,
+    made: RefCell<Vec<(Vec<bool>, Rc<Chain>)>>,
+}
+
+impl Chains {
+    pub(crate) fn new(filters: Vec<Installed>, table: &RouteTable) -> Chains {
+        let plain = filters.iter().filter(|installed| !installed.disabled).cloned().collect();
+        let any = |entry: &RouteEntry| filters.iter().any(|installed| entry.switches(&installed.name).is_some_and(|off| off != installed.disabled));
+        let switched = table.hosts().iter().any(|host| host.routes.iter().any(any));
+        Chains { plain: Rc::new(Chain::new(plain)), filters, switched, by_route: RefCell::default(), made: RefCell::default() }
+    }
+
+    /// The chain of requests on this route, or of those that have none.
+    #[inline]
+    pub(crate) fn of(&self, table: &RouteTable, route: Option<RouteId>) -> Rc<Chain> {
+        match route.filter(|_| self.switched) {
+            Some(id) => self.of_route(table, id),
+            None => self.plain.clone(),
+        }
+    }
+
+    fn of_route(&self, table: &RouteTable, id: RouteId) -> Rc<Chain> {
+        let key = (id.virtual_host, id.route);
+        if let Some(chain) = self.by_route.borrow().get(&key) {
+            return chain.clone();
+        }
+        let Some(entry) = table.get(id) else { return self.plain.clone() };
+        let runs = |installed: &Installed| !entry.switches(&installed.name).unwrap_or(installed.disabled);
+        let running: Vec<bool> = self.filters.iter().map(runs).collect();
+        let known = self.made.borrow().iter().find(|(of, _)| *of == running).map(|(_, chain)| chain.clone());
+        let chain = known.unwrap_or_else(|| {
+            let filters = self.filters.iter().zip(&running).filter(|(_, runs)| **runs).map(|(installed, _)| installed.clone());
+            let chain = Rc::new(Chain::new(filters.collect()));
+            self.made.borrow_mut().push((running, chain.clone()));
+            chain
+        });
+        self.by_route.borrow_mut().insert(key, chain.clone());
+        chain
     }
 }

@@ -103,10 +103,8 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Starts a new exchange over `chain`.
-    pub(crate) fn begin(&mut self, chain: &Rc<Chain>, buffer_limit: usize) {
-        if !Rc::ptr_eq(&self.chain, chain) {
-            self.chain = chain.clone();
-        }
+    pub(crate) fn begin(&mut self, chain: Rc<Chain>, buffer_limit: usize) {
+        self.chain = chain;
         self.held.iter_mut().for_each(Vec::clear);
         self.parked.clear();
         self.work.clear();

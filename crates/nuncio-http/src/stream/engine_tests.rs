@@ -64,9 +64,9 @@ struct Run {
 
 impl Run {
     fn new(filters: Vec<Arc<dyn HttpFilter>>) -> Run {
-        let installed = filters.into_iter().map(|filter| Installed { name: "f".into(), filter }).collect();
+        let installed = filters.into_iter().map(|filter| Installed { name: "f".into(), filter, disabled: false }).collect();
         let mut engine = Engine::default();
-        engine.begin(&Rc::new(Chain::new(installed)), 8);
+        engine.begin(Rc::new(Chain::new(installed)), 8);
         Run { cx: stream(), engine, log: Log::default() }
     }
     fn send(&mut self, dir: Dir, piece: Piece) -> &mut Run {

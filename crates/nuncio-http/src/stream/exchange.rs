@@ -140,7 +140,8 @@ impl Exchange {
 
     /// Begins an exchange whose head is in `cx.request`. `refused` is an answer found before routing.
     pub(crate) fn begin<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, end: bool, refused: Option<Box<LocalReply>>, now: Time) {
-        self.engine.begin(&hcm.chain, hcm.config.buffer_limit);
+        let chain = hcm.chains.of(hcm.routes.table(), self.cx.route.as_ref().map(|route| route.id));
+        self.engine.begin(chain, hcm.config.buffer_limit);
         self.router.begin(hcm.config.buffer_limit, hcm.config.router.suppress_envoy_headers);
         self.request_ended = end;
         self.request_closed = false;

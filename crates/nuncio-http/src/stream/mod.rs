@@ -10,6 +10,7 @@ mod reply;
 mod routes;
 
 pub use chain::{Chain, Installed};
+pub(crate) use chain::Chains;
 pub(crate) use admit::admit;
 pub(crate) use engine::Piece;
 pub(crate) use exchange::{ClientEvent, ClientSide, Exchange, Outcome};
