@@ -159,7 +159,7 @@ impl HcmWorker {
     pub(crate) fn count_response(&self, cx: &StreamCx, now: Time) {
         let lane = self.worker.lane;
         self.stats.gauge_add(lane, stat::DOWNSTREAM_RQ_ACTIVE, -1);
-        let ms = u64::try_from(now.since(cx.info.start).as_millis()).unwrap_or(u64::MAX);
+        let ms = now.millis_since(cx.info.start);
         self.stats.record(lane, stat::DOWNSTREAM_RQ_TIME, ms);
         if cx.info.status != 0 {
             self.count_status(cx.info.status);

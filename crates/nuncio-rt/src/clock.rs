@@ -36,6 +36,12 @@ impl Time {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// Whole milliseconds passed since `earlier`; zero if that lies ahead.
+    #[inline]
+    pub fn millis_since(self, earlier: Time) -> u64 {
+        self.0.saturating_sub(earlier.0) / 1_000_000
+    }
+
     /// Whole milliseconds since the clock's origin.
     #[inline]
     pub fn as_millis(self) -> u64 {

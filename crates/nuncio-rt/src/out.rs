@@ -76,7 +76,12 @@ impl OutQueue {
     ///
     /// # Errors
     /// What the socket says; [`io::ErrorKind::WriteZero`] if it takes nothing.
+    #[inline]
     pub fn poll_flush(&mut self, cx: &mut Context<'_>, io: &mut Io, written: &mut u64) -> Poll<io::Result<()>> {
+        if self.bytes == 0 { io.poll_flush(cx) } else { self.poll_write(cx, io, written) }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, io: &mut Io, written: &mut u64) -> Poll<io::Result<()>> {
         while self.bytes > 0 {
             let n = {
                 let mut slices = [io::IoSlice::new(&[]); SLICES];

@@ -45,7 +45,17 @@ impl Rng {
 
     /// A version 4 UUID in its 36-byte text form.
     pub fn uuid_text(&self) -> [u8; 36] {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
+        /// Both digits of every byte.
+        static HEX: [[u8; 2]; 256] = {
+            let digits = b"0123456789abcdef";
+            let mut pairs = [[0; 2]; 256];
+            let mut i = 0;
+            while i < 256 {
+                pairs[i] = [digits[i >> 4], digits[i & 15]];
+                i += 1;
+            }
+            pairs
+        };
         let mut raw = [0u8; 16];
         raw[..8].copy_from_slice(&self.next_u64().to_be_bytes());
         raw[8..].copy_from_slice(&self.next_u64().to_be_bytes());
@@ -57,8 +67,7 @@ impl Rng {
             if matches!(i, 4 | 6 | 8 | 10) {
                 at += 1;
             }
-            text[at] = HEX[usize::from(byte >> 4)];
-            text[at + 1] = HEX[usize::from(byte & 15)];
+            text[at..at + 2].copy_from_slice(&HEX[usize::from(*byte)]);
             at += 2;
         }
         text

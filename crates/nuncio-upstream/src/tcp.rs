@@ -142,7 +142,7 @@ impl Counted {
     }
 
     fn milliseconds(&self) -> u64 {
-        u64::try_from(Time::now().since(self.begun).as_millis()).unwrap_or(u64::MAX)
+        Time::now().millis_since(self.begun)
     }
 }
 

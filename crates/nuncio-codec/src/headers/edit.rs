@@ -1,8 +1,8 @@
-//! Changing a map: setting, adding, removing, and the bookkeeping that keeps slots and sizes true.
+//! Changing a map: setting, adding, removing, and the bookkeeping that keeps sets and sizes true.
 
 use super::value::{ValueWriter, put_decimal, scrub};
 use super::{
-    DEAD, Entry, HeaderMap, Known, LINE, MAX_BYTES, MAX_NAME_LEN, MORE, Name, PRESENT, WIRE,
+    DEAD, Entry, HeaderMap, Known, KnownSet, LINE, MAX_BYTES, MAX_NAME_LEN, Name, WIRE,
 };
 
 /// Garbage beyond this many bytes, and beyond half of the buffer, is worth a compaction.
@@ -26,10 +26,7 @@ impl HeaderMap {
             self.set_pseudo_with(known, write);
             return;
         }
-        let found = match known {
-            Known::Other => self.find_unnumbered(name.bytes()),
-            known => self.slot(known),
-        };
+        let found = self.find(known, name.bytes());
         let Some(entry) = self.write_line(known, name.bytes(), write) else {
             return;
         };
@@ -75,10 +72,7 @@ impl HeaderMap {
         if known.is_pseudo() {
             return self.set_pseudo_with(known, write);
         }
-        let found = match known {
-            Known::Other => self.find_unnumbered(name.bytes()),
-            known => self.slot(known),
-        };
+        let found = self.find(known, name.bytes());
         if let (Some(index), Some(entry)) = (found, self.write_line(known, name.bytes(), write)) {
             self.replace(index, entry);
         }
@@ -106,15 +100,33 @@ impl HeaderMap {
         if known.is_pseudo() {
             return self.remove_pseudo(known);
         }
-        let found = match known {
-            Known::Other => self.find_unnumbered(name.bytes()),
-            known => self.slot(known),
-        };
+        let found = self.find(known, name.bytes());
         let Some(first) = found else { return false };
         self.remove_after(first, known, name.bytes());
         self.kill(first);
-        self.slots[known as usize] = 0;
+        self.present.remove(known);
         true
+    }
+
+    /// Removes every value of every name of the set, pseudo-headers excepted; says how many. Costs next to
+    /// nothing if there is none.
+    #[inline]
+    pub fn remove_all(&mut self, names: &KnownSet) -> usize {
+        let doomed = self.present.and(names).without_pseudo();
+        if doomed.is_empty() { 0 } else { self.remove_present(doomed) }
+    }
+
+    fn remove_present(&mut self, doomed: KnownSet) -> usize {
+        let before = self.live;
+        for index in 0..self.entries.len() {
+            let entry = self.entries[index];
+            if entry.is_live() && doomed.has(entry.known) {
+                self.kill(index);
+            }
+        }
+        self.present = self.present.minus(&doomed);
+        self.repeated = self.repeated.minus(&doomed);
+        (before - self.live) as usize
     }
 
     /// Removes every header whose name begins with `prefix` (lower case); says how many.
@@ -132,12 +144,9 @@ impl HeaderMap {
             }
             self.kill(index);
             removed += 1;
-            if entry.known != Known::Other && self.slot(entry.known) == Some(index) {
-                self.slots[entry.known as usize] = 0;
-                if entry.flags & MORE != 0 {
-                    self.reseat(entry.known, index + 1);
-                }
-            }
+        }
+        if removed > 0 {
+            self.recount();
         }
         removed
     }
@@ -195,7 +204,7 @@ impl HeaderMap {
     /// Describes a pseudo-header whose value stands in the loaded bytes.
     #[inline]
     pub(crate) fn set_pseudo_loaded(&mut self, known: Known, value_at: usize, value_len: usize) {
-        self.set_pseudo(known, value_at, value_len, PRESENT | WIRE);
+        self.set_pseudo(known, value_at, value_len, WIRE);
     }
 
     /// Whether a pseudo-header is as a decoder found, and checked, it.
@@ -206,10 +215,7 @@ impl HeaderMap {
 
     /// Makes one entry of all entries of a name, values joined with `,`; empty ones add nothing.
     pub(crate) fn join_entries(&mut self, known: Known) {
-        if self
-            .slot(known)
-            .is_some_and(|first| self.entries[first].flags & MORE != 0)
-        {
+        if self.repeated.has(known) {
             let values: Vec<&[u8]> = self
                 .get_all(known)
                 .filter(|value| !value.is_empty())
@@ -249,16 +255,11 @@ impl HeaderMap {
 
     #[inline]
     fn push(&mut self, entry: Entry) -> bool {
-        let mut repeated = false;
-        if entry.known != Known::Other {
-            let slot = &mut self.slots[entry.known as usize];
-            match (*slot as usize).checked_sub(1) {
-                None => *slot = self.entries.len() as u32 + 1,
-                Some(first) => {
-                    self.entries[first].flags |= MORE;
-                    repeated = true;
-                }
-            }
+        let repeated = entry.known != Known::Other && self.present.has(entry.known);
+        if repeated {
+            self.repeated.add(entry.known);
+        } else {
+            self.present.add(entry.known);
         }
         self.live += 1;
         self.size += entry.size();
@@ -271,7 +272,6 @@ impl HeaderMap {
         let old = self.entries[index];
         self.size = self.size + entry.size() - old.size();
         self.garbage += old.size() + 4;
-        entry.flags |= old.flags & MORE;
         if old.flags & WIRE != 0 && !self.spelled.is_empty() {
             entry.name_at = old.name_at;
             entry.flags = (entry.flags & !LINE) | WIRE;
@@ -281,7 +281,7 @@ impl HeaderMap {
 
     /// Removes later entries of the same name.
     fn remove_after(&mut self, first: usize, known: Known, name: &[u8]) {
-        if known != Known::Other && self.entries[first].flags & MORE == 0 {
+        if known != Known::Other && !self.repeated.has(known) {
             return;
         }
         for index in first + 1..self.entries.len() {
@@ -289,7 +289,7 @@ impl HeaderMap {
                 self.kill(index);
             }
         }
-        self.entries[first].flags &= !MORE;
+        self.repeated.remove(known);
     }
 
     fn kill(&mut self, index: usize) {
@@ -300,15 +300,17 @@ impl HeaderMap {
         self.garbage += entry.size() + 4;
     }
 
-    /// Points the slot of a name to its first live entry at or behind `from`.
-    fn reseat(&mut self, known: Known, from: usize) {
-        let next = self.entries[from..]
-            .iter()
-            .position(|entry| entry.known == known && entry.is_live());
-        if let Some(offset) = next {
-            self.slots[known as usize] = (from + offset) as u32 + 1;
-            self.entries[from + offset].flags |= MORE;
+    /// Finds out again which names are there, after removals.
+    fn recount(&mut self) {
+        let mut present = self.present.only_pseudo();
+        let mut repeated = KnownSet::EMPTY;
+        for entry in self.entries.iter().filter(|entry| entry.is_live()) {
+            if present.has(entry.known) {
+                repeated.add(entry.known);
+            }
+            present.add(entry.known);
         }
+        (self.present, self.repeated) = (present, repeated);
     }
 
     fn set_pseudo_with(&mut self, known: Known, write: impl FnOnce(&mut ValueWriter<'_>)) {
@@ -320,7 +322,7 @@ impl HeaderMap {
             bytes: &mut self.bytes,
         });
         scrub(&mut self.bytes[value_at..]);
-        self.set_pseudo(known, value_at, self.bytes.len() - value_at, PRESENT);
+        self.set_pseudo(known, value_at, self.bytes.len() - value_at, 0);
     }
 
     #[inline]
@@ -336,17 +338,18 @@ impl HeaderMap {
         };
         self.live += 1;
         self.size += entry.size();
+        self.present.add(known);
         self.pseudo[known as usize - 1] = entry;
     }
 
     fn remove_pseudo(&mut self, known: Known) -> bool {
-        let entry = &mut self.pseudo[known as usize - 1];
-        let was_present = entry.is_present();
+        let was_present = self.present.has(known);
         if was_present {
+            let entry = &self.pseudo[known as usize - 1];
             self.live -= 1;
             self.size -= entry.size();
             self.garbage += entry.value_len as usize;
-            *entry = Entry::EMPTY;
+            self.present.remove(known);
         }
         was_present
     }

@@ -144,6 +144,7 @@ known! {
     XEnvoyOriginalHost = "x-envoy-original-host",
     XEnvoyOriginalMethod = "x-envoy-original-method",
     XEnvoyOriginalPath = "x-envoy-original-path",
+    XEnvoyOriginalUrl = "x-envoy-original-url",
     XEnvoyOverloaded = "x-envoy-overloaded",
     XEnvoyPeerMetadata = "x-envoy-peer-metadata",
     XEnvoyPeerMetadataId = "x-envoy-peer-metadata-id",

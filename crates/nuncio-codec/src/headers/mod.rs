@@ -3,8 +3,9 @@
 //! The map owns one byte buffer. A codec copies a message's raw head into it once; entries are 16-byte
 //! records of offsets into that buffer, names lower-cased in place. What filters add goes to the buffer's
 //! tail, written as a finished `name: value\r\n` line, so that an HTTP/1 encoder copies runs of neighbouring
-//! lines in one go, decoded or added. Well-known names ([`Known`]) are found in O(1) through a slot table;
-//! pseudo-headers have a place of their own and always come first in iteration.
+//! lines in one go, decoded or added. A set of one bit for each well-known name ([`KnownSet`]) answers most
+//! questions without a look at the entries, and keeps the map small: the memory that a stream touches is what
+//! thousands of connections cost. Pseudo-headers have a place of their own and always come first in iteration.
 //!
 //! Promises: order is kept; a name may have several values; no name or value ever holds CR, LF or NUL, so
 //! nothing written from a map can split a message; a reused map ([`HeaderMap::clear`]) allocates nothing.
@@ -16,12 +17,14 @@ mod edit;
 mod iter;
 mod known;
 mod name;
+mod set;
 mod value;
 
 pub use iter::{Header, Iter};
 pub use known::{Known, classify};
 
 pub use name::{HeaderName, Name, is_token_byte};
+pub use set::KnownSet;
 pub use value::ValueWriter;
 pub(crate) use value::put_decimal;
 
@@ -40,10 +43,6 @@ const DEAD: u8 = 1;
 const LINE: u8 = 1 << 1;
 /// The name came off the wire: its spelling is in `spelled` at the same offset, if that is kept.
 const WIRE: u8 = 1 << 2;
-/// More live entries of the same well-known name may follow.
-const MORE: u8 = 1 << 3;
-/// A pseudo-header's place is taken.
-const PRESENT: u8 = 1 << 4;
 
 /// Where one header stands in the buffer.
 #[derive(Clone, Copy)]
@@ -77,11 +76,6 @@ impl Entry {
     }
 
     #[inline]
-    fn is_present(&self) -> bool {
-        self.flags & PRESENT != 0
-    }
-
-    #[inline]
     pub(crate) fn value_end(&self) -> usize {
         self.value_at as usize + self.value_len as usize
     }
@@ -97,9 +91,12 @@ impl Entry {
 pub struct HeaderMap {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// Values of the pseudo-headers that `present` names; the others are leftovers.
     pseudo: [Entry; Known::PSEUDO],
-    /// Index + 1 of the first live entry of each well-known name; 0: none.
-    slots: [u32; Known::COUNT],
+    /// The well-known names that have a value.
+    present: KnownSet,
+    /// Those of them that may have several entries.
+    repeated: KnownSet,
     live: u32,
     size: usize,
     /// Bytes of the buffer that no live entry uses any more; bounds the buffer's growth.
@@ -114,7 +111,8 @@ impl Default for HeaderMap {
             bytes: Vec::new(),
             entries: Vec::new(),
             pseudo: [Entry::EMPTY; Known::PSEUDO],
-            slots: [0; Known::COUNT],
+            present: KnownSet::EMPTY,
+            repeated: KnownSet::EMPTY,
             live: 0,
             size: 0,
             garbage: 0,
@@ -132,10 +130,13 @@ impl HeaderMap {
     /// Empties the map and keeps its memory.
     #[inline]
     pub fn clear(&mut self) {
+        if self.bytes.is_empty() && self.live == 0 {
+            return;
+        }
         self.bytes.clear();
         self.entries.clear();
-        self.pseudo = [Entry::EMPTY; Known::PSEUDO];
-        self.slots = [0; Known::COUNT];
+        self.present = KnownSet::EMPTY;
+        self.repeated = KnownSet::EMPTY;
         self.live = 0;
         self.size = 0;
         self.garbage = 0;
@@ -199,13 +200,14 @@ impl HeaderMap {
     ) -> impl Iterator<Item = &'a [u8]> + use<'a, N> {
         let known = self.resolve(name.known());
         let pseudo = self.pseudo_entry(known);
-        let (from, to) = match (known, self.slot(known)) {
-            (Known::Other, _) => (0, self.entries.len()),
-            (_, Some(first)) if self.entries[first].flags & MORE != 0 => {
-                (first, self.entries.len())
-            }
-            (_, Some(first)) => (first, first + 1),
-            (_, None) => (0, 0),
+        let all = self.entries.len();
+        let (from, to) = match known {
+            Known::Other => (0, all),
+            known => match self.index_of(known) {
+                Some(first) if self.repeated.has(known) => (first, all),
+                Some(first) => (first, first + 1),
+                None => (0, 0),
+            },
         };
         let regular = self.entries[from..to]
             .iter()
@@ -276,7 +278,7 @@ impl HeaderMap {
     /// Whether this is a request's head (it has `:method`).
     #[inline]
     pub fn is_request(&self) -> bool {
-        self.pseudo[Known::Method as usize - 1].is_present()
+        self.present.has(Known::Method)
     }
 
     /// All headers in order, pseudo-headers first.
@@ -325,18 +327,28 @@ impl HeaderMap {
         }
     }
 
+    /// Where the first entry of a well-known name stands; pseudo-headers have none.
     #[inline]
-    fn slot(&self, known: Known) -> Option<usize> {
-        (self.slots[known as usize] as usize).checked_sub(1)
+    fn index_of(&self, known: Known) -> Option<usize> {
+        if !self.present.has(known) {
+            return None;
+        }
+        self.entries
+            .iter()
+            .position(|entry| entry.known == known && entry.is_live())
+    }
+
+    #[inline]
+    fn find(&self, known: Known, name: &[u8]) -> Option<usize> {
+        match known {
+            Known::Other => self.find_unnumbered(name),
+            known => self.index_of(known),
+        }
     }
 
     #[inline]
     fn pseudo_entry(&self, known: Known) -> Option<&Entry> {
-        if !known.is_pseudo() {
-            return None;
-        }
-        let entry = &self.pseudo[known as usize - 1];
-        entry.is_present().then_some(entry)
+        (known.is_pseudo() && self.present.has(known)).then(|| &self.pseudo[known as usize - 1])
     }
 
     #[inline]
@@ -346,7 +358,7 @@ impl HeaderMap {
                 .find_unnumbered(name.bytes())
                 .map(|index| &self.entries[index]),
             known if known.is_pseudo() => self.pseudo_entry(known),
-            known => self.slot(known).map(|index| &self.entries[index]),
+            known => self.index_of(known).map(|index| &self.entries[index]),
         }
     }
 

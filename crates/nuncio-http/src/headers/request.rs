@@ -2,13 +2,13 @@
 //! it may say (`x-envoy-*`), hop-by-hop headers, request id. Order and rules as Envoy's `mutateRequestHeaders`.
 
 use crate::config::{ClientAddress, HcmConfig};
-use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_codec::headers::{HeaderMap, Known, KnownSet};
 use nuncio_core::{ConnInfo, StreamCx};
 use nuncio_rt::Address;
 use std::net::{IpAddr, SocketAddr};
 
 /// Headers that steer the router: obeyed from inside, removed when they come from outside.
-const INTERNAL_ONLY: [Known; 13] = [
+const INTERNAL_ONLY: KnownSet = KnownSet::of(&[
     Known::XEnvoyRetriableStatusCodes,
     Known::XEnvoyRetriableHeaderNames,
     Known::XEnvoyRetryOn,
@@ -22,7 +22,21 @@ const INTERNAL_ONLY: [Known; 13] = [
     Known::XEnvoyForceTrace,
     Known::XEnvoyIpTags,
     Known::XEnvoyHedgeOnPerTryTimeout,
-];
+    Known::XEnvoyOriginalUrl,
+]);
+
+/// Headers by which a service names itself: an edge believes nobody's.
+const EDGE_ONLY: KnownSet = KnownSet::of(&[
+    Known::XEnvoyDecoratorOperation,
+    Known::XEnvoyDownstreamServiceCluster,
+    Known::XEnvoyDownstreamServiceNode,
+]);
+
+/// Headers of this hop, whatever becomes of the request.
+const HOP: KnownSet = KnownSet::of(&[Known::XEnvoyInternal, Known::KeepAlive, Known::ProxyConnection, Known::TransferEncoding]);
+
+/// Headers of this hop that an upgrade needs.
+const UPGRADE_HOP: KnownSet = KnownSet::of(&[Known::Connection, Known::Upgrade]);
 
 /// A connection's peer in text, as headers show it; made once per connection.
 #[derive(Debug)]
@@ -91,15 +105,11 @@ pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, peer: &Peer, upgr
 
 /// Headers that concern this hop only (rfc9110#7.6.1). `te: trailers` stays.
 fn remove_hop_by_hop(head: &mut HeaderMap, upgrade: bool) {
-    head.remove(Known::XEnvoyInternal);
-    head.remove(Known::KeepAlive);
-    head.remove(Known::ProxyConnection);
-    head.remove(Known::TransferEncoding);
+    head.remove_all(&HOP);
     if upgrade {
         return;
     }
-    head.remove(Known::Connection);
-    head.remove(Known::Upgrade);
+    head.remove_all(&UPGRADE_HOP);
     if let Some(te) = head.get(Known::Te) {
         let trailers = te.split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"trailers"));
         if trailers {
@@ -201,12 +211,7 @@ fn set_scheme(cx: &mut StreamCx, config: &HcmConfig) {
 
 fn clean_external(head: &mut HeaderMap, edge: bool) {
     if edge {
-        head.remove(Known::XEnvoyDecoratorOperation);
-        head.remove(Known::XEnvoyDownstreamServiceCluster);
-        head.remove(Known::XEnvoyDownstreamServiceNode);
+        head.remove_all(&EDGE_ONLY);
     }
-    for name in INTERNAL_ONLY {
-        head.remove(name);
-    }
-    head.remove(b"x-envoy-original-url".as_slice());
+    head.remove_all(&INTERNAL_ONLY);
 }

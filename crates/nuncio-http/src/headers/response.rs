@@ -4,21 +4,23 @@
 use crate::config::{HcmConfig, ServerHeader};
 use nuncio_codec::{
     date::DateCache,
-    headers::Known,
+    headers::{Known, KnownSet},
 };
 use nuncio_core::StreamCx;
 use nuncio_rt::Time;
+
+/// Headers of this hop.
+const HOP: KnownSet = KnownSet::of(&[Known::TransferEncoding, Known::KeepAlive, Known::ProxyConnection]);
+/// Headers of this hop that an upgrade needs.
+const UPGRADE_HOP: KnownSet = KnownSet::of(&[Known::Connection, Known::Upgrade]);
 
 /// Prepares a response's headers. `upgrade` keeps `connection` and `upgrade` (101).
 pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, date: &mut DateCache, now: Time, upgrade: bool) {
     let head = &mut cx.response;
     if !upgrade {
-        head.remove(Known::Connection);
-        head.remove(Known::Upgrade);
+        head.remove_all(&UPGRADE_HOP);
     }
-    head.remove(Known::TransferEncoding);
-    head.remove(Known::KeepAlive);
-    head.remove(Known::ProxyConnection);
+    head.remove_all(&HOP);
     if config.request_id_in_response || cx.request.contains(Known::XEnvoyForceTrace) {
         match cx.request.get(Known::XRequestId) {
             Some(id) => head.insert(Known::XRequestId, id),

@@ -151,14 +151,16 @@ impl Attempt {
         self.queue.push_back((Buf::copy_of(body), end));
     }
 
-    pub(crate) fn poll_connect(&mut self, task: &mut Context<'_>) -> Poll<Result<(), PoolFailure>> {
+    /// Waits for the connection. Says whether the task is registered for what comes on it (see [`Acquire::is_watched`]).
+    pub(crate) fn poll_connect(&mut self, task: &mut Context<'_>) -> Poll<Result<bool, PoolFailure>> {
         let Some(acquire) = &mut self.acquire else { return Poll::Pending };
         match acquire.poll(task) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(conn)) => {
+                let watched = acquire.is_watched();
                 self.acquire = None;
                 self.conn = Some(conn);
-                Poll::Ready(Ok(()))
+                Poll::Ready(Ok(watched))
             }
             Poll::Ready(Err(failure)) => {
                 self.acquire = None;

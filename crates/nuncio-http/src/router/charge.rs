@@ -21,7 +21,7 @@ pub(crate) fn outcome(host: &WorkerHost, code: u16) {
 
 /// Records how long an upstream took, in milliseconds from the end of the request.
 pub(crate) fn time(cluster: &ClusterCx, host: Option<&WorkerHost>, internal: bool, head: Option<&HeaderMap>, began: Time, now: Time) {
-    let ms = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
+    let ms = now.millis_since(began);
     cluster.record(stat::UPSTREAM_RQ_TIME, ms);
     cluster.record(if internal { stat::INTERNAL_UPSTREAM_RQ_TIME } else { stat::EXTERNAL_UPSTREAM_RQ_TIME }, ms);
     if is_canary(host, head) {

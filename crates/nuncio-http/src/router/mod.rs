@@ -191,6 +191,8 @@ impl Router {
         if let Some(event) = self.check_deadlines(cx, now) {
             return Poll::Ready(event);
         }
+        // No use in reading from a connection that this very poll has found quiet.
+        let mut quiet = false;
         loop {
             match self.attempt.phase() {
                 Phase::Idle => return Poll::Pending,
@@ -203,7 +205,8 @@ impl Router {
                 }
                 Phase::Connecting => match self.attempt.poll_connect(task) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) => {
+                    Poll::Ready(Ok(watched)) => {
+                        quiet = watched;
                         if let Err(reset) = self.connected(cx, now)
                             && let Some(event) = self.reset(cx, reset, now)
                         {
@@ -216,7 +219,7 @@ impl Router {
                         }
                     }
                 },
-                Phase::Live => match self.poll_live(task, cx, now, may_read) {
+                Phase::Live => match self.poll_live(task, cx, now, may_read && !quiet) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Some(event)) => return Poll::Ready(event),
                     Poll::Ready(None) => {}
@@ -424,7 +427,7 @@ impl Router {
         }
         // A response that comes before the request is complete has no service time.
         if let Some(began) = self.request_ended {
-            let ms = u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX);
+            let ms = now.millis_since(began);
             cx.response.set_with(Known::XEnvoyUpstreamServiceTime, |v| v.decimal(ms));
         }
         if self.attempt_count_in_response {

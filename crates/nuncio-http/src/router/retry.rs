@@ -1,12 +1,22 @@
 //! Whether an attempt that failed is made again. As Envoy's `RetryStateImpl`.
 
 use crate::routes::{RetryOn, RetryPolicy};
-use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_codec::headers::{HeaderMap, Known, KnownSet};
 use nuncio_core::{ResponseFlags, StreamInfo};
 use nuncio_rt::Rng;
 use nuncio_stats::tables::cluster as stat;
 use nuncio_upstream::{Host, Permit, Reset, ResetReason, Resource, RoutingPriority, WorkerCluster};
 use std::{sync::Arc, time::Duration};
+
+/// Headers that steer retries: they are for us, not for the upstream.
+const STEERING: KnownSet = KnownSet::of(&[
+    Known::XEnvoyRetryOn,
+    Known::XEnvoyRetryGrpcOn,
+    Known::XEnvoyMaxRetries,
+    Known::XEnvoyRetriableStatusCodes,
+    Known::XEnvoyRetriableHeaderNames,
+    Known::XEnvoyHedgeOnPerTryTimeout,
+]);
 
 /// What remains of an exchange's retries.
 #[derive(Debug, Default)]
@@ -62,16 +72,7 @@ impl Retries {
         {
             self.on = RetryOn::NONE;
         }
-        for name in [
-            Known::XEnvoyRetryOn,
-            Known::XEnvoyRetryGrpcOn,
-            Known::XEnvoyMaxRetries,
-            Known::XEnvoyRetriableStatusCodes,
-            Known::XEnvoyRetriableHeaderNames,
-            Known::XEnvoyHedgeOnPerTryTimeout,
-        ] {
-            head.remove(name);
-        }
+        head.remove_all(&STEERING);
         if !self.on.is_empty() {
             self.policy = policy.cloned();
         }

@@ -54,7 +54,8 @@ impl Timeouts {
         };
         let expected = if self.per_try.is_zero() || (!left.is_zero() && left < self.per_try) { left } else { self.per_try };
         if !expected.is_zero() {
-            let ms = u64::try_from(expected.as_millis()).unwrap_or(u64::MAX);
+            // In 64 bits: as_millis() divides in 128.
+            let ms = expected.as_secs().saturating_mul(1000).saturating_add(u64::from(expected.subsec_millis()));
             head.set_with(Known::XEnvoyExpectedRqTimeoutMs, |v| v.decimal(ms));
         }
     }

@@ -360,7 +360,7 @@ impl Drop for Served {
         }
         stats.inc(lane, stat::DOWNSTREAM_CX_DESTROY);
         stats.inc(lane, if self.remote_close { stat::DOWNSTREAM_CX_DESTROY_REMOTE } else { stat::DOWNSTREAM_CX_DESTROY_LOCAL });
-        let ms = u64::try_from(Time::now().since(self.info.start).as_millis()).unwrap_or(u64::MAX);
+        let ms = Time::now().millis_since(self.info.start);
         stats.record(lane, stat::DOWNSTREAM_CX_LENGTH_MS, ms);
     }
 }

@@ -164,11 +164,9 @@ impl Exchange {
         let mut client_is_quiet = false;
         loop {
             let mut moved = self.poll_filters(task, hcm, client, now);
-            if !client_is_quiet {
-                let came = self.poll_client(task, hcm, client, now, limit);
-                moved |= came;
-                // Once it has nothing more, its waker stands; a request that has ended is only watched for its leaving.
-                client_is_quiet = !came && (self.request_ended || self.request_closed);
+            let sending = !(self.request_ended || self.request_closed);
+            if sending {
+                moved |= self.poll_client(task, hcm, client, now, limit);
             }
             if self.end.is_none() && !self.router.is_finished() {
                 let may_read = client.waiting() < limit && !self.engine.is_full(Dir::Response);
@@ -176,6 +174,12 @@ impl Exchange {
                     self.on_event(hcm, client, event, now);
                     moved = true;
                 }
+            }
+            // A client whose request is here is only watched for its leaving, when there is nothing better to do. Once
+            // it has nothing to say, its waker stands.
+            if !sending && !moved && !client_is_quiet {
+                moved = self.poll_client(task, hcm, client, now, limit);
+                client_is_quiet = !moved;
             }
             if moved {
                 self.last_progress = now;

@@ -18,16 +18,24 @@ pub struct Acquire {
     host: Rc<WorkerHost>,
     pool: Rc<Http1Pool>,
     waiting: Option<Rc<Waiting>>,
+    watched: bool,
 }
 
 impl Acquire {
     pub(super) fn new(host: Rc<WorkerHost>, pool: Rc<Http1Pool>) -> Acquire {
-        Acquire { host, pool, waiting: None }
+        Acquire { host, pool, waiting: None, watched: false }
     }
 
     /// The host that was asked.
     pub fn host(&self) -> &Rc<WorkerHost> {
         &self.host
+    }
+
+    /// True once a connection was had that had been idle: the poll that yielded it found nothing to read, and the
+    /// task is registered for what will come, so that reading from it within the same poll would be in vain.
+    #[inline]
+    pub fn is_watched(&self) -> bool {
+        self.watched
     }
 
     /// Takes an idle connection, or waits for one. Do not poll again after it was ready.
@@ -37,7 +45,10 @@ impl Acquire {
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<UpstreamConn, PoolFailure>> {
         let conn = match &self.waiting {
             None => match self.pool.take_idle(cx) {
-                Some(conn) => conn,
+                Some(conn) => {
+                    self.watched = true;
+                    conn
+                }
                 None => return self.wait(cx),
             },
             Some(waiting) => match waiting.outcome(cx) {

@@ -192,7 +192,7 @@ impl Http1Pool {
             match made {
                 Ok(io) => {
                     let now = Time::now();
-                    let ms = now.since(begun).as_millis() as u64;
+                    let ms = now.millis_since(begun);
                     pool.cluster.record(stat::UPSTREAM_CX_CONNECT_MS, ms);
                     let conn = Http1Connection::new(io, &pool.cluster, permit, begun, pool.era.get());
                     pool.give_back(Box::new(conn));
@@ -344,7 +344,7 @@ impl Http1Pool {
         }
         cluster.gauge(stat::UPSTREAM_CX_ACTIVE, -1);
         self.count_host(|cells| cells.dec(HostStat::CxActive));
-        cluster.record(stat::UPSTREAM_CX_LENGTH_MS, Time::now().since(created).as_millis() as u64);
+        cluster.record(stat::UPSTREAM_CX_LENGTH_MS, Time::now().millis_since(created));
     }
 
     fn count_host(&self, count: impl FnOnce(&HostCounters)) {
