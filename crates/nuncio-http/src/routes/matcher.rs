@@ -287,7 +287,7 @@ impl MoreConditions {
 }
 
 /// Whether the content type is gRPC's: `application/grpc` or `application/grpc+…`, not `application/grpc-web`.
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(Known::ContentType)
         .and_then(|value| value.strip_prefix(b"application/grpc"))

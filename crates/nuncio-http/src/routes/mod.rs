@@ -40,6 +40,7 @@ pub use domains::DomainMatch;
 pub use finalize::{Finalize, finalize_request, finalize_response, rewrite_host};
 pub use hash::{NewCookie, hash_request};
 pub use lint::{ClusterReference, DeadRoute};
+pub(crate) use matcher::is_grpc;
 pub use matcher::{MatchCx, Matcher, Mismatch, MoreConditions, PathMatch};
 pub use nuncio_core::{ClientCertificate, Fraction, RuntimeFraction};
 pub use mutation::{

@@ -10,10 +10,10 @@ use super::routes::Routes;
 use crate::headers::response;
 use crate::hcm::HcmWorker;
 use crate::router::{Event, Router};
-use crate::routes::{Action, finalize_response};
+use crate::routes::{Action, finalize_response, is_grpc};
 use nuncio_core::{LocalReply, ResponseFlags, StreamCx};
 use nuncio_rt::{BUF_BYTES, Buf, Time};
-use nuncio_stats::tables::http_connection_manager as stat;
+use nuncio_stats::tables::{http_connection_manager as stat, router::RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED};
 use std::{
     borrow::Cow,
     rc::Rc,
@@ -318,7 +318,10 @@ impl Exchange {
             Event::Trailers => self.arrive(hcm, client, Dir::Response, Piece::Trailers, now),
             Event::Reply(reply) => self.answer(hcm, client, *reply, now),
             Event::Cut => {
-                hcm.routes.router_stats.inc(self.cx.worker.lane, nuncio_stats::tables::router::RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED);
+                // Only of gRPC, whose verdict would have come in the trailers.
+                if is_grpc(&self.cx.request) && is_grpc(&self.cx.response) && !self.cx.response.contains("grpc-status") {
+                    hcm.routes.router_stats.inc(self.cx.worker.lane, RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED);
+                }
                 self.end = Some(Outcome::Cut);
             }
         }
