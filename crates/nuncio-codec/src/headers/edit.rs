@@ -14,7 +14,43 @@ impl HeaderMap {
     /// Sets a name to one value: the first entry keeps its place, others go.
     #[inline]
     pub fn insert(&mut self, name: impl Name, value: impl AsRef<[u8]>) {
-        self.set_with(name, |out| out.put(value.as_ref()));
+        let known = self.resolve(name.known());
+        if known == Known::Other || known.is_pseudo() || self.repeated.has(known) {
+            self.set_with(name, |out| out.put(value.as_ref()));
+        } else {
+            self.insert_known(known, value.as_ref());
+        }
+    }
+
+    /// What nearly every `insert` is: a well-known name that has at most one value.
+    fn insert_known(&mut self, known: Known, value: &[u8]) {
+        self.tidy();
+        let start = known.line_start();
+        let len = start.len() + value.len() + 2;
+        if !self.make_room(len) {
+            return;
+        }
+        let name_at = self.bytes.len();
+        self.bytes.reserve(len);
+        self.bytes.extend_from_slice(start);
+        let value_at = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        scrub(&mut self.bytes[value_at..]);
+        self.bytes.extend_from_slice(b"\r\n");
+        let entry = Entry {
+            name_at: name_at as u32,
+            value_at: value_at as u32,
+            value_len: value.len() as u32,
+            name_len: (start.len() - 2) as u16,
+            known,
+            flags: LINE,
+        };
+        match self.index_of(known) {
+            Some(index) => self.replace(index, entry),
+            None => {
+                self.push(entry);
+            }
+        }
     }
 
     /// Sets a name to the value that `write` appends; no copy in between. What `write` may not hold

@@ -92,7 +92,7 @@ pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, peer: &Peer, upgr
         let renew = edge && !config.preserve_external_request_id;
         if renew || !cx.request.contains(Known::XRequestId) {
             let worker = cx.worker.clone();
-            cx.request.set_with(Known::XRequestId, |v| v.put(&worker.rng.uuid_text()));
+            cx.request.insert(Known::XRequestId, worker.rng.uuid_text());
         }
     }
     if !cx.conn.tls {
