@@ -10,6 +10,7 @@ use crate::path::{Path, Step};
 use crate::runtime::Runtime;
 use nuncio_core::{AccessLogEntry, BuildCx, ConfigError, HttpFilterEntry, LineSink, LogFiles};
 use nuncio_stats::{Lane, Store};
+use nuncio_upstream::EventLog;
 use nuncio_upstream::config::ResolverConfig;
 use std::collections::HashMap;
 use std::fmt;
@@ -93,6 +94,8 @@ pub struct CompileCx<'a> {
     pub default_resolver: ResolverConfig,
     /// Source address of clusters that name none.
     pub default_bind: Option<SocketAddr>,
+    /// Where outlier detection writes what it does.
+    pub outlier_events: Option<EventLog>,
     /// Runtime values of the bootstrap's layers.
     pub runtime: Arc<Runtime>,
     /// Who we are.
@@ -136,6 +139,7 @@ impl<'a> CompileCx<'a> {
             static_secrets: Vec::new(),
             default_resolver: ResolverConfig::default(),
             default_bind: None,
+            outlier_events: None,
             runtime: Arc::default(),
             identity: Identity::default(),
             clusters: HashMap::new(),

@@ -11,6 +11,7 @@ pub use balancing::{
 };
 
 use crate::health::HealthCheckConfig;
+use crate::outlier::OutlierConfig;
 use crate::metadata::Metadata;
 use nuncio_codec::http1::{NameCase, Strictness, UnderscoreAction};
 use nuncio_rt::Address;
@@ -45,6 +46,8 @@ pub struct ClusterConfig {
     pub circuit_breakers: CircuitBreakers,
     /// `health_checks`.
     pub health_checks: Vec<HealthCheckConfig>,
+    /// `outlier_detection`.
+    pub outlier: Option<Arc<OutlierConfig>>,
     /// `common_http_protocol_options` and the HTTP/1 options, of the cluster or of `HttpProtocolOptions`.
     pub http: HttpOptions,
     /// `upstream_bind_config.source_address`.
@@ -80,6 +83,7 @@ impl ClusterConfig {
             per_connection_buffer_limit_bytes: 1024 * 1024,
             circuit_breakers: CircuitBreakers::default(),
             health_checks: Vec::new(),
+            outlier: None,
             http: HttpOptions::default(),
             bind_source: None,
             tcp_keepalive: false,

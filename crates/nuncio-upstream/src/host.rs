@@ -6,6 +6,7 @@
 
 use crate::config::{EndpointHealthCheck, Locality};
 use crate::metadata::{Metadata, is_canary};
+use crate::outlier::{Monitor, Origin};
 use nuncio_rt::{Address, Time};
 use nuncio_stats::Lane;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -65,12 +66,15 @@ impl HealthFlags {
     /// Draining by EDS.
     pub const EDS_STATUS_DRAINING: HealthFlags = HealthFlags(1 << 9);
 
+    /// Said with `x-envoy-degraded` that it is degraded, and outlier detection heeds that.
+    pub const DEGRADED_OUTLIER_DETECTION: HealthFlags = HealthFlags(1 << 10);
+
     const UNHEALTHY: u32 = 1 | 1 << 1 | 1 << 2;
-    const DEGRADED: u32 = 1 << 3 | 1 << 4;
+    const DEGRADED: u32 = 1 << 3 | 1 << 4 | 1 << 10;
     const EXCLUDED: u32 = 1 << 6 | 1 << 7;
 
     /// Names in the order in which they are printed.
-    const NAMES: [(HealthFlags, &'static str); 10] = [
+    const NAMES: [(HealthFlags, &'static str); 11] = [
         (HealthFlags::FAILED_ACTIVE_HC, "/failed_active_hc"),
         (HealthFlags::FAILED_OUTLIER_CHECK, "/failed_outlier_check"),
         (HealthFlags::FAILED_EDS_HEALTH, "/failed_eds_health"),
@@ -81,6 +85,7 @@ impl HealthFlags {
         (HealthFlags::EXCLUDED_VIA_IMMEDIATE_HC_FAIL, "/excluded_via_immediate_hc_fail"),
         (HealthFlags::ACTIVE_HC_TIMEOUT, "/active_hc_timeout"),
         (HealthFlags::EDS_STATUS_DRAINING, "/eds_status_draining"),
+        (HealthFlags::DEGRADED_OUTLIER_DETECTION, "/degraded_outlier_detection"),
     ];
 
     /// True if any flag of `other` is set.
@@ -133,6 +138,7 @@ pub struct HostState {
     /// Nanoseconds on the process's clock, 0 while not known.
     healthy_since: AtomicU64,
     lanes: Box<[OnceLock<Box<HostCounters>>]>,
+    monitor: Option<Box<Monitor>>,
 }
 
 /// Requests in flight over all workers; on a cache line of its own, for every worker writes it.
@@ -234,7 +240,13 @@ impl HostCounters {
 impl HostState {
     /// A host never used, with these flags.
     pub fn new(lanes: usize, flags: HealthFlags) -> Arc<HostState> {
+        HostState::monitored(lanes, flags, None)
+    }
+
+    /// The same, with what outlier detection notes about it.
+    pub(crate) fn monitored(lanes: usize, flags: HealthFlags, monitor: Option<Monitor>) -> Arc<HostState> {
         Arc::new(HostState {
+            monitor: monitor.map(Box::new),
             flags: AtomicU32::new(flags.0),
             active: Active::default(),
             healthy_since: AtomicU64::new(0),
@@ -252,6 +264,18 @@ impl HostState {
         let before =
             if on { self.flags.fetch_or(flags.0, Relaxed) } else { self.flags.fetch_and(!flags.0, Relaxed) };
         if on { before & flags.0 != flags.0 } else { before & flags.0 != 0 }
+    }
+
+    /// What outlier detection notes about it, where there is some.
+    #[inline]
+    pub(crate) fn monitor(&self) -> Option<&Monitor> {
+        self.monitor.as_deref()
+    }
+
+    /// Success rates of the last interval of outlier detection, in percent: of answers, and of local origin. Negative
+    /// while there are none.
+    pub fn success_rates(&self) -> [f64; 2] {
+        [Origin::External, Origin::Local].map(|origin| self.monitor.as_ref().map_or(-1.0, |monitor| monitor.rate(origin)))
     }
 
     /// Since when it is healthy: as health checks found, or else since somebody first asked, which is `now`.

@@ -2,6 +2,7 @@
 
 use crate::breaker::Breakers;
 use crate::config::ClusterConfig;
+use crate::outlier::Feedback;
 use crate::pool::Reaper;
 use nuncio_core::Worker;
 use nuncio_stats::{Scope, Store, tables::cluster::CLUSTER, tables::http1::HTTP1};
@@ -10,6 +11,7 @@ use std::{
     rc::Rc,
     sync::{Arc, OnceLock, Weak},
 };
+use tokio::sync::mpsc::UnboundedSender;
 
 /// One cluster as all threads see it. A changed configuration makes a new one; the statistics go on.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct ClusterInfo {
     /// `cluster.<name>.http1.*`, made with the first connection.
     codec_stats: OnceLock<Arc<Scope>>,
     store: Weak<Store>,
+    /// Where workers tell about hosts, where somebody wants to hear it.
+    pub(crate) feedback: OnceLock<UnboundedSender<Feedback>>,
 }
 
 impl ClusterInfo {
@@ -31,7 +35,7 @@ impl ClusterInfo {
         let name = config.display_name().replace(':', "_");
         let stats = store.scope(&format!("cluster.{name}."), &CLUSTER);
         let breakers = Breakers::new(config.circuit_breakers);
-        Arc::new(ClusterInfo { config, stats, breakers, codec_stats: OnceLock::new(), store: Arc::downgrade(store) })
+        Arc::new(ClusterInfo { config, stats, breakers, codec_stats: OnceLock::new(), store: Arc::downgrade(store), feedback: OnceLock::new() })
     }
 
     /// `name`.

@@ -13,7 +13,7 @@
 //! * `lb`: choosing a host. `breaker`: limits for the whole process. `pool`: connections of one worker to one host.
 //! * `conn`: one request on a connection. `reset`: why it came to nothing, in Envoy's words.
 //! * `tcp`: a raw connection to a host, not pooled.
-//! * `dns`, `health`, `manager`: the main thread's half.
+//! * `dns`, `health`, `manager`: the main thread's half. `outlier`: hosts that do badly, noted by workers, judged there.
 //!
 //! It leaves to others: routes, retries and timeouts of requests (`nuncio-http`), building configurations
 //! (`nuncio-config`), showing it all (`nuncio-admin`).
@@ -22,6 +22,7 @@ mod breaker;
 pub mod config;
 mod conn;
 pub mod dns;
+mod events;
 pub mod health;
 mod host;
 mod host_set;
@@ -29,6 +30,7 @@ mod info;
 mod lb;
 mod manager;
 mod metadata;
+pub mod outlier;
 mod pool;
 mod reset;
 mod tcp;
@@ -37,6 +39,7 @@ mod worker;
 pub use breaker::{Breakers, Permit, Resource, RoutingPriority};
 pub use config::ClusterConfig;
 pub use conn::{HeadOptions, UpPiece, UpstreamConn};
+pub use events::EventLog;
 pub use host::{Health, HealthFlags, Host, HostCounters, HostStat, HostState};
 pub use host_set::{HostSet, LocalityHosts, Membership, PriorityHosts};
 pub use info::{ClusterCx, ClusterInfo};

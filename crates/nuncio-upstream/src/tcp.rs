@@ -2,6 +2,7 @@
 
 use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::host::HostStat;
+use crate::outlier::Outcome;
 use crate::pool::WorkerHost;
 use crate::reset::{PoolFailure, Reset, ResetReason, connect_failure};
 use nuncio_rt::{Io, TcpOptions, Time};
@@ -48,6 +49,8 @@ impl WorkerHost {
         let io = made.map_err(|error| {
             let reset = connect_failure(&error, &self.host.address);
             counted.failed(&reset);
+            let timed_out = reset.reason == ResetReason::ConnectionTimeout;
+            self.note(if timed_out { Outcome::TimedOut(504) } else { Outcome::ConnectFailed });
             failed(reset)
         })?;
         let Some(request) = Permit::take(cluster, priority, Resource::Requests) else {
@@ -55,6 +58,7 @@ impl WorkerHost {
             return Err(failed(Reset::new(ResetReason::Overflow)));
         };
         counted.connected();
+        self.note(Outcome::ConnectedOnly);
         Ok(TcpConnection { io, counted, _request: request })
     }
 }

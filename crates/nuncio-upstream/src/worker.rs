@@ -5,7 +5,6 @@
 //! came, changed or went meanwhile. A cluster that no request has asked for costs its slot and nothing else.
 
 use crate::breaker::{Permit, Resource, RoutingPriority};
-use crate::host::Health;
 use crate::host_set::HostSet;
 use crate::info::{ClusterCx, ClusterInfo};
 use crate::lb::{Balancer, PickCx, PickEnv};
@@ -251,9 +250,8 @@ impl WorkerCluster {
         let disturbed = config.common_lb.close_connections_on_host_set_change && !same_members(&previous, &set);
         known.into_values().for_each(|host| host.retire());
         for host in now.hosts.iter().flatten().flatten() {
-            let failed = config.close_connections_on_host_health_failure
-                && host.host.state.flags().health() == Health::Unhealthy;
-            if failed || disturbed {
+            // New connections may do better, whatever `close_connections_on_host_health_failure` says of raw ones.
+            if host.has_failed_since() || disturbed {
                 host.drain();
             }
         }

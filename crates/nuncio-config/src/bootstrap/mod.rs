@@ -94,6 +94,9 @@ fn defaults(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) {
     if let Some(bind) = from.cluster_manager.as_ref().and_then(|m| m.upstream_bind_config.as_ref()) {
         cx.default_bind = cx.at("cluster_manager", |cx| cx.at("upstream_bind_config", |cx| crate::clusters::bind(cx, bind)));
     }
+    let outlier = from.cluster_manager.as_ref().and_then(|manager| manager.outlier_detection.as_ref());
+    let path = outlier.map_or("", |outlier| &outlier.event_log_path);
+    cx.outlier_events = (!path.is_empty()).then(|| nuncio_upstream::EventLog(cx.log_files.file(path)));
 }
 
 fn cluster_manager(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) {
@@ -101,7 +104,10 @@ fn cluster_manager(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) {
     let proto::ClusterManager { local_cluster_name, outlier_detection, upstream_bind_config: _, load_stats_config, enable_deferred_cluster_creation } =
         manager;
     cx.at("cluster_manager", |cx| {
-        crate::unbuilt!(cx, outlier_detection, load_stats_config, enable_deferred_cluster_creation);
+        crate::unbuilt!(cx, load_stats_config, enable_deferred_cluster_creation);
+        if let Some(proto::cluster_manager::OutlierDetection { event_log_path: _, event_service }) = outlier_detection {
+            cx.at("outlier_detection", |cx| crate::unbuilt!(cx, event_service));
+        }
         if !local_cluster_name.is_empty() && cx.cluster(local_cluster_name).is_none() && !cx.dynamic_clusters() {
             let name = local_cluster_name;
             cx.at("local_cluster_name", |cx| {

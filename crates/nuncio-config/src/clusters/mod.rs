@@ -1,7 +1,8 @@
 //! `envoy.config.cluster.v3.Cluster` → [`ClusterConfig`].
 //!
 //! Each file is a part of the message: how endpoints are found (`discovery`), which there are (`endpoints`), how one is
-//! chosen (`balancing`), how much is let through (`limits`), how hosts are checked (`health`), how they are spoken to
+//! chosen (`balancing`), how much is let through (`limits`), how hosts are checked (`health`) and
+//! thrown out (`outlier`), how they are spoken to
 //! (`protocol`).
 
 mod balancing;
@@ -10,6 +11,7 @@ mod endpoints;
 mod health;
 mod limits;
 pub(crate) mod metadata;
+mod outlier;
 mod protocol;
 
 use crate::codes;
@@ -20,6 +22,7 @@ use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_upstream::ClusterConfig;
 use nuncio_upstream::config::{Assignment, Discovery};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use discovery::{dns_resolution, typed_resolver};
@@ -102,7 +105,6 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         transport_socket_matcher,
         stats_matcher,
         per_connection_buffer_high_watermark_timeout,
-        outlier_detection,
         cleanup_interval,
         lrs_server,
         lrs_report_endpoint_metrics,
@@ -147,6 +149,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         per_connection_buffer_limit_bytes: per_connection_buffer_limit_bytes.unwrap_or(1024 * 1024),
         circuit_breakers: circuit_breakers.as_ref().map(|b| cx.at("circuit_breakers", |cx| limits::compile(cx, b))).unwrap_or_default(),
         health_checks: cx.each("health_checks", health_checks, |cx, check| health::compile(cx, cluster, check)),
+        outlier: outlier_detection.as_ref().map(|o| Arc::new(cx.at("outlier_detection", |cx| outlier::compile(cx, o)))),
         http: protocol::compile(cx, cluster),
         bind_source: match upstream_bind_config {
             Some(from) => cx.at("upstream_bind_config", |cx| bind(cx, from)),

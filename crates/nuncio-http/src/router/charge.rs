@@ -1,8 +1,10 @@
 //! What the router counts per response, on the cluster and the host.
 
+use crate::stream::is_grpc;
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_rt::Time;
 use nuncio_stats::tables::cluster as stat;
+use nuncio_upstream::outlier::Outcome;
 use nuncio_upstream::{ClusterCx, HostStat, WorkerHost};
 
 /// Counts a status that an upstream, or we in its place, answered with.
@@ -12,6 +14,37 @@ pub(crate) fn status(cluster: &ClusterCx, host: Option<&WorkerHost>, code: u16, 
     if is_canary(host, head) {
         cluster.code(stat::CANARY_UPSTREAM_RQ, code);
     }
+}
+
+/// Lets outlier detection and health checks know what a host answered.
+pub(crate) fn answer(host: &WorkerHost, request: &HeaderMap, status: u16, head: &HeaderMap) {
+    let grpc = head.get(Known::GrpcStatus).filter(|_| is_grpc(request)).and_then(http_status_of_grpc);
+    host.note(Outcome::Status(grpc.unwrap_or(status)));
+    if head.contains(Known::XEnvoyDegraded) {
+        host.note_degraded();
+    }
+    if head.contains(Known::XEnvoyImmediateHealthCheckFail) {
+        host.note_immediate_failure();
+    }
+}
+
+/// The HTTP status that stands for a gRPC status (google.rpc.Code).
+fn http_status_of_grpc(status: &[u8]) -> Option<u16> {
+    let number: u8 = std::str::from_utf8(status).ok()?.parse().ok()?;
+    Some(match number {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    })
 }
 
 /// Counts how an attempt went, in the host's own statistics.

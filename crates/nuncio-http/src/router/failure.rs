@@ -4,6 +4,7 @@ use super::{Decision, Event, Router, attempt, charge, retry};
 use nuncio_core::{LocalReply, ResponseFlags, StreamCx};
 use nuncio_rt::Time;
 use nuncio_stats::tables::cluster as stat;
+use nuncio_upstream::outlier::Outcome;
 use nuncio_upstream::{HostStat, Reset, ResetReason, WorkerHost};
 
 /// Why there is no response from upstream.
@@ -50,6 +51,10 @@ impl Router {
     pub(super) fn failed(&mut self, cx: &mut StreamCx, reset: Reset, host: Option<&WorkerHost>, sent: bool, now: Time) -> Option<Event> {
         let cluster = self.cluster.clone()?;
         cx.info.upstream.transport_failure = reset.transport_failure.clone();
+        // A full cluster says nothing about the host.
+        if reset.reason != ResetReason::Overflow {
+            host.inspect(|h| h.note(Outcome::ConnectFailed));
+        }
         if self.responding {
             cx.info.flags.set(reset.reason.flag());
             cx.info.details = format!("upstream_reset_after_response_started{{{}}}", reset.code_details()).into();
@@ -104,6 +109,9 @@ impl Router {
         if let Some(host) = &host {
             host.count(HostStat::RqTimeout);
             host.count(HostStat::RqError);
+            if !self.responding {
+                host.note(Outcome::TimedOut(if self.timeouts.alt_response { 204 } else { 504 }));
+            }
         }
         self.attempt.clear();
         if self.responding {

@@ -22,7 +22,7 @@ use nuncio_stats::{
     Scope,
     tables::{cluster as stat, router::route as route_stat},
 };
-use nuncio_upstream::{Host, HostStat, PickCx, PoolFailure, Reset, RoutingPriority, WorkerCluster};
+use nuncio_upstream::{Host, HostStat, PickCx, PoolFailure, Reset, RoutingPriority, WorkerCluster, outlier};
 use replay::Replay;
 use retry::{Decision, Retries};
 use std::{
@@ -361,6 +361,7 @@ impl Router {
         if let Some(class) = &self.class {
             class.inc(cx.worker.lane, route_stat::UPSTREAM_RQ_TOTAL);
         }
+        self.attempt.host().inspect(|host| host.note(outlier::Outcome::Connected));
         let idle = self.timeouts.per_try_idle;
         self.attempt.begin(cx, (!idle.is_zero()).then_some(idle), now)
     }
@@ -369,6 +370,9 @@ impl Router {
         let status = cx.response.status().unwrap_or(0);
         let cluster = self.cluster.clone()?;
         let host = self.attempt.host().cloned();
+        if let Some(host) = &host {
+            charge::answer(host, &cx.request, status, &cx.response);
+        }
         let wanted = self.retries.wanted_for_response(status, &cx.response);
         match self.retries.decide(wanted, &cluster, self.priority, &cx.worker.rng) {
             Decision::After(wait) => {

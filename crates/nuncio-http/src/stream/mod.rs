@@ -14,4 +14,5 @@ pub(crate) use chain::Chains;
 pub(crate) use admit::admit;
 pub(crate) use engine::Piece;
 pub(crate) use exchange::{ClientEvent, ClientSide, Exchange, Outcome};
+pub(crate) use reply::is_grpc;
 pub(crate) use routes::Routes;

@@ -16,7 +16,8 @@ fn grpc_status(http: u16) -> u32 {
     }
 }
 
-fn is_grpc(head: &HeaderMap) -> bool {
+/// A gRPC request, by its content type.
+pub(crate) fn is_grpc(head: &HeaderMap) -> bool {
     head.get(Known::ContentType).is_some_and(|t| {
         t.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
     })

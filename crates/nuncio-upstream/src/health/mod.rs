@@ -37,6 +37,7 @@ pub(crate) struct Checker {
 #[derive(Debug)]
 struct Session {
     host: Arc<Host>,
+    tally: Rc<RefCell<Tally>>,
     _task: Task,
 }
 
@@ -117,7 +118,9 @@ impl Checker {
             let key = Arc::as_ptr(&host.state);
             let session = before.remove(&key).unwrap_or_else(|| {
                 self.gauge(&host.state, 1);
-                Session { host: host.clone(), _task: Task::spawn(Checker::session(Rc::downgrade(self), host.clone())) }
+                let tally = Rc::new(RefCell::new(Tally::new()));
+                let task = Task::spawn(Checker::session(Rc::downgrade(self), host.clone(), tally.clone()));
+                Session { host: host.clone(), tally, _task: task }
             });
             now.insert(key, session);
         }
@@ -134,7 +137,7 @@ impl Checker {
         self.stats.gauge_add(Lane::MAIN, stat::DEGRADED, n * degraded);
     }
 
-    async fn session(checker: Weak<Checker>, host: Arc<Host>) {
+    async fn session(checker: Weak<Checker>, host: Arc<Host>, tally: Rc<RefCell<Tally>>) {
         let Some((config, mut probe, first_wait)) = checker.upgrade().and_then(|checker| {
             let cluster = checker.cluster.upgrade()?;
             let probe = Probe::new(&checker.config, &host, &cluster);
@@ -145,14 +148,13 @@ impl Checker {
         if !first_wait.is_zero() {
             tokio::time::sleep(first_wait).await;
         }
-        let mut tally = Tally::new();
         loop {
             match checker.upgrade() {
                 Some(checker) => checker.stats.inc(Lane::MAIN, stat::ATTEMPT),
                 None => return,
             }
             let verdict = probe.check(&config).await;
-            let Some(pause) = checker.upgrade().and_then(|checker| checker.note(verdict, &mut tally, &host)) else {
+            let Some(pause) = checker.upgrade().and_then(|checker| checker.note(verdict, &tally, &host)) else {
                 return;
             };
             tokio::time::sleep(pause).await;
@@ -160,18 +162,33 @@ impl Checker {
     }
 
     /// Takes a check into account; answers how long to wait for the next.
-    fn note(&self, verdict: Verdict, tally: &mut Tally, host: &Arc<Host>) -> Option<std::time::Duration> {
+    fn note(&self, verdict: Verdict, tally: &RefCell<Tally>, host: &Arc<Host>) -> Option<std::time::Duration> {
         let cluster = self.cluster.upgrade()?;
-        self.gauge(&host.state, -1);
-        let outcome: Outcome = tally.note(verdict, &host.state, &self.config);
-        self.gauge(&host.state, 1);
-        let counted = if matches!(verdict, Verdict::Pass { .. }) { stat::SUCCESS } else { stat::FAILURE };
-        self.stats.inc(Lane::MAIN, counted);
-        if matches!(verdict, Verdict::NetworkFailure | Verdict::Timeout) {
-            self.stats.inc(Lane::MAIN, stat::NETWORK_FAILURE);
-        }
-        cluster.checked(host, outcome.changed);
+        let outcome = self.tally(verdict, tally, &host.state);
+        let passed = matches!(verdict, Verdict::Pass { .. });
+        cluster.checked(host, passed, outcome.changed);
         let traffic = cluster.info.stats.used(cluster::UPSTREAM_CX_TOTAL.0);
         Some(wait(verdict, outcome, traffic, &self.config, &self.rng))
+    }
+
+    /// The host has told a worker that it has failed. Answers whether load balancing has to know.
+    pub(crate) fn failed_passively(&self, host: &HostState) -> bool {
+        let sessions = self.sessions.borrow();
+        let Some(session) = sessions.get(&std::ptr::from_ref(host)) else { return false };
+        let excluded = host.set_flags(HealthFlags::EXCLUDED_VIA_IMMEDIATE_HC_FAIL, true);
+        self.tally(Verdict::Passive, &session.tally, host).changed || excluded
+    }
+
+    fn tally(&self, verdict: Verdict, tally: &RefCell<Tally>, host: &HostState) -> Outcome {
+        self.gauge(host, -1);
+        let outcome = tally.borrow_mut().note(verdict, host, &self.config);
+        self.gauge(host, 1);
+        self.stats.inc(Lane::MAIN, if matches!(verdict, Verdict::Pass { .. }) { stat::SUCCESS } else { stat::FAILURE });
+        match verdict {
+            Verdict::NetworkFailure | Verdict::Timeout => self.stats.inc(Lane::MAIN, stat::NETWORK_FAILURE),
+            Verdict::Passive => self.stats.inc(Lane::MAIN, stat::PASSIVE_FAILURE),
+            Verdict::Pass { .. } | Verdict::Fail { .. } => {}
+        }
+        outcome
     }
 }

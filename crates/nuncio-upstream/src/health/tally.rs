@@ -26,6 +26,8 @@ pub(super) enum Verdict {
     NetworkFailure,
     /// The host did not answer in time.
     Timeout,
+    /// It said so in an answer to a request (`x-envoy-immediate-health-check-fail`).
+    Passive,
 }
 
 /// What a check did to the host.
@@ -87,7 +89,7 @@ impl Tally {
         let mut outcome = Outcome { transition: false, pending: false, changed: false };
         if !host.flags().has(HealthFlags::FAILED_ACTIVE_HC) {
             self.misses += 1;
-            let decides = verdict == Verdict::Fail { retriable: false };
+            let decides = matches!(verdict, Verdict::Fail { retriable: false } | Verdict::Passive);
             if decides || self.misses >= config.unhealthy_threshold {
                 self.misses = 0;
                 outcome.transition = host.set_flags(HealthFlags::FAILED_ACTIVE_HC, true);

@@ -9,6 +9,7 @@ use crate::host::{HealthFlags, Host, HostState};
 use crate::host_set::HostSet;
 use crate::info::ClusterInfo;
 use crate::lb::PlanCx;
+use crate::outlier::{Detector, Monitor};
 use nuncio_rt::{Address, Time};
 use nuncio_stats::{Lane, tables::cluster as stat};
 use std::{
@@ -26,11 +27,13 @@ use tokio::time::Instant;
 pub(crate) struct Cluster {
     /// What is shared with the workers.
     pub(crate) info: Arc<ClusterInfo>,
-    shared: Weak<Shared>,
+    pub(super) shared: Weak<Shared>,
     /// One per endpoint of the configuration: the addresses it has now.
     targets: RefCell<Vec<Target>>,
     set: RefCell<Arc<HostSet>>,
-    checker: RefCell<Option<Rc<Checker>>>,
+    pub(super) checker: RefCell<Option<Rc<Checker>>>,
+    pub(super) detector: RefCell<Option<Detector>>,
+    pub(super) watch: RefCell<Option<Task>>,
     phase: Cell<Phase>,
     /// Hosts whose first check the warming waits for.
     unchecked: RefCell<HashSet<*const HostState>>,
@@ -71,6 +74,8 @@ impl Cluster {
             targets: RefCell::default(),
             set: RefCell::default(),
             checker: RefCell::default(),
+            detector: RefCell::default(),
+            watch: RefCell::default(),
             phase: Cell::new(Phase::Discovering),
             unchecked: RefCell::default(),
             discovery: RefCell::default(),
@@ -84,7 +89,7 @@ impl Cluster {
     }
 
     pub(super) fn view(&self) -> ClusterView {
-        ClusterView { info: self.info.clone(), hosts: self.hosts() }
+        ClusterView { info: self.info.clone(), hosts: self.hosts(), success_rates: self.success_rates() }
     }
 
     /// Begins to find hosts. Those of a STATIC cluster are there when it returns.
@@ -94,6 +99,7 @@ impl Cluster {
             let store = self.shared.upgrade().map(|shared| shared.store.clone());
             *self.checker.borrow_mut() = store.map(|store| Checker::new(self, check.clone(), &store));
         }
+        self.watch();
         let mut names = Vec::new();
         for (l, locality) in config.assignment.localities.iter().enumerate() {
             for (e, endpoint) in locality.endpoints.iter().enumerate() {
@@ -171,8 +177,10 @@ impl Cluster {
     }
 
     /// A health check of a host is done; `changed` if load balancing has to know.
-    pub(crate) fn checked(self: &Rc<Self>, host: &Arc<Host>, changed: bool) {
-        if changed {
+    pub(crate) fn checked(self: &Rc<Self>, host: &Arc<Host>, passed: bool, changed: bool) {
+        let healthy = passed && !host.state.flags().has(HealthFlags::FAILED_ACTIVE_HC);
+        let returned = healthy && self.check_passed(host);
+        if changed || returned {
             let flags = host.state.flags();
             if !flags.has(HealthFlags::FAILED_ACTIVE_HC) {
                 host.state.became_healthy(Time::now());
@@ -293,7 +301,8 @@ impl Cluster {
             }
         }
         let lanes = self.shared.upgrade().map_or(1, |shared| shared.store.lanes());
-        HostState::new(lanes, HealthFlags(flags))
+        let monitor = self.info.config.outlier.as_ref().map(|config| Monitor::new(config.clone(), lanes));
+        HostState::monitored(lanes, HealthFlags(flags), monitor)
     }
 
     /// Sorts the hosts anew and shows them to the workers at once.
@@ -302,9 +311,10 @@ impl Cluster {
         if let Some(checker) = self.checker.borrow().as_ref() {
             checker.set_hosts(&hosts);
         }
+        self.watch_hosts(&hosts);
         self.sort(hosts);
         let mut merge = self.merge.borrow_mut();
-        merge.last = Some(Instant::now());
+        merge.last = self.merges_from_now();
         if merge.pending.take().is_some() {
             self.count(nuncio_stats::tables::cluster_manager::UPDATE_MERGE_CANCELLED);
         }
@@ -312,8 +322,13 @@ impl Cluster {
         self.tell();
     }
 
+    /// A merge window begins with an update, but not with one that nobody sees yet.
+    fn merges_from_now(&self) -> Option<Instant> {
+        (self.phase.get() == Phase::Warm).then(Instant::now)
+    }
+
     /// Health changed, membership did not: workers hear of it at once, or with others at the end of the window.
-    fn health_changed(self: &Rc<Self>) {
+    pub(super) fn health_changed(self: &Rc<Self>) {
         let hosts = self.hosts().hosts().cloned().collect();
         self.sort(hosts);
         let window = self.info.config.common_lb.update_merge_window;
@@ -325,7 +340,7 @@ impl Cluster {
             }
             return;
         }
-        merge.last = Some(Instant::now());
+        merge.last = self.merges_from_now();
         merge.pending = None;
         drop(merge);
         if self.phase.get() == Phase::Warm {

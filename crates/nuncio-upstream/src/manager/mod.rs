@@ -7,6 +7,7 @@
 mod cluster;
 mod discovery;
 mod view;
+mod watch;
 
 pub use view::ClusterView;
 pub(crate) use cluster::Cluster;
@@ -16,6 +17,7 @@ use crate::host_set::HostSet;
 use crate::dns::Resolvers;
 use crate::info::ClusterInfo;
 use crate::worker::ClusterUpdate;
+use nuncio_core::{RuntimeValues, RuntimeView};
 use nuncio_stats::{Lane, Scope, Store, tables::cluster_manager as stat};
 use std::{
     cell::{Cell, RefCell},
@@ -38,6 +40,7 @@ pub(crate) struct Shared {
     workers: RefCell<Vec<UnboundedSender<ClusterUpdate>>>,
     clusters: RefCell<BTreeMap<Arc<str>, Entry>>,
     pub(crate) local: RefCell<Local>,
+    pub(crate) runtime: RuntimeView,
     waiting: RefCell<Vec<Waker>>,
     /// All clusters of the first configuration have warmed.
     started: Cell<bool>,
@@ -91,6 +94,7 @@ impl ClusterManager {
             workers: RefCell::default(),
             clusters: RefCell::default(),
             local: RefCell::default(),
+            runtime: RuntimeView::default(),
             waiting: RefCell::default(),
             started: Cell::new(false),
             tally: Cell::default(),
@@ -152,6 +156,11 @@ impl ClusterManager {
         if self.0.local.replace(local.clone()) != local {
             self.0.zones_changed();
         }
+    }
+
+    /// Puts runtime values in force on the main thread.
+    pub fn set_runtime(&self, values: Arc<RuntimeValues>) {
+        self.0.runtime.set(values);
     }
 
     /// Makes the clusters be those of `configs` and no others but the ones that came over xDS.

@@ -5,6 +5,7 @@ use crate::host_set::HostSet;
 use crate::config::{HashTableConfig, LbConfig};
 use crate::info::ClusterInfo;
 use crate::lb::Plan;
+use crate::outlier::Rates;
 use nuncio_stats::{GaugeId, Lane, tables::cluster as stat};
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ pub struct ClusterView {
     pub info: Arc<ClusterInfo>,
     /// Its hosts.
     pub hosts: Arc<HostSet>,
+    /// Rates of success in the last interval of outlier detection, where there is some: of answers, of local origin.
+    pub success_rates: Option<[Rates; 2]>,
 }
 
 /// Sets the gauges that are read off the breakers' counts.

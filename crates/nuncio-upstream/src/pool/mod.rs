@@ -17,9 +17,13 @@ pub(crate) use http1::{Closed, Http1Pool};
 pub(crate) use reaper::Reaper;
 
 use crate::breaker::RoutingPriority;
-use crate::host::{Host, HostCounters, HostStat};
+use crate::host::{HealthFlags, Host, HostCounters, HostStat};
 use crate::info::ClusterCx;
-use std::{cell::OnceCell, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, OnceCell},
+    rc::Rc,
+    sync::Arc,
+};
 
 /// A host on one worker: the host, and the worker's connections to it.
 #[derive(Debug)]
@@ -35,11 +39,22 @@ pub struct WorkerHost {
 struct Pools {
     default: OnceCell<Rc<Http1Pool>>,
     high: OnceCell<Rc<Http1Pool>>,
+    /// As of the last host set, checks or outlier detection say that the host does not work.
+    failed: Cell<bool>,
 }
 
 impl WorkerHost {
     pub(crate) fn new(host: Arc<Host>, cluster: Rc<ClusterCx>) -> Rc<WorkerHost> {
-        Rc::new(WorkerHost { host, cluster, pools: Rc::default() })
+        let worker_host = Rc::new(WorkerHost { host, cluster, pools: Rc::default() });
+        worker_host.has_failed_since();
+        worker_host
+    }
+
+    /// Whether the host does not work any more, where it did when this was asked last.
+    pub(crate) fn has_failed_since(&self) -> bool {
+        let flags = self.host.state.flags();
+        let failed = flags.has(HealthFlags::FAILED_ACTIVE_HC) || flags.has(HealthFlags::FAILED_OUTLIER_CHECK);
+        !self.pools.failed.replace(failed) && failed
     }
 
     /// The same host with other facts, keeping the connections.

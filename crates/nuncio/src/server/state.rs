@@ -109,6 +109,7 @@ impl Running {
     pub(super) fn set_runtime(&self, runtime: Arc<Runtime>) {
         let values = runtime.values();
         self.main_worker.runtime.set(values.clone());
+        self.clusters.set_runtime(values.clone());
         self.runtime_news.send_replace(values);
         self.runtime.replace(runtime);
     }

@@ -12,7 +12,12 @@ pub(super) fn cluster(view: &ClusterView) -> admin::Cluster {
         observability_name: config.display_name().to_string(),
         added_via_api: config.added_via_api,
         eds_service_name: String::new(),
-        outlier: None,
+        outlier: view.success_rates.map(|[external, local]| admin::OutlierRates {
+            success_rate_average: external.average,
+            success_rate_ejection_threshold: external.ejection_threshold,
+            local_origin_success_rate_average: local.average,
+            local_origin_success_rate_ejection_threshold: local.ejection_threshold,
+        }),
         limits: [RoutingPriority::Default, RoutingPriority::High].map(|p| limits(&view.info.breakers, p)),
         hosts: view.hosts.hosts().map(|h| host(h)).collect(),
     }
@@ -30,6 +35,7 @@ fn limits(breakers: &Breakers, priority: RoutingPriority) -> admin::Limits {
 
 fn host(host: &Host) -> admin::Host {
     let stat = |which| host.state.stat(which);
+    let [success_rate, local_origin_success_rate] = host.state.success_rates();
     admin::Host {
         address: address(&host.address),
         hostname: host.hostname.to_string(),
@@ -49,8 +55,8 @@ fn host(host: &Host) -> admin::Host {
         priority: host.priority,
         locality: [host.locality.region.clone(), host.locality.zone.clone(), host.locality.sub_zone.clone()],
         canary: host.is_canary(),
-        success_rate: -1.0,
-        local_origin_success_rate: -1.0,
+        success_rate,
+        local_origin_success_rate,
     }
 }
 
@@ -66,7 +72,7 @@ fn health(flags: HealthFlags) -> admin::HostHealth {
         excluded_via_immediate_hc_fail: flags.has(HealthFlags::EXCLUDED_VIA_IMMEDIATE_HC_FAIL),
         active_hc_timeout: flags.has(HealthFlags::ACTIVE_HC_TIMEOUT),
         eds_status_draining: flags.has(HealthFlags::EDS_STATUS_DRAINING),
-        degraded_outlier_detection: false,
+        degraded_outlier_detection: flags.has(HealthFlags::DEGRADED_OUTLIER_DETECTION),
     }
 }
 
