@@ -11,6 +11,7 @@
 pub mod date;
 pub mod headers;
 pub mod http1;
+pub mod http2;
 pub mod method;
 pub mod path;
 

@@ -10,6 +10,8 @@
 mod header_map;
 #[path = "../../../fuzz/drive/http1.rs"]
 mod http1;
+#[path = "../../../fuzz/drive/http2.rs"]
+mod http2;
 #[allow(dead_code, reason = "only the escapes are needed here")]
 mod table;
 
@@ -41,6 +43,11 @@ fn the_corpus_of_responses_holds() {
 #[test]
 fn the_corpus_of_chunked_bodies_holds() {
     run("chunked", http1::chunked);
+}
+
+#[test]
+fn the_corpus_of_frames_holds() {
+    run("http2", http2::http2);
 }
 
 #[test]
