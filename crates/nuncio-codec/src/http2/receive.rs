@@ -170,9 +170,13 @@ impl Connection {
                 false
             }
         };
+        // The length is checked for the whole frame, so that it makes no difference how it arrives.
+        let flaw = if unwanted { None } else { self.measure(head.stream, left, end).err() };
+        let unwanted = unwanted || flaw.is_some();
         self.release(head.stream, padding + padded + if unwanted { left } else { 0 });
         self.reading = Reading::Data(OpenData { stream: head.stream, left, padding, end, unwanted });
-        Ok(Some((HEAD_BYTES + padded, None)))
+        let event = flaw.map(|how| self.end_stream(head.stream, how, ErrorCode::PROTOCOL_ERROR));
+        Ok(Some((HEAD_BYTES + padded, event)))
     }
 
     fn data(&mut self, mut open: OpenData, input: &[u8]) -> Option<(usize, Option<Event>)> {
@@ -195,13 +199,7 @@ impl Connection {
             }
             return Some((taken + skipped, None));
         }
-        let event = match self.measure(open.stream, taken, end) {
-            Err(how) => {
-                self.release(open.stream, taken);
-                Some(self.end_stream(open.stream, how, ErrorCode::PROTOCOL_ERROR))
-            }
-            Ok(()) => (taken > 0 || end).then_some(Event::Data { stream: open.stream, payload: 0..taken, end }),
-        };
+        let event = (taken > 0 || end).then_some(Event::Data { stream: open.stream, payload: 0..taken, end });
         if end {
             self.remote_ends(open.stream);
         }
