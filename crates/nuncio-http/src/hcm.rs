@@ -5,7 +5,7 @@
 
 use crate::config::{HcmConfig, RouteSource};
 use crate::server;
-use crate::stream::{Chains, Exchange, Routes};
+use crate::stream::{Chains, Exchange, HostStats, Routes};
 use nuncio_codec::date::DateCache;
 use nuncio_core::{ConnInfo, Connection, LocalFuture, StreamCx, Terminal, TerminalWorker, Worker};
 use nuncio_rt::Time;
@@ -42,8 +42,8 @@ pub(crate) struct HcmStats {
     pub(crate) listener: Arc<Scope>,
     /// `http1.`
     pub(crate) http1: Arc<Scope>,
-    /// `vhost.<v>.vcluster.<n>.` by virtual host; see [`Routes`].
-    pub(crate) classes: Arc<[Vec<Arc<Scope>>]>,
+    /// By virtual host; see [`Routes`].
+    pub(crate) hosts: Arc<[HostStats]>,
 }
 
 impl Hcm {
@@ -56,7 +56,7 @@ impl Hcm {
             router: store.scope(&prefix, &ROUTER),
             listener: store.scope(&format!("{listener_prefix}{prefix}"), &LISTENER_HTTP),
             http1: store.scope("http1.", &HTTP1),
-            classes: classes(&config.routes, store),
+            hosts: hosts(&config.routes, store),
         };
         Hcm { config: Arc::new(config), stats }
     }
@@ -67,14 +67,20 @@ impl Hcm {
     }
 }
 
-/// The scopes of all virtual clusters; none for virtual hosts without any.
-fn classes(routes: &RouteSource, store: &Arc<Store>) -> Arc<[Vec<Arc<Scope>>]> {
+/// The scopes of all virtual clusters, and of the routes that have one.
+fn hosts(routes: &RouteSource, store: &Arc<Store>) -> Arc<[HostStats]> {
     let RouteSource::Fixed(table) = routes;
-    let of = |host: &crate::routes::HostEntry| {
-        let host = &host.host;
+    let of = |entry: &crate::routes::HostEntry| {
+        let host = &entry.host;
         let names = host.virtual_clusters.iter().map(|c| &*c.name).chain(["other"]);
-        let scope = |name: &str| store.scope(&format!("vhost.{}.vcluster.{name}.", host.name), &ROUTE);
-        if host.virtual_clusters.is_empty() { Vec::new() } else { names.map(scope).collect() }
+        let scope = |kind: &str, name: &str| store.scope(&format!("vhost.{}.{kind}.{name}.", host.name), &ROUTE);
+        let classes = if host.virtual_clusters.is_empty() { Vec::new() } else { names.map(|name| scope("vcluster", name)).collect() };
+        let prefix = |entry: &'_ crate::routes::RouteEntry| {
+            let more = entry.route.more.as_ref().filter(|more| !more.stat_prefix.is_empty());
+            more.map(|more| scope("route", &more.stat_prefix))
+        };
+        let routes = (0..).zip(&entry.routes).filter_map(|(at, entry)| Some((at, prefix(entry)?)));
+        HostStats { classes, routes: routes.collect() }
     };
     table.hosts().iter().map(of).collect()
 }
@@ -85,7 +91,7 @@ impl Terminal for Hcm {
         let clusters = worker.parts.get::<WorkerClusters>().unwrap_or_else(|| WorkerClusters::start(worker));
         Rc::new(HcmWorker {
             chains: Chains::new(self.config.filters.clone(), table),
-            routes: Routes::new(table.clone(), clusters, self.stats.router.clone(), self.stats.classes.clone()),
+            routes: Routes::new(table.clone(), clusters, self.stats.router.clone(), self.stats.hosts.clone()),
             date: RefCell::default(),
             exchanges: RefCell::default(),
             config: self.config.clone(),

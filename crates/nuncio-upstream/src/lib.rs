@@ -43,7 +43,7 @@ pub use events::EventLog;
 pub use host::{Health, HealthFlags, Host, HostCounters, HostStat, HostState};
 pub use host_set::{HostSet, LocalityHosts, Membership, PriorityHosts};
 pub use info::{ClusterCx, ClusterInfo};
-pub use lb::{PickCx, xxh64};
+pub use lb::{PickCx, PriorityLoads, xxh64};
 pub use manager::{Change, ClusterManager, ClusterView};
 pub use metadata::{Metadata, MetadataMatch, MetadataValue};
 pub use pool::{Acquire, WorkerHost};

@@ -73,6 +73,15 @@ impl MetadataMatch {
         &self.fields
     }
 
+    /// Whether a host has all of these values; a list of the host's has each of its members.
+    pub fn matches(&self, host: Option<&Metadata>) -> bool {
+        let Some(of_host) = of_lb(host) else { return self.fields.is_empty() };
+        self.fields.iter().all(|(name, wanted)| match of_host.get(name) {
+            Some(MetadataValue::List(list)) => list.contains(wanted),
+            found => found == Some(wanted),
+        })
+    }
+
     pub(crate) fn key(&self) -> &[u8] {
         &self.key
     }

@@ -5,7 +5,7 @@ use crate::context::CompileCx;
 use crate::unbuilt;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::config::route::v3 as proto;
-use nuncio_http::routes::{ForwardExtras, PathMatch, RouteAction};
+use nuncio_http::routes::{ForwardExtras, GrpcTimeout, PathMatch, RouteAction};
 
 /// Compiles the action; `None` after a report. `path` is the route's condition, where it could be compiled.
 #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
@@ -54,14 +54,11 @@ pub(super) fn compile(
         rate_limits,
         include_vh_rate_limits,
         cors,
-        max_grpc_timeout,
-        grpc_timeout_offset,
         upgrade_configs,
         internal_redirect_policy,
         internal_redirect_action,
         max_internal_redirects,
         hedge_policy,
-        max_stream_duration,
         flush_timeout,
     );
     let metadata_match = clusters::metadata_match(cx, metadata_match.as_ref(), None);
@@ -77,6 +74,10 @@ pub(super) fn compile(
         mirror_policies: extras::mirrors(cx, request_mirror_policies, rules),
         internal_redirect: internal_redirect_policy.as_ref().and_then(|policy| extras::internal_redirect(cx, policy)),
         max_stream_duration: max_stream_duration.as_ref().map(|limits| extras::stream_duration(cx, limits)),
+        grpc_timeout: {
+            let offset = cx.duration("grpc_timeout_offset", grpc_timeout_offset.as_ref()).unwrap_or_default();
+            cx.duration("max_grpc_timeout", max_grpc_timeout.as_ref()).map(|max| GrpcTimeout { max, offset })
+        },
     };
     Some(RouteAction {
         cluster: cluster?,

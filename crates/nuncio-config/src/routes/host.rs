@@ -5,7 +5,7 @@ use crate::codes;
 use crate::context::CompileCx;
 use crate::{unbuilt, unsafe_unbuilt};
 use nuncio_api::envoy::config::route::v3 as proto;
-use nuncio_http::routes::{Action, Decorator, Route, RouteExtras, TlsRequirement, Tracing, VirtualCluster, VirtualHost};
+use nuncio_http::routes::{Action, BufferLimit, Decorator, Route, RouteExtras, TlsRequirement, Tracing, VirtualCluster, VirtualHost};
 
 /// Compiles a virtual host.
 #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
@@ -42,9 +42,6 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, host: &proto::VirtualHost, rules: 
         cors,
         retry_policy_typed_config,
         hedge_policy,
-        include_is_timeout_retry_header,
-        per_request_buffer_limit_bytes,
-        request_body_buffer_limit,
         metadata,
         route_specifiers,
     );
@@ -75,7 +72,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, host: &proto::VirtualHost, rules: 
         include_request_attempt_count: *include_request_attempt_count,
         include_attempt_count_in_response: *include_attempt_count_in_response,
         include_is_timeout_retry_header: *include_is_timeout_retry_header,
-        request_body_buffer_limit: request_body_buffer_limit.or(per_request_buffer_limit_bytes.map(u64::from)),
+        buffer_limit: buffer_limit(*request_body_buffer_limit, *per_request_buffer_limit_bytes),
         mirror_policies: extras::mirrors(cx, request_mirror_policies, rules),
         virtual_clusters: cx.each("virtual_clusters", virtual_clusters, virtual_cluster),
         filters: filters::compile(cx, typed_per_filter_config),
@@ -128,9 +125,6 @@ fn route(cx: &mut CompileCx<'_>, route: &proto::Route, rules: Rules) -> Option<R
         metadata,
         decorator,
         tracing,
-        per_request_buffer_limit_bytes,
-        stat_prefix,
-        request_body_buffer_limit,
         route_specifiers,
     );
     let matcher = r#match.as_ref().and_then(|matched| cx.at("match", |cx| matching::compile(cx, matched)));
@@ -144,7 +138,7 @@ fn route(cx: &mut CompileCx<'_>, route: &proto::Route, rules: Rules) -> Option<R
     let filters = filters::compile(cx, typed_per_filter_config);
     let more = RouteExtras {
         stat_prefix: stat_prefix.as_str().into(),
-        request_body_buffer_limit: request_body_buffer_limit.or(per_request_buffer_limit_bytes.map(u64::from)),
+        buffer_limit: buffer_limit(*request_body_buffer_limit, *per_request_buffer_limit_bytes),
         decorator: decorator.as_ref().map(decorate),
         tracing: tracing.as_ref().map(|tracing| trace(cx, tracing)),
     };
@@ -176,6 +170,10 @@ fn action(
         }
         proto::route::Action::NonForwardingAction(proto::NonForwardingAction {}) => Some(Action::NonForwarding),
     }
+}
+
+fn buffer_limit(body: Option<u64>, per_request: Option<u32>) -> Option<BufferLimit> {
+    body.map(BufferLimit::Body).or(per_request.map(BufferLimit::PerRequest))
 }
 
 fn decorate(from: &proto::Decorator) -> Decorator {

@@ -5,14 +5,16 @@ use crate::codes;
 use crate::context::CompileCx;
 use crate::nearest::nearest;
 use crate::unbuilt;
+use nuncio_api::envoy::config::core::v3::TypedExtensionConfig;
 use nuncio_api::envoy::config::route::v3 as proto;
 use nuncio_api::envoy::extensions::retry::host::{
     omit_canary_hosts::v3::OmitCanaryHostsPredicate, omit_host_metadata::v3::OmitHostMetadataConfig,
     previous_hosts::v3::PreviousHostsPredicate,
 };
+use nuncio_api::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
 use nuncio_http::routes::{BackOff, HostPredicate, RateLimitedBackOff, ResetHeader, RetryOn, RetryPolicy};
-use proto::retry_policy::{RateLimitedRetryBackOff, RetryBackOff, RetryHostPredicate};
-use prost::Name;
+use proto::retry_policy::{RateLimitedRetryBackOff, RetryBackOff, RetryHostPredicate, RetryPriority, retry_priority};
+use prost::{Message, Name};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +45,9 @@ fn compile(cx: &mut CompileCx<'_>, from: &proto::RetryPolicy) -> RetryPolicy {
         retriable_request_headers,
         refresh_cluster_on_retry,
     } = from;
-    unbuilt!(cx, retry_priority, retry_options_predicates, rate_limited_retry_back_off, refresh_cluster_on_retry);
+    // Only cluster specifier plugins can name another cluster for a retry.
+    unbuilt!(cx, refresh_cluster_on_retry);
+    cx.each("retry_options_predicates", retry_options_predicates, no_options_predicate);
     let on = cx.at("retry_on", |cx| tokens(cx, retry_on));
     let predicates = cx.each("retry_host_predicate", retry_host_predicate, predicate);
     RetryPolicy {
@@ -59,7 +63,7 @@ fn compile(cx: &mut CompileCx<'_>, from: &proto::RetryPolicy) -> RetryPolicy {
             .into(),
         host_predicates: predicates.into(),
         host_selection_retry_max_attempts: u32::try_from(*host_selection_retry_max_attempts).unwrap_or(0).max(1),
-        previous_priorities: None,
+        previous_priorities: cx.at("retry_priority", |cx| priority(cx, retry_priority.as_ref()?)),
         back_off: cx.at("retry_back_off", |cx| back_off(cx, retry_back_off.as_ref())),
         rate_limited_back_off: rate_limited_retry_back_off
             .as_ref()
@@ -114,29 +118,49 @@ fn predicate(cx: &mut CompileCx<'_>, from: &RetryHostPredicate) -> Option<HostPr
         cx.refused_if_strict(codes::MISSING, format!("`{name}` has no typed_config"))
             .envoy(format!("Didn't find a registered implementation for '{name}' with type URL: ''"))
             .help(format!("add `typed_config: {{\"@type\": type.googleapis.com/{message}}}`"));
-        return usable(cx, predicate);
+        return Some(predicate);
     }
     if by == previous {
         return Some(HostPredicate::PreviousHosts);
     }
     if by == OmitCanaryHostsPredicate::full_name() {
-        return usable(cx, HostPredicate::OmitCanaryHosts);
+        return Some(HostPredicate::OmitCanaryHosts);
     }
     if by == OmitHostMetadataConfig::full_name() {
-        cx.value_without_effect("the host predicate omit_host_metadata");
-        return None;
+        let Some(ConfigType::TypedConfig(config)) = config_type else { return None };
+        let OmitHostMetadataConfig { metadata_match } = OmitHostMetadataConfig::decode(config.value.as_slice()).unwrap_or_default();
+        let wanted = metadata_match.as_ref().and_then(crate::clusters::metadata::criteria);
+        return Some(HostPredicate::OmitHostMetadata(Box::new(wanted.unwrap_or_default())));
     }
     cx.error(codes::UNKNOWN_EXTENSION, format!("there is no retry host predicate `{name}`"))
         .envoy(format!("Didn't find a registered implementation for '{name}' with type URL: '{type_url}'"));
     None
 }
 
-fn usable(cx: &mut CompileCx<'_>, predicate: HostPredicate) -> Option<HostPredicate> {
-    if predicate == HostPredicate::OmitCanaryHosts {
-        cx.value_without_effect("the host predicate omit_canary_hosts");
+/// `update_frequency` of `previous_priorities`, the only retry priority there is.
+fn priority(cx: &mut CompileCx<'_>, from: &RetryPriority) -> Option<u32> {
+    let RetryPriority { name, config_type } = from;
+    let Some(retry_priority::ConfigType::TypedConfig(config)) = config_type else {
+        cx.error(codes::MISSING, format!("`{name}` has no typed_config"))
+            .envoy(format!("Didn't find a registered implementation for '{name}' with type URL: ''"));
+        return None;
+    };
+    if config.type_url.rsplit('/').next() != Some(PreviousPrioritiesConfig::full_name().as_str()) {
+        cx.error(codes::UNKNOWN_EXTENSION, format!("there is no retry priority `{name}`"))
+            .envoy(format!("Didn't find a registered implementation for '{name}' with type URL: '{}'", config.type_url));
         return None;
     }
-    Some(predicate)
+    let PreviousPrioritiesConfig { update_frequency } = PreviousPrioritiesConfig::decode(config.value.as_slice()).unwrap_or_default();
+    u32::try_from(update_frequency).ok()
+}
+
+/// Envoy has none, either.
+fn no_options_predicate(cx: &mut CompileCx<'_>, from: &TypedExtensionConfig) -> Option<()> {
+    let TypedExtensionConfig { name, typed_config } = from;
+    let type_url = typed_config.as_ref().map_or("", |config| &config.type_url);
+    cx.error(codes::UNKNOWN_EXTENSION, format!("there is no retry options predicate `{name}`"))
+        .envoy(format!("Didn't find a registered implementation for '{name}' with type URL: '{type_url}'"));
+    None
 }
 
 fn back_off(cx: &mut CompileCx<'_>, from: Option<&RetryBackOff>) -> BackOff {

@@ -3,9 +3,43 @@
 use crate::stream::is_grpc;
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_rt::Time;
-use nuncio_stats::tables::cluster as stat;
+use nuncio_stats::{CounterId, Lane, Scope, tables::{cluster as stat, router::route as route_stat}};
 use nuncio_upstream::outlier::Outcome;
 use nuncio_upstream::{ClusterCx, HostStat, WorkerHost};
+use std::sync::Arc;
+
+/// What a request counts as, beside its cluster: both have the same statistics.
+#[derive(Debug, Default)]
+pub(crate) struct Classes {
+    /// `vhost.<v>.vcluster.<n>.`
+    pub(crate) virtual_cluster: Option<Arc<Scope>>,
+    /// `vhost.<v>.route.<stat_prefix>.`
+    pub(crate) route: Option<Arc<Scope>>,
+}
+
+impl Classes {
+    fn each(&self, count: impl Fn(&Scope)) {
+        [&self.virtual_cluster, &self.route].into_iter().flatten().for_each(|scope| count(scope));
+    }
+
+    /// Counts one.
+    #[inline]
+    pub(crate) fn inc(&self, lane: Lane, id: CounterId) {
+        self.each(|scope| scope.inc(lane, id));
+    }
+
+    /// Counts a status.
+    #[inline]
+    pub(crate) fn status(&self, lane: Lane, status: u16) {
+        self.each(|scope| scope.code(lane, route_stat::UPSTREAM_RQ, status));
+    }
+
+    /// Records how long the upstream took.
+    #[inline]
+    pub(crate) fn time(&self, lane: Lane, ms: u64) {
+        self.each(|scope| scope.record(lane, route_stat::UPSTREAM_RQ_TIME, ms));
+    }
+}
 
 /// Counts a status that an upstream, or we in its place, answered with.
 pub(crate) fn status(cluster: &ClusterCx, host: Option<&WorkerHost>, code: u16, internal: bool, head: Option<&HeaderMap>) {

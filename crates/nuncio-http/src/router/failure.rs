@@ -3,7 +3,7 @@
 use super::{Decision, Event, Router, attempt, charge, retry};
 use nuncio_core::{LocalReply, ResponseFlags, StreamCx};
 use nuncio_rt::Time;
-use nuncio_stats::tables::cluster as stat;
+use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
 use nuncio_upstream::outlier::Outcome;
 use nuncio_upstream::{HostStat, Reset, ResetReason, WorkerHost};
 
@@ -63,8 +63,9 @@ impl Router {
             return Some(Event::Cut);
         }
         let wanted = self.retries.wanted_for_reset(&reset, sent);
-        match self.retries.decide(wanted, &cluster, self.priority, &cx.worker.rng) {
+        match self.retries.decide(wanted, &cluster, self.priority, &self.classes, &cx.worker.rng) {
             Decision::After(wait) => {
+                self.note_timeout_retry(cx, false);
                 host.inspect(|h| h.count(HostStat::RqError));
                 self.attempt.back_off(now + wait);
                 return None;
@@ -75,7 +76,7 @@ impl Router {
         }
         let reply = reset_reply(&reset, self.retries.made() > 0);
         charge::status(cluster.cx(), host, reply.status, cx.info.internal, None);
-        self.charge_class(cx, reply.status);
+        self.classes.status(cx.worker.lane, reply.status);
         host.inspect(|h| h.count(HostStat::RqError));
         self.finished = true;
         Some(Event::Reply(self.counted(cx, reply)))
@@ -106,6 +107,9 @@ impl Router {
             Failure::PerTryIdle => (stat::UPSTREAM_RQ_PER_TRY_IDLE_TIMEOUT, "upstream_per_try_idle_timeout"),
         };
         cluster.cx().inc(counter);
+        if !per_try {
+            self.classes.inc(cx.worker.lane, route_stat::UPSTREAM_RQ_TIMEOUT);
+        }
         if let Some(host) = &host {
             host.count(HostStat::RqTimeout);
             host.count(HostStat::RqError);
@@ -122,8 +126,9 @@ impl Router {
         }
         if per_try {
             let wanted = self.retries.wanted_for_timeout();
-            match self.retries.decide(wanted, &cluster, self.priority, &cx.worker.rng) {
+            match self.retries.decide(wanted, &cluster, self.priority, &self.classes, &cx.worker.rng) {
                 Decision::After(wait) => {
+                    self.note_timeout_retry(cx, true);
                     self.attempt.back_off(now + wait);
                     return None;
                 }
@@ -138,7 +143,7 @@ impl Router {
             reply.body = "".into();
         }
         charge::status(cluster.cx(), host.as_deref(), reply.status, cx.info.internal, None);
-        self.charge_class(cx, reply.status);
+        self.classes.status(cx.worker.lane, reply.status);
         self.finished = true;
         Some(Event::Reply(self.counted(cx, reply)))
     }

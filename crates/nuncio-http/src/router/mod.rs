@@ -12,22 +12,20 @@ mod retry;
 mod select;
 mod timeouts;
 
-use crate::routes::{Action, Finalize, HostPredicate, RouteAction, RouteEntry, finalize_request, finalize_response};
+use crate::config::RouterOptions;
+use crate::routes::{Action, BufferLimit, Finalize, RouteAction, RouteEntry, finalize_request, finalize_response};
 use crate::stream::{Piece, Routes};
 use attempt::{Attempt, Phase};
+use charge::Classes;
 use nuncio_codec::headers::Known;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_rt::{Buf, Time};
-use nuncio_stats::{
-    Scope,
-    tables::{cluster as stat, router::route as route_stat},
-};
+use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
 use nuncio_upstream::{Host, HostStat, PickCx, PoolFailure, Reset, RoutingPriority, WorkerCluster, outlier};
 use replay::Replay;
 use retry::{Decision, Retries};
 use std::{
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll},
 };
 use timeouts::Timeouts;
@@ -58,8 +56,8 @@ pub(crate) struct Router {
     /// Which of the weighted clusters was picked.
     choice: Option<usize>,
     cluster: Option<Rc<WorkerCluster>>,
-    /// Statistics of the request's virtual cluster.
-    class: Option<Arc<Scope>>,
+    /// Statistics of the request's virtual cluster and route.
+    classes: Classes,
     priority: RoutingPriority,
     timeouts: Timeouts,
     retries: Retries,
@@ -79,7 +77,9 @@ pub(crate) struct Router {
     buffer_limit: usize,
     attempt_count_upstream: bool,
     attempt_count_in_response: bool,
+    timeout_retry_upstream: bool,
     suppress_envoy_headers: bool,
+    respect_expected: bool,
 }
 
 impl Default for Router {
@@ -90,7 +90,7 @@ impl Default for Router {
             id: RouteId { virtual_host: 0, route: 0 },
             choice: None,
             cluster: None,
-            class: None,
+            classes: Classes::default(),
             priority: RoutingPriority::Default,
             timeouts: Timeouts::default(),
             retries: Retries::default(),
@@ -104,18 +104,20 @@ impl Default for Router {
             buffer_limit: 0,
             attempt_count_upstream: false,
             attempt_count_in_response: false,
+            timeout_retry_upstream: false,
             suppress_envoy_headers: false,
+            respect_expected: false,
         }
     }
 }
 
 impl Router {
     /// Ready for a new exchange.
-    pub(crate) fn begin(&mut self, buffer_limit: usize, suppress_envoy_headers: bool) {
+    pub(crate) fn begin(&mut self, buffer_limit: usize, options: &RouterOptions) {
         self.attempt.clear();
         self.routes = None;
         self.cluster = None;
-        self.class = None;
+        self.classes = Classes::default();
         self.retries.end();
         self.replay.clear();
         self.cookies.clear();
@@ -125,7 +127,8 @@ impl Router {
         self.responding = false;
         self.finished = false;
         self.buffer_limit = buffer_limit;
-        self.suppress_envoy_headers = suppress_envoy_headers;
+        self.suppress_envoy_headers = options.suppress_envoy_headers;
+        self.respect_expected = options.respect_expected_rq_timeout;
     }
 
     fn entry(&self) -> Option<&RouteEntry> {
@@ -289,12 +292,14 @@ impl Router {
         if let Some(entry) = table.get(self.id)
             && let Action::Forward(action) = &entry.route.action
         {
-            self.class = routes.class(self.id, &cx.request);
+            self.classes = Classes { virtual_cluster: routes.class(self.id, &cx.request), route: routes.route_stats(self.id) };
+            self.buffer_limit = buffer_limit(entry, self.buffer_limit);
             self.priority = if action.high_priority { RoutingPriority::High } else { RoutingPriority::Default };
             let policy = action.retry_policy.as_ref().or(entry.host.retry_policy.as_ref());
             self.attempt_count_upstream = entry.host.include_request_attempt_count;
             self.attempt_count_in_response = entry.host.include_attempt_count_in_response;
-            self.timeouts = Timeouts::of(&mut cx.request, action, policy.map(|p| &**p));
+            self.timeout_retry_upstream = entry.host.include_is_timeout_retry_header;
+            self.timeouts = Timeouts::of(&mut cx.request, action, policy.map(|p| &**p), self.respect_expected);
             self.retries.begin(policy, &mut cx.request);
             let how = Finalize { choice: self.choice, keep_original: !self.suppress_envoy_headers };
             finalize_request(cx, table, entry, how);
@@ -308,10 +313,11 @@ impl Router {
     fn next_attempt(&mut self, cx: &mut StreamCx, now: Time) -> Result<(), Box<LocalReply>> {
         let Some(cluster) = self.cluster.clone() else { return Err(failure::no_cluster()) };
         cx.info.attempts += 1;
-        let tried = &self.retries.tried;
-        let previous = |host: &Host| tried.iter().any(|t| t.address == host.address);
+        let retry = cx.info.attempts > 1;
+        let loads = if retry { self.retries.loads(&cluster).cloned() } else { None };
         let policy = self.retries.policy();
-        let avoid = cx.info.attempts > 1 && policy.is_some_and(|p| p.host_predicates.contains(&HostPredicate::PreviousHosts));
+        let rejects = |host: &Host| self.retries.rejects(host);
+        let avoid = retry && policy.is_some_and(|p| !p.host_predicates.is_empty());
         let action = match &self.routes.as_ref().and_then(|r| r.table().get(self.id)).map(|entry| &entry.route.action) {
             Some(Action::Forward(action)) => Some(action),
             _ => None,
@@ -327,8 +333,9 @@ impl Router {
             hash,
             named: &named,
             metadata,
-            reject: avoid.then_some(&previous as &dyn Fn(&Host) -> bool),
+            reject: avoid.then_some(&rejects as &dyn Fn(&Host) -> bool),
             reject_attempts: policy.map_or(1, |p| p.host_selection_retry_max_attempts),
+            loads: loads.as_ref(),
         };
         let Some(host) = cluster.pick(&pick) else {
             self.attempt.clear();
@@ -337,9 +344,7 @@ impl Router {
         };
         self.named_hosts += select::used(&named, &host);
         select::auto_host_rewrite(self.action(), cx, &host, !self.suppress_envoy_headers);
-        if self.retries.enabled() {
-            self.retries.tried.push(host.host.clone());
-        }
+        self.retries.attempted(&host.host);
         if cx.info.attempts > 1 {
             self.attempt.refill(&self.replay, self.request_ended.is_some(), cx);
         }
@@ -354,13 +359,9 @@ impl Router {
             let n = u64::from(cx.info.attempts);
             cx.request.set_with(Known::XEnvoyAttemptCount, |v| v.decimal(n));
         }
-        if !self.suppress_envoy_headers {
-            let began = (cx.info.attempts > 1).then_some(self.request_ended).flatten();
-            self.timeouts.announce(&mut cx.request, began, now);
-        }
-        if let Some(class) = &self.class {
-            class.inc(cx.worker.lane, route_stat::UPSTREAM_RQ_TOTAL);
-        }
+        let began = (cx.info.attempts > 1).then_some(self.request_ended).flatten();
+        self.timeouts.announce(&mut cx.request, began, now, !self.suppress_envoy_headers);
+        self.classes.inc(cx.worker.lane, route_stat::UPSTREAM_RQ_TOTAL);
         self.attempt.host().inspect(|host| host.note(outlier::Outcome::Connected));
         let idle = self.timeouts.per_try_idle;
         self.attempt.begin(cx, (!idle.is_zero()).then_some(idle), now)
@@ -374,8 +375,12 @@ impl Router {
             charge::answer(host, &cx.request, status, &cx.response);
         }
         let wanted = self.retries.wanted_for_response(status, &cx.response);
-        match self.retries.decide(wanted, &cluster, self.priority, &cx.worker.rng) {
+        if wanted {
+            self.retries.note_wait(&cx.response, || cx.worker.clock.unix_seconds(now));
+        }
+        match self.retries.decide(wanted, &cluster, self.priority, &self.classes, &cx.worker.rng) {
             Decision::After(wait) => {
+                self.note_timeout_retry(cx, false);
                 cluster.cx().code(stat::RETRY_UPSTREAM_RQ, status);
                 if let Some(host) = &host {
                     host.count(HostStat::RqError);
@@ -390,7 +395,7 @@ impl Router {
             Decision::No => {}
         }
         charge::status(cluster.cx(), host.as_deref(), status, cx.info.internal, Some(&cx.response));
-        self.charge_class(cx, status);
+        self.classes.status(cx.worker.lane, status);
         if let Some(host) = &host {
             charge::outcome(host, status);
         }
@@ -419,9 +424,10 @@ impl Router {
         Box::new(reply.header("x-envoy-attempt-count", cx.info.attempts.to_string()))
     }
 
-    fn charge_class(&self, cx: &StreamCx, status: u16) {
-        if let Some(class) = &self.class {
-            class.code(cx.worker.lane, route_stat::UPSTREAM_RQ, status);
+    /// Tells the upstream whether the next attempt is made because the one before took too long.
+    fn note_timeout_retry(&self, cx: &mut StreamCx, timed_out: bool) {
+        if self.timeout_retry_upstream {
+            cx.request.insert(Known::XEnvoyIsTimeoutRetry, if timed_out { "true" } else { "false" });
         }
     }
 
@@ -446,6 +452,7 @@ impl Router {
         self.attempt.note_bytes(cx);
         if let (Some(cluster), Some(began)) = (&self.cluster, self.request_ended) {
             charge::time(cluster.cx(), self.attempt.host().map(|h| &**h), cx.info.internal, Some(&cx.response), began, now);
+            self.classes.time(cx.worker.lane, now.millis_since(began));
         }
         self.finished = true;
         self.attempt.finish();
@@ -469,5 +476,16 @@ impl Router {
         }
         self.attempt.clear();
         self.failed(cx, failure.reset, host.as_deref(), false, now)
+    }
+}
+
+/// Bytes of a request's body that are kept for another attempt: the route's word, the virtual host's, or what the
+/// connection may hold.
+fn buffer_limit(entry: &RouteEntry, of_connection: usize) -> usize {
+    let own = entry.route.more.as_ref().and_then(|more| more.buffer_limit);
+    match own.or(entry.host.buffer_limit) {
+        Some(BufferLimit::Body(limit)) => usize::try_from(limit).unwrap_or(usize::MAX),
+        Some(BufferLimit::PerRequest(limit)) => of_connection.min(limit as usize),
+        None => of_connection,
     }
 }

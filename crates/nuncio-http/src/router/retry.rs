@@ -1,11 +1,12 @@
-//! Whether an attempt that failed is made again. As Envoy's `RetryStateImpl`.
+//! Whether an attempt that failed is made again, when, and where not. As Envoy's `RetryStateImpl`.
 
+use super::charge::Classes;
 use crate::routes::{RetryOn, RetryPolicy};
-use nuncio_codec::headers::{HeaderMap, Known, KnownSet};
+use nuncio_codec::headers::{HeaderMap, HeaderName, Known, KnownSet};
 use nuncio_core::{ResponseFlags, StreamInfo};
 use nuncio_rt::Rng;
-use nuncio_stats::tables::cluster as stat;
-use nuncio_upstream::{Host, Permit, Reset, ResetReason, Resource, RoutingPriority, WorkerCluster};
+use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
+use nuncio_upstream::{Host, Permit, PriorityLoads, Reset, ResetReason, Resource, RoutingPriority, WorkerCluster};
 use std::{sync::Arc, time::Duration};
 
 /// Headers that steer retries: they are for us, not for the upstream.
@@ -28,8 +29,18 @@ pub(crate) struct Retries {
     permit: Option<Permit>,
     /// Statuses from `x-envoy-retriable-status-codes`.
     statuses: Vec<u16>,
+    /// Names from `x-envoy-retriable-header-names`.
+    headers: Vec<HeaderName>,
+    /// How long the latest response asked us to wait.
+    asked: Option<Duration>,
     /// Hosts tried so far, for host predicates.
-    pub(crate) tried: Vec<Arc<Host>>,
+    tried: Vec<Arc<Host>>,
+    /// Priorities of the attempts since the last time all had been tried, for `previous_priorities`.
+    been: Vec<u32>,
+    /// Which priorities are avoided.
+    avoided: Vec<bool>,
+    /// How load is spread over those that are left.
+    loads: Option<PriorityLoads>,
 }
 
 /// What to do about a failed attempt.
@@ -48,8 +59,9 @@ pub(crate) enum Decision {
 impl Retries {
     /// Reads the policy and the `x-envoy-*` headers that add to it, and takes those out of the request.
     pub(crate) fn begin(&mut self, policy: Option<&Arc<RetryPolicy>>, head: &mut HeaderMap) {
-        *self = Retries { tried: std::mem::take(&mut self.tried), ..Retries::default() };
+        *self = Retries { tried: std::mem::take(&mut self.tried), been: std::mem::take(&mut self.been), ..Retries::default() };
         self.tried.clear();
+        self.been.clear();
         self.on = policy.map_or(RetryOn::NONE, |p| p.retry_on);
         self.left = policy.map_or(1, |p| p.num_retries);
         if let Some(list) = head.get_str(Known::XEnvoyRetryOn) {
@@ -65,6 +77,9 @@ impl Retries {
         }
         if let Some(list) = head.get_str(Known::XEnvoyRetriableStatusCodes) {
             self.statuses.extend(list.split(',').filter_map(|s| s.trim().parse::<u16>().ok()));
+        }
+        if let Some(list) = head.get_str(Known::XEnvoyRetriableHeaderNames) {
+            self.headers.extend(list.split(',').filter_map(|name| HeaderName::new(name.trim())));
         }
         if let Some(p) = policy
             && !p.retriable_request_headers.is_empty()
@@ -90,8 +105,47 @@ impl Retries {
     }
 
     /// The policy, if there is one.
-    pub(crate) fn policy(&self) -> Option<&Arc<RetryPolicy>> {
-        self.policy.as_ref()
+    pub(crate) fn policy(&self) -> Option<&RetryPolicy> {
+        self.policy.as_deref()
+    }
+
+    /// Whether a retry should look for another host than this.
+    pub(crate) fn rejects(&self, host: &Host) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.host_predicates.iter().any(|p| p.rejects(host, &self.tried)))
+    }
+
+    /// How the next attempt, which is a retry, spreads over priorities if not as usual (`previous_priorities`).
+    pub(crate) fn loads(&mut self, cluster: &WorkerCluster) -> Option<&PriorityLoads> {
+        let frequency = self.policy.as_ref()?.previous_priorities.filter(|n| *n > 0)? as usize;
+        if self.been.len() < frequency {
+            return None;
+        }
+        if self.been.len().is_multiple_of(frequency) {
+            let set = cluster.hosts();
+            self.avoided.resize(set.priorities.len(), false);
+            for priority in &self.been {
+                if let Some(avoid) = self.avoided.get_mut(*priority as usize) {
+                    *avoid = true;
+                }
+            }
+            self.loads = PriorityLoads::without(&set, &self.avoided);
+            if self.loads.is_none() {
+                // All have been tried: from the start again.
+                self.avoided.fill(false);
+                self.been.clear();
+            }
+        }
+        self.loads.as_ref()
+    }
+
+    /// An attempt is made at a host.
+    pub(crate) fn attempted(&mut self, host: &Arc<Host>) {
+        if let Some(policy) = &self.policy {
+            self.tried.push(host.clone());
+            if policy.previous_priorities.is_some() {
+                self.been.push(host.priority);
+            }
+        }
     }
 
     /// Nothing is retried from now on (the request could not be kept).
@@ -116,7 +170,8 @@ impl Retries {
                 && (self.statuses.contains(&status)
                     || self.policy.as_ref().is_some_and(|p| p.retriable_status_codes.contains(&status)))
             || on.has(RetryOn::RETRIABLE_HEADERS)
-                && self.policy.as_ref().is_some_and(|p| p.retriable_headers.iter().any(|m| m.matches(head)))
+                && (self.headers.iter().any(|name| head.contains(name))
+                    || self.policy.as_ref().is_some_and(|p| p.retriable_headers.iter().any(|m| m.matches(head))))
             || grpc.is_some_and(|code| match code {
                 1 => on.has(RetryOn::GRPC_CANCELLED),
                 4 => on.has(RetryOn::GRPC_DEADLINE_EXCEEDED),
@@ -145,28 +200,54 @@ impl Retries {
         self.on.has(RetryOn::FIVE_XX.and(RetryOn::GATEWAY_ERROR).and(RetryOn::RESET))
     }
 
+    /// Looks for how long a response that is going to be retried asks us to wait.
+    pub(crate) fn note_wait(&mut self, head: &HeaderMap, unix_now: impl FnOnce() -> u64) {
+        if let Some(back_off) = self.policy.as_ref().and_then(|p| p.rate_limited_back_off.as_ref()) {
+            self.asked = back_off.asked(head, unix_now());
+        }
+    }
+
     /// Takes a retry, if one is left and the breaker permits.
-    pub(crate) fn decide(&mut self, wanted: bool, cluster: &WorkerCluster, priority: RoutingPriority, rng: &Rng) -> Decision {
+    pub(crate) fn decide(
+        &mut self,
+        wanted: bool,
+        cluster: &WorkerCluster,
+        priority: RoutingPriority,
+        classes: &Classes,
+        rng: &Rng,
+    ) -> Decision {
         let before = self.permit.take();
+        let asked = self.asked.take();
+        let lane = cluster.cx().worker.lane;
         if !wanted {
             if before.is_some() {
                 cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_SUCCESS);
+                classes.inc(lane, route_stat::UPSTREAM_RQ_RETRY_SUCCESS);
             }
             return Decision::No;
         }
         drop(before);
         if self.left == 0 {
             cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED);
+            classes.inc(lane, route_stat::UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED);
             return Decision::Exhausted;
         }
         self.left -= 1;
         let Some(permit) = cluster.breaker(priority, Resource::Retries) else {
             cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_OVERFLOW);
+            classes.inc(lane, route_stat::UPSTREAM_RQ_RETRY_OVERFLOW);
             return Decision::Overflow;
         };
         self.permit = Some(permit);
         self.made += 1;
         cluster.cx().inc(stat::UPSTREAM_RQ_RETRY);
+        classes.inc(lane, route_stat::UPSTREAM_RQ_RETRY);
+        if let Some(asked) = asked {
+            cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_BACKOFF_RATELIMITED);
+            // At least what was asked for, at most half as much again.
+            let half = u64::try_from(asked.as_nanos() / 2).unwrap_or(u64::MAX);
+            return Decision::After(asked + Duration::from_nanos(rng.below(half.max(1))));
+        }
         cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL);
         let ceiling = self.policy.as_ref().map(|p| p.back_off).unwrap_or_default().ceiling(self.made);
         let nanos = u64::try_from(ceiling.as_nanos()).unwrap_or(u64::MAX);

@@ -53,7 +53,7 @@ pub(super) fn target(cx: &mut StreamCx, routes: &Rc<Routes>, suppress: bool) -> 
         .then(|| hash_request(action.hash_policy(), &cx.request, source_ip(cx), &mut |_| None))
         .flatten();
     let picked = action.pick_cluster(&cx.request, random, hash, &runtime);
-    match routes.clusters.by_name(picked.name) {
+    match routes.cluster(id, &picked) {
         Some(cluster) => {
             cx.info.upstream.cluster = Some(cluster.info().name().clone());
             cx.info.upstream.cluster_display = Some(cluster.info().display_name().clone());

@@ -104,6 +104,8 @@ pub struct ForwardExtras {
     pub internal_redirect: Option<InternalRedirect>,
     /// Longest life of a stream.
     pub max_stream_duration: Option<MaxStreamDuration>,
+    /// `max_grpc_timeout`: the time for a gRPC request is what it asks for, within limits.
+    pub grpc_timeout: Option<GrpcTimeout>,
 }
 
 impl ForwardExtras {
@@ -117,6 +119,7 @@ impl ForwardExtras {
             mirror_policies,
             internal_redirect,
             max_stream_duration,
+            grpc_timeout,
         } = &self;
         let idle = hedge_policy.is_none()
             && hash_policy.is_empty()
@@ -124,7 +127,8 @@ impl ForwardExtras {
             && upgrades.is_empty()
             && mirror_policies.is_empty()
             && internal_redirect.is_none()
-            && max_stream_duration.is_none();
+            && max_stream_duration.is_none()
+            && grpc_timeout.is_none();
         (!idle).then(|| Box::new(self))
     }
 }
@@ -336,6 +340,15 @@ pub struct InternalRedirect {
     pub allow_cross_scheme: bool,
     /// Headers of the redirect that go into the new request.
     pub response_headers_to_copy: Box<[HeaderName]>,
+}
+
+/// `max_grpc_timeout` and `grpc_timeout_offset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GrpcTimeout {
+    /// The longest that is granted; zero for any.
+    pub max: Duration,
+    /// Taken off what is asked for.
+    pub offset: Duration,
 }
 
 /// `RouteAction.MaxStreamDuration`; zero is none.

@@ -59,8 +59,8 @@ pub struct VirtualHost {
     pub include_attempt_count_in_response: bool,
     /// Sends `x-envoy-is-timeout-retry` upstream.
     pub include_is_timeout_retry_header: bool,
-    /// Longest request body that filters may buffer, in bytes.
-    pub request_body_buffer_limit: Option<u64>,
+    /// How much of a request's body may be kept, on routes that say nothing.
+    pub buffer_limit: Option<BufferLimit>,
     /// Mirrors of routes without their own.
     pub mirror_policies: Arc<[MirrorPolicy]>,
     /// Request classes with stats of their own.
@@ -126,8 +126,8 @@ impl Route {
 pub struct RouteExtras {
     /// Prefix of stats of this route, `vhost.<v>.route.<prefix>.…`; empty for none.
     pub stat_prefix: Box<str>,
-    /// Longest request body that filters may buffer, in bytes.
-    pub request_body_buffer_limit: Option<u64>,
+    /// How much of a request's body may be kept.
+    pub buffer_limit: Option<BufferLimit>,
     /// Name of the traced operation.
     pub decorator: Option<Decorator>,
     /// Sampling of this route.
@@ -137,13 +137,22 @@ pub struct RouteExtras {
 impl RouteExtras {
     /// `None` when there is nothing in it, as in most routes.
     pub fn boxed(self) -> Option<Box<RouteExtras>> {
-        let RouteExtras { stat_prefix, request_body_buffer_limit, decorator, tracing } = &self;
+        let RouteExtras { stat_prefix, buffer_limit, decorator, tracing } = &self;
         let idle = stat_prefix.is_empty()
-            && request_body_buffer_limit.is_none()
+            && buffer_limit.is_none()
             && decorator.is_none()
             && tracing.is_none();
         (!idle).then(|| Box::new(self))
     }
+}
+
+/// How much of a request's body may be kept in memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BufferLimit {
+    /// `request_body_buffer_limit`: by filters and for retries, whatever a connection may hold.
+    Body(u64),
+    /// `per_request_buffer_limit_bytes`: for retries, and no more than a connection may hold.
+    PerRequest(u32),
 }
 
 /// `Decorator`.

@@ -15,6 +15,7 @@ mod condition;
 mod config;
 mod domains;
 mod finalize;
+mod grpc_timeout;
 mod hash;
 mod index;
 mod lint;
@@ -38,6 +39,7 @@ pub use condition::{
 pub use config::*;
 pub use domains::DomainMatch;
 pub use finalize::{Finalize, finalize_request, finalize_response, rewrite_host};
+pub(crate) use grpc_timeout::{grpc_timeout, set_grpc_timeout};
 pub use hash::{NewCookie, hash_request};
 pub use lint::{ClusterReference, DeadRoute};
 pub(crate) use matcher::is_grpc;

@@ -1,8 +1,9 @@
 //! `RetryPolicy`: when to try again, how often, how long to wait. Deciding and doing it is the router's.
 
 use super::condition::HeaderMatch;
-use nuncio_codec::headers::HeaderName;
-use std::{fmt, ops::RangeInclusive, time::Duration};
+use nuncio_codec::headers::{HeaderMap, HeaderName};
+use nuncio_upstream::{Host, MetadataMatch};
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 /// `RetryPolicy` of a route or virtual host.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ pub struct RetryPolicy {
     pub host_predicates: Box<[HostPredicate]>,
     /// Draws of a host before a rejected one is taken after all. Envoy's default: 1.
     pub host_selection_retry_max_attempts: u32,
-    /// Attempts after which priorities that failed are avoided (`previous_priorities`).
+    /// `previous_priorities`: after each so many attempts, the priorities that were tried are avoided.
     pub previous_priorities: Option<u32>,
     /// Waiting between attempts.
     pub back_off: BackOff,
@@ -56,14 +57,25 @@ impl Default for RetryPolicy {
 }
 
 /// A rule that rejects hosts for a retry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum HostPredicate {
     /// `previous_hosts`: hosts that were tried before.
     PreviousHosts,
     /// `omit_canary_hosts`: hosts marked `envoy.lb: canary`.
     OmitCanaryHosts,
     /// `omit_host_metadata`: hosts whose `envoy.lb` metadata has all these values.
-    OmitHostMetadata(Vec<(Box<str>, Box<str>)>),
+    OmitHostMetadata(Box<MetadataMatch>),
+}
+
+impl HostPredicate {
+    /// Whether another host should be found for a retry.
+    pub fn rejects(&self, host: &Host, tried: &[Arc<Host>]) -> bool {
+        match self {
+            HostPredicate::PreviousHosts => tried.iter().any(|t| t.address == host.address),
+            HostPredicate::OmitCanaryHosts => host.is_canary(),
+            HostPredicate::OmitHostMetadata(wanted) => wanted.matches(host.metadata.as_deref()),
+        }
+    }
 }
 
 /// Exponential back-off with full jitter: before retry n a random time below min(max, base·2ⁿ⁻¹).
@@ -96,6 +108,19 @@ pub struct RateLimitedBackOff {
     pub reset_headers: Box<[ResetHeader]>,
     /// A longer wait is not believed. Envoy's default: 300 s.
     pub max: Duration,
+}
+
+impl RateLimitedBackOff {
+    /// The wait that a response asks for; `unix_now` is the time of day in seconds since 1970.
+    pub fn asked(&self, head: &HeaderMap, unix_now: u64) -> Option<Duration> {
+        let asked = |header: &ResetHeader| {
+            let number: u64 = head.get_str(&header.name)?.trim().parse().ok()?;
+            let seconds = if header.unix_timestamp { number.checked_sub(unix_now)? } else { number };
+            Some(Duration::from_secs(seconds))
+        };
+        let told = self.reset_headers.iter().filter_map(asked).find(|wait| *wait <= self.max)?;
+        (!told.is_zero()).then_some(told)
+    }
 }
 
 /// A response header that tells when to come back.
@@ -246,6 +271,26 @@ mod tests {
         for (name, one) in &TOKENS[GRPC_TOKENS] {
             assert!(one.0 >= RetryOn::GRPC_CANCELLED.0, "{name}");
         }
+    }
+
+    #[test]
+    fn a_reset_header_asks_for_a_wait() {
+        let header = |name: &str, unix_timestamp| ResetHeader { name: HeaderName::new(name).unwrap(), unix_timestamp };
+        let back_off = RateLimitedBackOff {
+            reset_headers: [header("x-at", true), header("retry-after", false)].into(),
+            max: Duration::from_secs(60),
+        };
+        let asked = |lines: &[(&str, &str)]| {
+            let mut head = HeaderMap::default();
+            lines.iter().for_each(|(name, value)| head.append(name.as_bytes(), *value));
+            back_off.asked(&head, 1000).map(|wait| wait.as_secs())
+        };
+        assert_eq!(asked(&[("retry-after", "5")]), Some(5));
+        assert_eq!(asked(&[("x-at", "1007"), ("retry-after", "5")]), Some(7));
+        assert_eq!(asked(&[("x-at", "999"), ("retry-after", "5")]), Some(5), "the past");
+        assert_eq!(asked(&[("x-at", "2000"), ("retry-after", "5")]), Some(5), "too far away");
+        assert_eq!(asked(&[("retry-after", "0")]), None);
+        assert_eq!(asked(&[("retry-after", "soon")]), None);
     }
 
     #[test]

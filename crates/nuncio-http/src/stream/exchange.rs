@@ -5,7 +5,7 @@
 //! back-pressure there is. It knows no protocol: [`ClientSide`] is the client's connection or stream.
 
 use super::engine::{Dir, Ends, Engine, Piece, Verdict};
-use super::reply;
+use super::{duration, reply};
 use super::routes::Routes;
 use crate::headers::response;
 use crate::hcm::HcmWorker;
@@ -19,6 +19,9 @@ use std::{
     rc::Rc,
     task::{Context, Poll},
 };
+
+/// gRPC's status of a stream that took too long.
+const DEADLINE_EXCEEDED: u32 = 4;
 
 /// What the client's side has to tell.
 #[derive(Debug)]
@@ -76,6 +79,8 @@ pub(crate) struct Exchange {
     response_ended: bool,
     end: Option<Outcome>,
     last_progress: Time,
+    /// When the stream has lived long enough.
+    end_of_life: Option<Time>,
 }
 
 struct Lanes<'a, C> {
@@ -135,6 +140,7 @@ impl Exchange {
             response_ended: false,
             end: None,
             last_progress: Time::default(),
+            end_of_life: None,
         }
     }
 
@@ -142,13 +148,14 @@ impl Exchange {
     pub(crate) fn begin<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, end: bool, refused: Option<Box<LocalReply>>, now: Time) {
         let chain = hcm.chains.of(hcm.routes.table(), self.cx.route.as_ref().map(|route| route.id));
         self.engine.begin(chain, hcm.config.buffer_limit);
-        self.router.begin(hcm.config.buffer_limit, hcm.config.router.suppress_envoy_headers);
+        self.router.begin(hcm.config.buffer_limit, &hcm.config.router);
         self.request_ended = end;
         self.request_closed = false;
         self.head_sent = false;
         self.response_ended = false;
         self.end = None;
         self.last_progress = now;
+        self.end_of_life = duration::end_of_life(&mut self.cx, hcm);
         if end {
             self.cx.info.timings.request_received = Some(now);
         }
@@ -212,9 +219,8 @@ impl Exchange {
         let t = &hcm.config.timeouts;
         let start = self.cx.info.start;
         let request = t.request.filter(|_| !self.request_ended && !self.head_sent).map(|d| start + d);
-        let life = t.max_stream.map(|d| start + d);
         let idle = self.idle_timeout(hcm).map(|d| self.last_progress + d);
-        [request, life, idle, self.router.deadline()].into_iter().flatten().min()
+        [request, self.end_of_life, idle, self.router.deadline()].into_iter().flatten().min()
     }
 
     /// Acts on the connection manager's own timeouts that have passed; the router's are seen to by its poll.
@@ -225,9 +231,11 @@ impl Exchange {
         if !self.request_ended && !self.head_sent && t.request.is_some_and(|d| start + d <= now) {
             hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_TIMEOUT);
             self.answer(hcm, client, LocalReply::new(408, "request_overall_timeout").body("request timeout"), now);
-        } else if t.max_stream.is_some_and(|d| start + d <= now) {
+        } else if self.end_of_life.is_some_and(|at| at <= now) {
             hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_MAX_DURATION_REACHED);
-            let reply = LocalReply::new(504, "max_duration_timeout").body("downstream duration timeout");
+            let status = if self.request_ended { 504 } else { 408 };
+            let mut reply = LocalReply::new(status, "max_duration_timeout").body("downstream duration timeout");
+            reply.grpc_status = Some(DEADLINE_EXCEEDED);
             self.answer(hcm, client, reply, now);
         } else if self.idle_timeout(hcm).is_some_and(|d| self.last_progress + d <= now) {
             hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_IDLE_TIMEOUT);

@@ -2,6 +2,7 @@
 
 mod admit;
 mod chain;
+mod duration;
 mod engine;
 #[cfg(test)]
 mod engine_tests;
@@ -15,4 +16,4 @@ pub(crate) use admit::admit;
 pub(crate) use engine::Piece;
 pub(crate) use exchange::{ClientEvent, ClientSide, Exchange, Outcome};
 pub(crate) use reply::is_grpc;
-pub(crate) use routes::Routes;
+pub(crate) use routes::{HostStats, Routes};

@@ -1,7 +1,7 @@
 //! Choosing from one host set: priority, then locality where those count, then the policy.
 
 use super::edf::Edf;
-use super::priority::Availability;
+use super::priority::{Availability, PriorityLoads};
 use super::source::Source;
 use super::zone::Zone;
 use super::{Choice, PickCx, PickEnv};
@@ -69,7 +69,7 @@ impl Chooser {
         }
         let mut attempt = 0;
         loop {
-            let choice = self.pick_once(env)?;
+            let choice = self.pick_once(env, cx.loads)?;
             attempt += 1;
             if attempt > cx.reject_attempts || !self.is_rejected(choice, cx) {
                 return Some(choice);
@@ -89,7 +89,7 @@ impl Chooser {
     fn pick_by_hash(&self, env: &PickEnv<'_>, cx: &PickCx<'_>) -> Option<Choice> {
         let hash = cx.hash.unwrap_or_else(|| env.rng.next_u64());
         let plan = &self.set.plan;
-        let (priority, _) = plan.loads.choose(hash);
+        let (priority, _) = cx.loads.unwrap_or(&plan.loads).choose(hash);
         if plan.loads.panic.get(priority).copied().unwrap_or(false) {
             (env.count)(stat::LB_HEALTHY_PANIC);
         }
@@ -105,8 +105,8 @@ impl Chooser {
         }
     }
 
-    fn pick_once(&mut self, env: &PickEnv<'_>) -> Option<Choice> {
-        let (priority, availability) = self.set.plan.loads.choose(env.rng.next_u64());
+    fn pick_once(&mut self, env: &PickEnv<'_>, loads: Option<&PriorityLoads>) -> Option<Choice> {
+        let (priority, availability) = loads.unwrap_or(&self.set.plan.loads).choose(env.rng.next_u64());
         let from = self.from(priority, availability, env)?;
         let Chooser { set, policy, slow, tiers } = self;
         let (hosts, policy) = (set.priorities.get(priority)?, *policy);

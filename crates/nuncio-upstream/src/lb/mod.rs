@@ -21,6 +21,7 @@ mod table;
 mod zone;
 
 pub use hash::xxh64;
+pub use priority::PriorityLoads;
 pub(crate) use plan::{Plan, PlanCx};
 pub(crate) use subset::Subsets;
 
@@ -46,6 +47,8 @@ pub struct PickCx<'a> {
     pub reject: Option<&'a dyn Fn(&Host) -> bool>,
     /// How often a rejected choice is repeated (`host_selection_retry_max_attempts`).
     pub reject_attempts: u32,
+    /// How load is spread over priorities for this request, where that differs (`retry_priority`).
+    pub loads: Option<&'a PriorityLoads>,
 }
 
 /// What a choice is made with.

@@ -41,6 +41,21 @@ impl PriorityLoads {
         loads
     }
 
+    /// Loads without some priorities, for requests that have been there in vain. `None`: nothing could be had from
+    /// the others.
+    pub fn without(set: &HostSet, avoided: &[bool]) -> Option<PriorityLoads> {
+        let n = set.priorities.len();
+        let mut loads = PriorityLoads { healthy: vec![0; n], degraded: vec![0; n], panic: vec![false; n] };
+        let reckoned = |(at, tier): (usize, &PriorityHosts)| match avoided.get(at) {
+            Some(true) => (0, 0),
+            _ => availability(set, tier),
+        };
+        let (healthy, degraded): (Vec<u32>, Vec<u32>) = set.priorities.iter().enumerate().map(reckoned).unzip();
+        let total = healthy.iter().chain(&degraded).sum::<u32>().min(100);
+        loads.share(&healthy, &degraded, total);
+        (total > 0).then_some(loads)
+    }
+
     fn share(&mut self, healthy: &[u32], degraded: &[u32], total: u32) {
         if total == 0 {
             return;
@@ -148,6 +163,15 @@ mod tests {
 
     fn loads(spec: &[(usize, usize, usize)], threshold: f64) -> PriorityLoads {
         PriorityLoads::new(&tiers(spec), threshold)
+    }
+
+    #[test]
+    fn avoided_priorities_get_nothing() {
+        let set = tiers(&[(2, 0, 2), (1, 0, 1), (0, 0, 1)]);
+        let load = |avoided: &[bool]| PriorityLoads::without(&set, avoided).map(|loads| loads.healthy);
+        assert_eq!(load(&[false, false, false]), Some(vec![100, 0, 0]));
+        assert_eq!(load(&[true, false, false]), Some(vec![0, 100, 0]));
+        assert_eq!(load(&[true, true, false]), None);
     }
 
     #[test]
