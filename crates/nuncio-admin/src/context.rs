@@ -4,6 +4,7 @@
 //! Envoy's spellings.
 
 use crate::exchange::Answered;
+use crate::request::Params;
 use crate::view::{
     Certificates, Client, Cluster, ConfigSection, Drain, Listener, Logger, Memory, Runtime, ServerInfo,
     State, UnreadyTargets,
@@ -80,6 +81,14 @@ pub trait AdminContext {
 
     /// Reads the configuration again. The outcome says what changed, or why it was refused.
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + '_>>;
+
+    /// What would become of the request that the parameters describe (`method`, `url`, `header`, …).
+    ///
+    /// # Errors
+    /// They describe none, or nothing takes it.
+    fn explain(&self, _params: &Params) -> Result<String, String> {
+        Err("not here".into())
+    }
 
     /// Whether requests for this path (query included) are answered: `allow_paths`.
     fn allows(&self, _target: &str) -> bool {

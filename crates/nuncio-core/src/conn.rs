@@ -3,6 +3,7 @@
 use crate::Worker;
 use nuncio_rt::{Address, Buf, Io, Rng, Time};
 use std::{
+    any::Any,
     cell::{Cell, RefCell},
     collections::HashMap,
     fmt,
@@ -164,7 +165,8 @@ pub struct Connection {
 }
 
 /// The network filter that ends a filter chain (HTTP connection manager, TCP proxy), built once per configuration.
-pub trait Terminal: Send + Sync + fmt::Debug + 'static {
+/// As `&dyn Any` it can be asked what it is.
+pub trait Terminal: Any + Send + Sync + fmt::Debug {
     /// Its half on one worker, made once per worker and configuration.
     fn on_worker(self: Arc<Self>, worker: &Rc<Worker>) -> Rc<dyn TerminalWorker>;
 }

@@ -142,6 +142,46 @@ pub struct Cleaning {
     pub strip_trailing_dot: bool,
 }
 
+impl Cleaning {
+    /// The rules for paths.
+    pub fn of_paths(&self) -> nuncio_codec::path::Cleaning {
+        nuncio_codec::path::Cleaning {
+            normalize: self.normalize_path,
+            merge_slashes: self.merge_slashes,
+            escaped_slashes: self.escaped_slashes,
+        }
+    }
+
+    /// What becomes of a host on a listener at `port`; `None` if it stays.
+    pub fn clean_host(&self, host: &[u8], port: Option<u16>) -> Option<Vec<u8>> {
+        if self.strip_port == StripPort::No && !self.strip_trailing_dot {
+            return None;
+        }
+        let mut host = host.to_vec();
+        let port_at = host.iter().rposition(|&b| b == b':').filter(|at| {
+            !host[*at..].contains(&b']') && host[at + 1..].iter().all(u8::is_ascii_digit) && host.len() > at + 1
+        });
+        if let Some(at) = port_at {
+            let told = std::str::from_utf8(&host[at + 1..]).ok().and_then(|p| p.parse::<u16>().ok());
+            let strip = match self.strip_port {
+                StripPort::No => false,
+                StripPort::Any => true,
+                StripPort::Matching => told.is_some() && told == port,
+            };
+            if strip {
+                host.truncate(at);
+            }
+        }
+        if self.strip_trailing_dot {
+            let name_end = host.iter().rposition(|&b| b == b':').unwrap_or(host.len());
+            if name_end > 0 && host[name_end - 1] == b'.' {
+                host.remove(name_end - 1);
+            }
+        }
+        Some(host)
+    }
+}
+
 /// One HTTP connection manager.
 #[derive(Debug, Clone)]
 pub struct HcmConfig {

@@ -1,7 +1,9 @@
 //! Nuncio as a library: what its binary is made of. A vendor's binary calls [`main`] with its own filters beside ours.
 
+mod admin_client;
 pub mod cli;
 mod demo;
+mod explain;
 mod load;
 mod reload;
 pub mod logger;
@@ -21,7 +23,8 @@ pub fn main(filters: &[&'static [HttpFilterEntry]]) -> ExitCode {
             ExitCode::FAILURE
         }
         Ok(Invocation::Help(text) | Invocation::Version(text)) => say(&text),
-        Ok(Invocation::ExplainCode(code)) => explain(&code),
+        Ok(Invocation::ExplainCode(code)) => explain_code(&code),
+        Ok(Invocation::Explain(args)) => explain::run(&args, &filters),
         Ok(Invocation::Check(args)) => load::check(&args, &filters),
         Ok(Invocation::Demo(args)) => demo::run(&args, &filters),
         Ok(Invocation::Reload(args)) => reload::reload(&args),
@@ -53,7 +56,7 @@ fn say(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn explain(code: &str) -> ExitCode {
+fn explain_code(code: &str) -> ExitCode {
     match nuncio_api::codes::explain(code) {
         Some(text) => say(text),
         None => {

@@ -65,6 +65,15 @@ pub(crate) fn load(options: &Options, filters: &[HttpFilterEntry]) -> Result<Opt
     }
 }
 
+/// Loads what may not be fit to run here, to answer questions about it. The error is the report for people.
+pub(crate) fn judged(options: &Options, filters: &[HttpFilterEntry]) -> Result<Snapshot, String> {
+    let store = crate::server::store(1);
+    let files = BackgroundFiles::new(&store, crate::server::writer_lane(1), FlushOptions::default());
+    let read = reading(options, filters, Purpose::Check, &store, &files);
+    let loaded = nuncio_config::load(&inputs(options), &read);
+    loaded.snapshot.ok_or_else(|| loaded.report.text(Look { color: false, docs: true }))
+}
+
 /// Loads again for a server that runs. The error is the report for people.
 pub(crate) fn snapshot(
     options: &Options,

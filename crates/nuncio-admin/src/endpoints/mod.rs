@@ -5,6 +5,7 @@ mod clusters;
 mod config_dump;
 mod contention;
 mod drain_listeners;
+mod explain;
 mod healthcheck;
 mod help;
 mod home;
@@ -106,7 +107,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
 ];
 
 /// Endpoints that Envoy does not have. They are not in `/help`, whose text is Envoy's.
-pub static OWN_ENDPOINTS: &[Endpoint] = &[reload::RELOAD];
+pub static OWN_ENDPOINTS: &[Endpoint] = &[explain::EXPLAIN, reload::RELOAD];
 
 /// Answers a request.
 pub fn handle(request: &AdminRequest, cx: &dyn AdminContext) -> AdminResponse {

@@ -243,12 +243,17 @@ impl RetryOn {
     }
 }
 
-impl fmt::Debug for RetryOn {
+/// As in `retry_on`: `5xx,reset`.
+impl fmt::Display for RetryOn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = TOKENS.iter().filter(|(_, one)| self.has(*one)).map(|(name, _)| *name);
-        f.write_str("RetryOn(")?;
-        f.write_str(&names.collect::<Vec<_>>().join(","))?;
-        f.write_str(")")
+        f.write_str(&names.collect::<Vec<_>>().join(","))
+    }
+}
+
+impl fmt::Debug for RetryOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RetryOn({self})")
     }
 }
 

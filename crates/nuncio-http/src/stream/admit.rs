@@ -2,7 +2,7 @@
 //! which route takes it. Order and answers as Envoy's `ActiveStream::decodeHeaders`.
 
 use super::routes::Routes;
-use crate::config::{Cleaning, HcmConfig, StripPort};
+use crate::config::{Cleaning, HcmConfig};
 use crate::hcm::HcmWorker;
 use crate::headers::request::{self, Peer};
 use crate::routes::{Action, MatchCx, RouteMatch, tls_redirect};
@@ -104,11 +104,7 @@ fn clean_path(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {
     let config: &HcmConfig = &hcm.config;
     let lane = cx.worker.lane;
     let target = cx.request.path()?;
-    let rules = path::Cleaning {
-        normalize: config.cleaning.normalize_path,
-        merge_slashes: config.cleaning.merge_slashes,
-        escaped_slashes: config.cleaning.escaped_slashes,
-    };
+    let rules = config.cleaning.of_paths();
     match path::clean(target, rules) {
         path::Cleaned::Unchanged => None,
         path::Cleaned::Changed(new) => {
@@ -136,34 +132,11 @@ fn clean_path(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {
 }
 
 fn clean_host(cx: &mut StreamCx, rules: &Cleaning) {
-    if rules.strip_port == StripPort::No && !rules.strip_trailing_dot {
-        return;
+    let port = match &cx.conn.local {
+        Address::Ip(local) => Some(local.port()),
+        Address::Pipe(_) => None,
+    };
+    if let Some(host) = cx.request.authority().and_then(|host| rules.clean_host(host, port)) {
+        cx.request.insert(Known::Authority, host);
     }
-    let Some(host) = cx.request.authority() else { return };
-    let mut host = host.to_vec();
-    let port_at = host.iter().rposition(|&b| b == b':').filter(|at| {
-        !host[*at..].contains(&b']') && host[at + 1..].iter().all(u8::is_ascii_digit) && host.len() > at + 1
-    });
-    if let Some(at) = port_at {
-        let told = std::str::from_utf8(&host[at + 1..]).ok().and_then(|p| p.parse::<u16>().ok());
-        let ours = match &cx.conn.local {
-            Address::Ip(local) => Some(local.port()),
-            Address::Pipe(_) => None,
-        };
-        let strip = match rules.strip_port {
-            StripPort::No => false,
-            StripPort::Any => true,
-            StripPort::Matching => told.is_some() && told == ours,
-        };
-        if strip {
-            host.truncate(at);
-        }
-    }
-    if rules.strip_trailing_dot {
-        let name_end = host.iter().rposition(|&b| b == b':').unwrap_or(host.len());
-        if name_end > 0 && host[name_end - 1] == b'.' {
-            host.remove(name_end - 1);
-        }
-    }
-    cx.request.insert(Known::Authority, host);
 }

@@ -42,6 +42,27 @@ pub struct ReloadArgs {
     pub admin: Option<String>,
 }
 
+/// `explain (-c FILE | --admin ADDRESS) METHOD URL [-H 'name: value']… [--random N] [--listener NAME] [--json]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExplainArgs {
+    /// The configuration to ask.
+    pub file: Option<PathBuf>,
+    /// The admin address of a process to ask instead.
+    pub admin: Option<String>,
+    /// `GET`, …
+    pub method: String,
+    /// Where the request goes, scheme included.
+    pub url: String,
+    /// Its headers, each `name: value`.
+    pub headers: Vec<String>,
+    /// The random number that picks from fractions and weights.
+    pub random: Option<u64>,
+    /// Name of the listener, where the URL's port does not tell.
+    pub listener: Option<String>,
+    /// Print one JSON object.
+    pub json: bool,
+}
+
 /// A command for help and completion.
 pub(super) struct Command {
     pub(super) name: &'static str,
@@ -71,10 +92,16 @@ pub(super) static COMMANDS: &[Command] = &[
         parse: reload,
     },
     Command {
+        name: "explain",
+        usage: "explain (-c FILE | --admin ADDRESS) METHOD URL [-H HEADER]… [--random N] [--listener NAME] [--json]",
+        help: "Say what would become of a request, and why: route, cluster, hosts, limits, timeouts",
+        parse: explain,
+    },
+    Command {
         name: "explain-code",
         usage: "explain-code CODE",
         help: "Explain an error code (NUN0103)",
-        parse: explain,
+        parse: explain_code,
     },
     Command { name: "help", usage: "help [COMMAND]", help: "Show help", parse: help_command },
     Command { name: "version", usage: "version", help: "Show the version", parse: version },
@@ -196,6 +223,37 @@ fn reload(rest: &[String]) -> Result<Invocation, UsageError> {
 }
 
 fn explain(rest: &[String]) -> Result<Invocation, UsageError> {
+    let mut words = Words::new(rest, "explain");
+    let mut args = ExplainArgs::default();
+    let mut plain = Vec::new();
+    while let Some((word, inline)) = words.next() {
+        match word {
+            "-c" | "--config-path" => args.file = Some(words.value(word, inline)?.into()),
+            "--admin" => args.admin = Some(words.value(word, inline)?.to_owned()),
+            "-H" | "--header" => args.headers.push(words.value(word, inline)?.to_owned()),
+            "--listener" => args.listener = Some(words.value(word, inline)?.to_owned()),
+            "--json" => args.json = true,
+            "--random" => {
+                let text = words.value(word, inline)?;
+                let number = text.parse().map_err(|_| words.error(format!("--random takes a number, not '{text}'")))?;
+                args.random = Some(number);
+            }
+            word if word.starts_with('-') => return Err(words.unknown(word)),
+            // A URL may hold `=`, at which words are not split.
+            word => plain.push(word.to_owned()),
+        }
+    }
+    match <[String; 2]>::try_from(plain) {
+        Ok([method, url]) => (args.method, args.url) = (method, url),
+        Err(others) => return Err(words.error(format!("a method and a URL are needed, not {} words", others.len()))),
+    }
+    if args.file.is_some() == args.admin.is_some() {
+        return Err(words.error("either -c FILE or --admin ADDRESS is needed"));
+    }
+    Ok(Invocation::Explain(Box::new(args)))
+}
+
+fn explain_code(rest: &[String]) -> Result<Invocation, UsageError> {
     match rest {
         [code] => Ok(Invocation::ExplainCode(code.to_ascii_uppercase())),
         _ => Err(Words::new(rest, "explain-code").error("one code is needed")),

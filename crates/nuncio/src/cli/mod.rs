@@ -10,7 +10,7 @@ mod options;
 mod parse;
 mod suggest;
 
-pub use command::{CheckArgs, CheckFormat, DemoArgs, ReloadArgs};
+pub use command::{CheckArgs, CheckFormat, DemoArgs, ExplainArgs, ReloadArgs};
 pub use help::{build_version, command_help, help, version_line};
 pub use options::{DrainStrategy, IpVersion, Mode, Options};
 pub use parse::parse;
@@ -28,6 +28,8 @@ pub enum Invocation {
     Demo(DemoArgs),
     /// `reload`: tell a running process to read its file again.
     Reload(ReloadArgs),
+    /// `explain METHOD URL`: what would become of a request.
+    Explain(Box<ExplainArgs>),
     /// `explain-code CODE`: what an error code means.
     ExplainCode(String),
     /// `help [COMMAND]`, `--help`: a text to print.

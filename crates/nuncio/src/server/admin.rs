@@ -1,8 +1,9 @@
 //! The server as the admin endpoints see it.
 
 use super::{process, state::Running, views};
+use crate::explain::{self, Hosts, KnownHost};
 use nuncio_admin::{
-    AdminContext, Answered, Certificates, Client, Cluster, ConfigSection, Drain, Listener, Logger, Memory, Runtime, RuntimeEntry, Search, ServerInfo,
+    AdminContext, Answered, Certificates, Client, Cluster, ConfigSection, Drain, Listener, Logger, Memory, Params, Runtime, RuntimeEntry, Search, ServerInfo,
     State, UnreadyTargets,
 };
 use nuncio_core::logging::{self, Level};
@@ -150,6 +151,20 @@ impl AdminContext for Running {
         self.files.reopen();
     }
 
+    fn explain(&self, params: &Params) -> Result<String, String> {
+        let headers: Vec<&str> = params.iter().filter(|(name, _)| *name == "header").map(|(_, line)| line).collect();
+        let random = match params.filled("random") {
+            Some(text) => Some(text.parse().map_err(|_| format!("random takes a number, not '{text}'"))?),
+            None => None,
+        };
+        let url = params.filled("url").ok_or("say which request: ?method=GET&url=http://host:port/path")?;
+        let method = params.filled("method").unwrap_or("GET");
+        let question = explain::question(method, url, &headers, random, params.filled("listener"))?;
+        let snapshot = self.loaded();
+        let answer = explain::explain(&question, &explain::Facts { snapshot: &snapshot, hosts: self })?;
+        Ok(explain::shown(&answer, params.filled("format") == Some("json")))
+    }
+
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + '_>> {
         let (answer, answered) = oneshot::channel();
         let asked = self.reload_asked.send(answer);
@@ -180,3 +195,14 @@ impl AdminContext for Running {
     }
 }
 
+/// The hosts as they are now.
+impl Hosts for Running {
+    fn of(&self, cluster: &str) -> Vec<KnownHost> {
+        let Some(view) = self.clusters.view().into_iter().find(|view| **view.info.name() == *cluster) else { return Vec::new() };
+        let known = |host: &std::sync::Arc<nuncio_upstream::Host>| KnownHost {
+            address: host.address.to_string(),
+            health: Some(host.state.flags().to_string()),
+        };
+        view.hosts.hosts().map(known).collect()
+    }
+}
