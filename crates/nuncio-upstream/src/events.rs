@@ -79,10 +79,10 @@ impl Object {
         self.text(name, &String::from_utf8_lossy(&text))
     }
 
-    /// The whole line goes to `log`. On the main thread.
-    pub(crate) fn write(mut self, log: &EventLog) {
+    /// The whole line goes to these logs. On the main thread.
+    pub(crate) fn write<'a>(mut self, logs: impl IntoIterator<Item = &'a EventLog>) {
         self.0.push_str("}\n");
-        log.0.write(Lane::MAIN, self.0.as_bytes());
+        logs.into_iter().for_each(|log| log.0.write(Lane::MAIN, self.0.as_bytes()));
     }
 }
 

@@ -5,6 +5,7 @@ use crate::config::ClusterConfig;
 use crate::outlier::Feedback;
 use crate::pool::Reaper;
 use nuncio_core::Worker;
+use nuncio_rt::TcpOptions;
 use nuncio_stats::{Scope, Store, tables::cluster::CLUSTER, tables::http1::HTTP1};
 use std::{
     cell::RefCell,
@@ -59,6 +60,11 @@ impl ClusterInfo {
         }
         let stats = self.store.upgrade()?.scope(&format!("{}http1.", self.stats.prefix()), &HTTP1);
         Some(self.codec_stats.get_or_init(|| stats))
+    }
+
+    /// How connections to its hosts are made.
+    pub(crate) fn tcp_options(&self) -> TcpOptions {
+        TcpOptions { source: self.config.bind_source, keepalive: self.config.tcp_keepalive }
     }
 
     /// Whether the policy compares hosts by their requests in flight.

@@ -5,7 +5,7 @@ use crate::host::HostStat;
 use crate::outlier::Outcome;
 use crate::pool::WorkerHost;
 use crate::reset::{PoolFailure, Reset, ResetReason, connect_failure};
-use nuncio_rt::{Io, TcpOptions, Time};
+use nuncio_rt::{Io, Time};
 use nuncio_stats::tables::cluster as stat;
 use std::{fmt, rc::Rc};
 
@@ -42,7 +42,7 @@ impl WorkerHost {
         };
         let mut counted = Counted::begin(self, permit);
         let config = &cluster.info.config;
-        let options = TcpOptions { source: config.bind_source, keepalive: config.tcp_keepalive };
+        let options = cluster.info.tcp_options();
         let made = nuncio_rt::connect(&self.host.address, &options, config.connect_timeout).await;
         drop(pending);
         let failed = |reset| PoolFailure { reset, host: Some(self.host.clone()) };

@@ -6,9 +6,18 @@ use crate::unbuilt;
 use nuncio_api::envoy::config::cluster::v3::Cluster;
 use nuncio_api::envoy::config::core::v3 as proto;
 use nuncio_api::envoy::r#type::v3::{CodecClientType, Int64Range};
-use nuncio_upstream::health::{HealthCheckConfig, HealthCheckKind, HttpHealthCheck, Payload, StatusRange, TcpHealthCheck};
+use nuncio_api::envoy::extensions::health_check::event_sinks::file::v3::HealthCheckEventFileSink;
+use nuncio_api::envoy::r#type::matcher::v3::StringMatcher;
+use nuncio_upstream::EventLog;
+use nuncio_upstream::health::{
+    HeaderAppend, HealthCheckConfig, HealthCheckKind, HttpHealthCheck, Payload, Predicate, StatusRange, TcpHealthCheck,
+};
+use prost::Message as _;
 use proto::header_value_option::HeaderAppendAction;
 use std::time::Duration;
+
+/// How much of an answer is looked through where `response_buffer_size` says all of it, in bytes.
+const WHOLE_ANSWER: usize = 1024 * 1024;
 
 /// One health check; `None` if its kind is not built.
 pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster, from: &proto::HealthCheck) -> Option<HealthCheckConfig> {
@@ -38,17 +47,11 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster, from: &proto::H
         name: _,
         health_checker,
     } = from;
-    unbuilt!(
-        cx,
-        alt_port,
-        event_log_path,
-        event_logger,
-        event_service,
-        always_log_health_check_failures,
-        always_log_health_check_success,
-        tls_options,
-        transport_socket_match_criteria,
-    );
+    unbuilt!(cx, alt_port, event_service, tls_options, transport_socket_match_criteria);
+    let mut events = cx.each("event_logger", event_logger, event_sink);
+    if !event_log_path.is_empty() {
+        events.push(EventLog(cx.log_files.file(event_log_path)));
+    }
     let kind = match health_checker.as_ref()? {
         proto::health_check::HealthChecker::HttpHealthCheck(check) => {
             HealthCheckKind::Http(cx.at("http_health_check", |cx| http(cx, check)))
@@ -82,6 +85,9 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster, from: &proto::H
         unhealthy_interval: cx.duration("unhealthy_interval", unhealthy_interval.as_ref()),
         unhealthy_edge_interval: cx.duration("unhealthy_edge_interval", unhealthy_edge_interval.as_ref()),
         healthy_edge_interval: cx.duration("healthy_edge_interval", healthy_edge_interval.as_ref()),
+        events,
+        log_every_failure: *always_log_health_check_failures,
+        log_every_success: *always_log_health_check_success,
         ..HealthCheckConfig::new(
             cx.duration("timeout", timeout.as_ref()).unwrap_or(seconds(1)),
             cx.duration("interval", interval.as_ref()).unwrap_or(seconds(5)),
@@ -106,7 +112,7 @@ fn http(cx: &mut CompileCx<'_>, from: &proto::health_check::HttpHealthCheck) -> 
         method,
         use_alpn_protocol,
     } = from;
-    unbuilt!(cx, send, receive, response_buffer_size, service_name_matcher, use_alpn_protocol);
+    unbuilt!(cx, use_alpn_protocol);
     if *codec_client_type != CodecClientType::Http1 as i32 {
         cx.at("codec_client_type", |cx| {
             let codec = CodecClientType::try_from(*codec_client_type).map_or("", |c| c.as_str_name());
@@ -121,6 +127,14 @@ fn http(cx: &mut CompileCx<'_>, from: &proto::health_check::HttpHealthCheck) -> 
         host: host.clone(),
         path: path.clone(),
         method: method.into(),
+        send: send.as_ref().and_then(|p| cx.at("send", |cx| payload(cx, p))),
+        receive: cx.each("receive", receive, payload),
+        response_buffer_size: match response_buffer_size {
+            None => 1024,
+            Some(0) => WHOLE_ANSWER,
+            Some(size) => usize::try_from(*size).unwrap_or(WHOLE_ANSWER),
+        },
+        service_name: service_name_matcher.as_ref().and_then(|from| cx.at("service_name_matcher", |cx| service_name(cx, from))),
         headers_to_add: cx.each("request_headers_to_add", request_headers_to_add, header),
         headers_to_remove: request_headers_to_remove.iter().map(|name| name.to_ascii_lowercase()).collect(),
         expected_statuses: cx.each("expected_statuses", expected_statuses, status_range),
@@ -128,7 +142,24 @@ fn http(cx: &mut CompileCx<'_>, from: &proto::health_check::HttpHealthCheck) -> 
     }
 }
 
-fn header(cx: &mut CompileCx<'_>, from: &proto::HeaderValueOption) -> Option<(String, String, bool)> {
+fn service_name(cx: &mut CompileCx<'_>, from: &StringMatcher) -> Option<Predicate> {
+    let matcher = crate::routes::text_matcher(cx, from)?;
+    Some(Predicate::new(from.encode_to_vec(), move |name| matcher.matches(name)))
+}
+
+/// A sink of `event_logger`.
+fn event_sink(cx: &mut CompileCx<'_>, from: &proto::TypedExtensionConfig) -> Option<EventLog> {
+    let proto::TypedExtensionConfig { name, typed_config } = from;
+    let config = typed_config.as_ref()?;
+    if nuncio_api::schema::type_name(&config.type_url) != "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink" {
+        cx.at("typed_config", |cx| cx.value_without_effect(&format!("the event sink `{name}`")).severity);
+        return None;
+    }
+    let HealthCheckEventFileSink { event_log_path } = HealthCheckEventFileSink::decode(config.value.as_slice()).unwrap_or_default();
+    (!event_log_path.is_empty()).then(|| EventLog(cx.log_files.file(&event_log_path)))
+}
+
+fn header(cx: &mut CompileCx<'_>, from: &proto::HeaderValueOption) -> Option<(String, String, HeaderAppend)> {
     #[allow(deprecated)]
     let proto::HeaderValueOption { header, append, append_action, keep_empty_value } = from;
     let proto::HeaderValue { key, value, raw_value } = header.as_ref()?;
@@ -139,12 +170,13 @@ fn header(cx: &mut CompileCx<'_>, from: &proto::HeaderValueOption) -> Option<(St
     if value.contains('%') {
         cx.at("header", |cx| cx.at("value", |cx| cx.value_without_effect("formatting").note("the text is sent as it is").severity));
     }
-    let action = HeaderAppendAction::try_from(*append_action).unwrap_or_default();
-    if matches!(action, HeaderAppendAction::AddIfAbsent | HeaderAppendAction::OverwriteIfExists) {
-        cx.at("append_action", |cx| cx.value_without_effect(action.as_str_name()).severity);
-    }
-    let append = append.unwrap_or(action == HeaderAppendAction::AppendIfExistsOrAdd);
-    Some((key.to_ascii_lowercase(), value, append))
+    let action = match (append, HeaderAppendAction::try_from(*append_action).unwrap_or_default()) {
+        (Some(true), _) | (None, HeaderAppendAction::AppendIfExistsOrAdd) => HeaderAppend::Append,
+        (Some(false), _) | (None, HeaderAppendAction::OverwriteIfExistsOrAdd) => HeaderAppend::Overwrite,
+        (None, HeaderAppendAction::AddIfAbsent) => HeaderAppend::IfAbsent,
+        (None, HeaderAppendAction::OverwriteIfExists) => HeaderAppend::IfPresent,
+    };
+    Some((key.to_ascii_lowercase(), value, action))
 }
 
 /// Half-open, within 100 to 600.

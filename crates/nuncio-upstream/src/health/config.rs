@@ -1,6 +1,7 @@
 //! `envoy.config.core.v3.HealthCheck`, as plain values.
 
-use std::{sync::Arc, time::Duration};
+use crate::events::EventLog;
+use std::{fmt, sync::Arc, time::Duration};
 
 /// How the hosts of a cluster are checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,12 @@ pub struct HealthCheckConfig {
     pub unhealthy_edge_interval: Option<Duration>,
     /// `healthy_edge_interval`; `interval` when absent.
     pub healthy_edge_interval: Option<Duration>,
+    /// Where changes of health are written to: `event_log_path`, and files of `event_logger`.
+    pub events: Vec<EventLog>,
+    /// `always_log_health_check_failures`.
+    pub log_every_failure: bool,
+    /// `always_log_health_check_success`.
+    pub log_every_success: bool,
     /// What is asked.
     pub kind: HealthCheckKind,
 }
@@ -52,6 +59,9 @@ impl HealthCheckConfig {
             unhealthy_interval: None,
             unhealthy_edge_interval: None,
             healthy_edge_interval: None,
+            events: Vec::new(),
+            log_every_failure: false,
+            log_every_success: false,
             kind,
         }
     }
@@ -75,8 +85,16 @@ pub struct HttpHealthCheck {
     pub path: String,
     /// `method`.
     pub method: Arc<str>,
-    /// `request_headers_to_add`, names in lower case, in order; `true` appends to what is there.
-    pub headers_to_add: Vec<(String, String, bool)>,
+    /// `send`: the request's body.
+    pub send: Option<Payload>,
+    /// `receive`: each must be found in the answer's body, in this order.
+    pub receive: Vec<Payload>,
+    /// `response_buffer_size`: how much of the body is looked through.
+    pub response_buffer_size: usize,
+    /// `service_name_matcher`: what `x-envoy-upstream-healthchecked-cluster` of the answer must be.
+    pub service_name: Option<Predicate>,
+    /// `request_headers_to_add`, names in lower case, in order.
+    pub headers_to_add: Vec<(String, String, HeaderAppend)>,
     /// `request_headers_to_remove`.
     pub headers_to_remove: Vec<String>,
     /// `expected_statuses`; 200 when empty.
@@ -92,11 +110,61 @@ impl HttpHealthCheck {
             host: String::new(),
             path: path.to_owned(),
             method: "GET".into(),
+            send: None,
+            receive: Vec::new(),
+            response_buffer_size: 1024,
+            service_name: None,
             headers_to_add: Vec::new(),
             headers_to_remove: Vec::new(),
             expected_statuses: Vec::new(),
             retriable_statuses: Vec::new(),
         }
+    }
+}
+
+/// `HeaderAppendAction`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderAppend {
+    /// `APPEND_IF_EXISTS_OR_ADD`
+    Append,
+    /// `ADD_IF_ABSENT`
+    IfAbsent,
+    /// `OVERWRITE_IF_EXISTS_OR_ADD`
+    Overwrite,
+    /// `OVERWRITE_IF_EXISTS`
+    IfPresent,
+}
+
+/// A condition on a text. Two are equal that were made of the same bytes.
+#[derive(Clone)]
+pub struct Predicate {
+    source: Arc<[u8]>,
+    holds: Arc<dyn Fn(&[u8]) -> bool + Send + Sync>,
+}
+
+impl Predicate {
+    /// A condition made of `source`.
+    pub fn new(source: impl Into<Arc<[u8]>>, holds: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Predicate {
+        Predicate { source: source.into(), holds: Arc::new(holds) }
+    }
+
+    /// Whether it holds for `text`.
+    pub fn holds(&self, text: &[u8]) -> bool {
+        (self.holds)(text)
+    }
+}
+
+impl PartialEq for Predicate {
+    fn eq(&self, other: &Predicate) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for Predicate {}
+
+impl fmt::Debug for Predicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Predicate({} bytes)", self.source.len())
     }
 }
 

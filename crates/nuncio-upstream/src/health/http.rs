@@ -1,7 +1,8 @@
 //! HTTP/1.1 health checks: one request, one answer, on a connection kept between checks.
 
-use super::config::{HttpHealthCheck, StatusRange};
+use super::config::{HeaderAppend, HttpHealthCheck, StatusRange};
 use super::tally::Verdict;
+use super::tcp::finds_in_order;
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_codec::http1::{
     BodyState, Eof, RequestEncoding, ResponseContext, ResponseDecoder, ResponseRules, encode_request_head,
@@ -19,6 +20,7 @@ pub(super) struct HttpProbe {
     check: HttpHealthCheck,
     request: Vec<u8>,
     to: Address,
+    options: TcpOptions,
     reuse: bool,
     open: Option<Io>,
 }
@@ -27,13 +29,19 @@ pub(super) struct HttpProbe {
 struct Answer {
     status: u16,
     degraded: bool,
+    /// It says that the host is to be left out at once.
+    immediate_failure: bool,
+    /// It comes from the service that is wanted.
+    right_service: bool,
+    /// As much of it as is looked through.
+    body: Vec<u8>,
     keep_alive: bool,
 }
 
 impl HttpProbe {
-    pub(super) fn new(check: HttpHealthCheck, host: Arc<str>, to: Address, reuse: bool) -> HttpProbe {
+    pub(super) fn new(check: HttpHealthCheck, host: Arc<str>, to: Address, options: TcpOptions, reuse: bool) -> HttpProbe {
         let request = request(&check, &host);
-        HttpProbe { check, request, to, reuse, open: None }
+        HttpProbe { check, request, to, options, reuse, open: None }
     }
 
     /// Closes what is open: the last check came to no end.
@@ -44,7 +52,7 @@ impl HttpProbe {
     pub(super) async fn check(&mut self) -> Verdict {
         let mut io = match self.open.take().and_then(|mut io| io.is_quiet().then_some(io)) {
             Some(io) => io,
-            None => match nuncio_rt::connect(&self.to, &TcpOptions::default(), Duration::MAX).await {
+            None => match nuncio_rt::connect(&self.to, &self.options, Duration::MAX).await {
                 Ok(io) => io,
                 Err(_) => return Verdict::NetworkFailure,
             },
@@ -57,10 +65,11 @@ impl HttpProbe {
             [] => answer.status == 200,
             ranges => is_in(answer.status, ranges),
         };
-        match expected {
-            true => Verdict::Pass { degraded: answer.degraded },
-            false => Verdict::Fail { retriable: is_in(answer.status, &self.check.retriable_statuses) },
+        if expected && answer.right_service && finds_in_order(&answer.body, &self.check.receive) {
+            return Verdict::Pass { degraded: answer.degraded };
         }
+        let retriable = !expected && is_in(answer.status, &self.check.retriable_statuses);
+        Verdict::Fail { retriable, status: answer.status, immediate: answer.immediate_failure }
     }
 
     async fn exchange(&self, io: &mut Io) -> Option<Answer> {
@@ -85,8 +94,16 @@ impl HttpProbe {
                 return None;
             }
         };
-        let degraded = map.contains(Known::XEnvoyDegraded);
-        let mut keep_alive = head.keep_alive;
+        let service = || map.get(Known::XEnvoyUpstreamHealthCheckedCluster).unwrap_or_default();
+        let mut answer = Answer {
+            status: head.status,
+            degraded: map.contains(Known::XEnvoyDegraded),
+            immediate_failure: map.contains(Known::XEnvoyImmediateHealthCheckFail),
+            right_service: self.check.service_name.as_ref().is_none_or(|name| name.holds(service())),
+            body: Vec::new(),
+            keep_alive: head.keep_alive,
+        };
+        let wanted = if self.check.receive.is_empty() { 0 } else { self.check.response_buffer_size };
         let mut in_trailers = false;
         while !head.end_stream() {
             if in_trailers {
@@ -96,6 +113,9 @@ impl HttpProbe {
                 }
             } else if !input.is_empty() {
                 let body = decoder.decode_body(input.filled_mut()).ok()?;
+                let room = wanted.saturating_sub(answer.body.len());
+                let payload = input.filled().get(body.payload).unwrap_or_default();
+                answer.body.extend_from_slice(&payload[..payload.len().min(room)]);
                 input.consume(body.consumed);
                 match body.state {
                     BodyState::Done => break,
@@ -110,11 +130,12 @@ impl HttpProbe {
                 if decoder.eof() != Eof::Completes {
                     return None;
                 }
-                keep_alive = false;
+                answer.keep_alive = false;
                 break;
             }
         }
-        Some(Answer { status: head.status, degraded, keep_alive: keep_alive && input.is_empty() })
+        answer.keep_alive &= input.is_empty();
+        Some(answer)
     }
 }
 
@@ -137,21 +158,28 @@ fn request(check: &HttpHealthCheck, host: &str) -> Vec<u8> {
     map.insert(Known::Path, check.path.as_bytes());
     map.insert(Known::Authority, host.as_bytes());
     map.insert("user-agent", b"Envoy/HC");
-    for (name, value, append) in &check.headers_to_add {
-        match append {
-            true => map.append(name.as_str(), value.as_bytes()),
-            false => map.insert(name.as_str(), value.as_bytes()),
+    for (name, value, how) in &check.headers_to_add {
+        let present = map.contains(name.as_str());
+        match (how, present) {
+            (HeaderAppend::Append, _) => map.append(name.as_str(), value.as_bytes()),
+            (HeaderAppend::IfAbsent, true) | (HeaderAppend::IfPresent, false) => {}
+            _ => map.insert(name.as_str(), value.as_bytes()),
         }
     }
     for name in &check.headers_to_remove {
         map.remove(name.as_str());
     }
+    if let Some(body) = &check.send {
+        map.insert(Known::ContentLength, body.len().to_string().as_bytes());
+    }
     let mut out = Vec::new();
-    let end_stream = true;
+    let end_stream = check.send.is_none();
     let how = RequestEncoding { end_stream, ..RequestEncoding::default() };
     if encode_request_head(&map, how, &mut out).is_err() || Method::of(check.method.as_bytes()).is_connect() {
         // The configuration has been checked; what is left cannot be asked, and every check fails.
         out.clear();
+    } else if let Some(body) = &check.send {
+        out.extend_from_slice(body);
     }
     out
 }
@@ -167,9 +195,14 @@ mod tests {
             request(&check, "backend_v1"),
             b"GET /healthz HTTP/1.1\r\nhost: backend_v1\r\nuser-agent: Envoy/HC\r\n\r\n"
         );
-        check.headers_to_add.push(("x-a".into(), "1".into(), true));
+        check.headers_to_add.push(("x-a".into(), "1".into(), HeaderAppend::Append));
         check.headers_to_remove.push("user-agent".into());
         assert_eq!(request(&check, "h"), b"GET /healthz HTTP/1.1\r\nhost: h\r\nx-a: 1\r\n\r\n");
+        check.headers_to_add.push(("x-a".into(), "2".into(), HeaderAppend::IfAbsent));
+        check.headers_to_add.push(("x-b".into(), "2".into(), HeaderAppend::IfPresent));
+        check.send = Some(b"ping"[..].into());
+        check.method = "POST".into();
+        assert_eq!(request(&check, "h"), b"POST /healthz HTTP/1.1\r\nhost: h\r\nx-a: 1\r\ncontent-length: 4\r\n\r\nping");
     }
 
     #[test]

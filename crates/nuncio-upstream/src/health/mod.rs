@@ -5,11 +5,14 @@
 //! host set.
 
 mod config;
+mod events;
 mod http;
 mod tally;
 mod tcp;
 
-pub use config::{HealthCheckConfig, HealthCheckKind, HttpHealthCheck, Payload, StatusRange, TcpHealthCheck};
+pub use config::{
+    HeaderAppend, HealthCheckConfig, HealthCheckKind, HttpHealthCheck, Payload, Predicate, StatusRange, TcpHealthCheck,
+};
 
 use crate::host::{HealthFlags, Host, HostState};
 use crate::manager::{Cluster, Task};
@@ -50,12 +53,13 @@ enum Probe {
 impl Probe {
     fn new(config: &HealthCheckConfig, host: &Host, cluster: &Cluster) -> Probe {
         let to = check_address(host);
+        let options = cluster.info.tcp_options();
         match &config.kind {
             HealthCheckKind::Http(http) => {
                 let name = host_name(http, host, cluster);
-                Probe::Http(http::HttpProbe::new(http.clone(), name, to, config.reuse_connection))
+                Probe::Http(http::HttpProbe::new(http.clone(), name, to, options, config.reuse_connection))
             }
-            HealthCheckKind::Tcp(tcp) => Probe::Tcp(tcp::TcpProbe::new(tcp.clone(), to, config.reuse_connection)),
+            HealthCheckKind::Tcp(tcp) => Probe::Tcp(tcp::TcpProbe::new(tcp.clone(), to, options, config.reuse_connection)),
         }
     }
 
@@ -164,7 +168,7 @@ impl Checker {
     /// Takes a check into account; answers how long to wait for the next.
     fn note(&self, verdict: Verdict, tally: &RefCell<Tally>, host: &Arc<Host>) -> Option<std::time::Duration> {
         let cluster = self.cluster.upgrade()?;
-        let outcome = self.tally(verdict, tally, &host.state);
+        let outcome = self.tally(verdict, tally, host);
         let passed = matches!(verdict, Verdict::Pass { .. });
         cluster.checked(host, passed, outcome.changed);
         let traffic = cluster.info.stats.used(cluster::UPSTREAM_CX_TOTAL.0);
@@ -176,13 +180,16 @@ impl Checker {
         let sessions = self.sessions.borrow();
         let Some(session) = sessions.get(&std::ptr::from_ref(host)) else { return false };
         let excluded = host.set_flags(HealthFlags::EXCLUDED_VIA_IMMEDIATE_HC_FAIL, true);
-        self.tally(Verdict::Passive, &session.tally, host).changed || excluded
+        self.tally(Verdict::Passive, &session.tally, &session.host).changed || excluded
     }
 
-    fn tally(&self, verdict: Verdict, tally: &RefCell<Tally>, host: &HostState) -> Outcome {
-        self.gauge(host, -1);
-        let outcome = tally.borrow_mut().note(verdict, host, &self.config);
-        self.gauge(host, 1);
+    fn tally(&self, verdict: Verdict, tally: &RefCell<Tally>, host: &Host) -> Outcome {
+        self.gauge(&host.state, -1);
+        let outcome = tally.borrow_mut().note(verdict, &host.state, &self.config);
+        self.gauge(&host.state, 1);
+        if !self.config.events.is_empty() {
+            self.log(verdict, outcome, host);
+        }
         self.stats.inc(Lane::MAIN, if matches!(verdict, Verdict::Pass { .. }) { stat::SUCCESS } else { stat::FAILURE });
         match verdict {
             Verdict::NetworkFailure | Verdict::Timeout => self.stats.inc(Lane::MAIN, stat::NETWORK_FAILURE),

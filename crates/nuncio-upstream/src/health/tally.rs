@@ -21,6 +21,10 @@ pub(super) enum Verdict {
     Fail {
         /// Counted towards the threshold instead of deciding at once (`retriable_statuses`).
         retriable: bool,
+        /// What it answered; 0 where that is no status.
+        status: u16,
+        /// It asked to be left out (`x-envoy-immediate-health-check-fail`).
+        immediate: bool,
     },
     /// The host could not be reached, or closed the connection.
     NetworkFailure,
@@ -39,6 +43,14 @@ pub(super) struct Outcome {
     pub(super) pending: bool,
     /// Load balancing has to know: a transition, a change of degradation, the first check.
     pub(super) changed: bool,
+    /// It was the first check.
+    pub(super) first: bool,
+    /// Degraded or not, where that changed.
+    pub(super) degraded: Option<bool>,
+}
+
+impl Outcome {
+    const NONE: Outcome = Outcome { transition: false, pending: false, changed: false, first: false, degraded: None };
 }
 
 /// One host's checks so far.
@@ -60,14 +72,14 @@ impl Tally {
             Verdict::Pass { degraded } => self.pass(degraded, host, config),
             _ => self.miss(verdict, host, config),
         };
-        self.first = false;
+        outcome.first = std::mem::replace(&mut self.first, false);
         outcome.changed |= outcome.transition | host.set_flags(HealthFlags::PENDING_ACTIVE_HC, false);
         outcome
     }
 
     fn pass(&mut self, degraded: bool, host: &HostState, config: &HealthCheckConfig) -> Outcome {
         self.misses = 0;
-        let mut outcome = Outcome { transition: false, pending: false, changed: false };
+        let mut outcome = Outcome::NONE;
         if host.flags().has(HealthFlags::FAILED_ACTIVE_HC) {
             self.passes += 1;
             if self.first || self.passes >= config.healthy_threshold {
@@ -80,22 +92,26 @@ impl Tally {
                 outcome.pending = true;
             }
         }
-        outcome.changed = host.set_flags(HealthFlags::DEGRADED_ACTIVE_HC, degraded);
+        outcome.degraded = host.set_flags(HealthFlags::DEGRADED_ACTIVE_HC, degraded).then_some(degraded);
+        outcome.changed = outcome.degraded.is_some();
         outcome
     }
 
     fn miss(&mut self, verdict: Verdict, host: &HostState, config: &HealthCheckConfig) -> Outcome {
         self.passes = 0;
-        let mut outcome = Outcome { transition: false, pending: false, changed: false };
+        let mut outcome = Outcome::NONE;
         if !host.flags().has(HealthFlags::FAILED_ACTIVE_HC) {
             self.misses += 1;
-            let decides = matches!(verdict, Verdict::Fail { retriable: false } | Verdict::Passive);
+            let decides = matches!(verdict, Verdict::Fail { retriable: false, .. } | Verdict::Passive);
             if decides || self.misses >= config.unhealthy_threshold {
                 self.misses = 0;
                 outcome.transition = host.set_flags(HealthFlags::FAILED_ACTIVE_HC, true);
             } else {
                 outcome.pending = true;
             }
+        }
+        if let Verdict::Fail { immediate: true, .. } = verdict {
+            outcome.changed = host.set_flags(HealthFlags::EXCLUDED_VIA_IMMEDIATE_HC_FAIL, true);
         }
         if host.flags().has(HealthFlags::FAILED_ACTIVE_HC) {
             host.set_flags(HealthFlags::ACTIVE_HC_TIMEOUT, verdict == Verdict::Timeout);
@@ -138,6 +154,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
     const PASS: Verdict = Verdict::Pass { degraded: false };
+    const WRONG: Verdict = Verdict::Fail { retriable: false, status: 500, immediate: false };
 
     fn config() -> HealthCheckConfig {
         let kind = HealthCheckKind::Tcp(TcpHealthCheck::default());
@@ -152,7 +169,7 @@ mod tests {
     fn the_first_pass_makes_healthy_at_once_later_ones_count() {
         let (config, host, mut tally) = (config(), host(), Tally::new());
         assert!(tally.note(PASS, &host, &config).transition);
-        assert!(tally.note(Verdict::Fail { retriable: false }, &host, &config).transition);
+        assert!(tally.note(WRONG, &host, &config).transition);
         assert!(tally.note(PASS, &host, &config).pending);
         assert!(tally.note(PASS, &host, &config).transition);
         assert_eq!(host.flags().to_string(), "healthy");
@@ -162,7 +179,7 @@ mod tests {
     fn network_failures_count_towards_the_threshold() {
         let (config, host, mut tally) = (config(), host(), Tally::new());
         tally.note(PASS, &host, &config);
-        for verdict in [Verdict::NetworkFailure, Verdict::Fail { retriable: true }] {
+        for verdict in [Verdict::NetworkFailure, Verdict::Fail { retriable: true, status: 503, immediate: false }] {
             assert!(tally.note(verdict, &host, &config).pending);
         }
         assert!(tally.note(Verdict::Timeout, &host, &config).transition);
@@ -188,7 +205,7 @@ mod tests {
     #[test]
     fn an_idle_cluster_is_checked_every_minute() {
         let rng = Rng::seeded(1, 1);
-        let calm = Outcome { transition: false, pending: false, changed: false };
+        let calm = Outcome::NONE;
         let edge = Outcome { pending: true, ..calm };
         let config = HealthCheckConfig { unhealthy_edge_interval: Some(SECOND), ..config() };
         assert_eq!(wait(PASS, calm, false, &config, &rng), SECOND * 60);

@@ -13,13 +13,14 @@ const ANSWER_BYTES: usize = 64 * 1024;
 pub(super) struct TcpProbe {
     check: TcpHealthCheck,
     to: Address,
+    options: TcpOptions,
     reuse: bool,
     open: Option<Io>,
 }
 
 impl TcpProbe {
-    pub(super) fn new(check: TcpHealthCheck, to: Address, reuse: bool) -> TcpProbe {
-        TcpProbe { check, to, reuse, open: None }
+    pub(super) fn new(check: TcpHealthCheck, to: Address, options: TcpOptions, reuse: bool) -> TcpProbe {
+        TcpProbe { check, to, options, reuse, open: None }
     }
 
     /// Closes what is open: the last check came to no end.
@@ -30,7 +31,7 @@ impl TcpProbe {
     pub(super) async fn check(&mut self) -> Verdict {
         let mut io = match self.open.take().and_then(|mut io| io.is_quiet().then_some(io)) {
             Some(io) => io,
-            None => match nuncio_rt::connect(&self.to, &TcpOptions::default(), Duration::MAX).await {
+            None => match nuncio_rt::connect(&self.to, &self.options, Duration::MAX).await {
                 Ok(io) => io,
                 Err(_) => return Verdict::NetworkFailure,
             },
@@ -60,7 +61,7 @@ impl TcpProbe {
 }
 
 /// Whether the patterns occur in `bytes` one after the other, with anything between.
-fn finds_in_order<P: AsRef<[u8]>>(bytes: &[u8], patterns: &[P]) -> bool {
+pub(super) fn finds_in_order<P: AsRef<[u8]>>(bytes: &[u8], patterns: &[P]) -> bool {
     let mut rest = bytes;
     patterns.iter().map(AsRef::as_ref).all(|pattern| {
         let at = match pattern.is_empty() {

@@ -348,7 +348,7 @@ impl Detector {
         if let Some((name, details)) = details {
             line = line.object(name, details);
         }
-        line.write(log);
+        line.write([log]);
     }
 }
 

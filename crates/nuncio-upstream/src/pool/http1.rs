@@ -6,7 +6,7 @@ use crate::conn::Http1Connection;
 use crate::host::{Host, HostCounters, HostStat};
 use crate::info::ClusterCx;
 use crate::reset::{Reset, ResetReason, connect_failure};
-use nuncio_rt::{TcpOptions, Time};
+use nuncio_rt::Time;
 use nuncio_stats::tables::cluster as stat;
 use std::{
     cell::{Cell, RefCell},
@@ -186,7 +186,7 @@ impl Http1Pool {
         nuncio_rt::spawn(async move {
             let begun = Time::now();
             let config = &pool.cluster.info.config;
-            let options = TcpOptions { source: config.bind_source, keepalive: config.tcp_keepalive };
+            let options = pool.cluster.info.tcp_options();
             let made = nuncio_rt::connect(&pool.host.address, &options, config.connect_timeout).await;
             pool.connecting.set(pool.connecting.get() - 1);
             match made {
