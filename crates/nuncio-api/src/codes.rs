@@ -2,16 +2,23 @@
 //!
 //! A code never changes its meaning. Other crates that report about configurations have their own ranges: 04xx and up.
 
+/// Makes a constant of each code, and `ALL` and `explain` from their comments.
+#[macro_export]
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal;)+) => {
         $($(#[doc = $doc])+ pub const $name: &str = $code;)+
 
         /// All codes with their explanation, in order.
         pub const ALL: &[(&str, &str)] = &[$(($code, concat!($($doc, "\n"),+))),+];
+
+        /// What a code means, in a few sentences.
+        pub fn explain(code: &str) -> Option<&'static str> {
+            ALL.iter().find(|(c, _)| c.eq_ignore_ascii_case(code)).map(|(_, text)| *text)
+        }
     };
 }
 
-codes! {
+crate::codes! {
     /// The text is not valid YAML. Nothing of the file could be read; the place is where the parser gave up, or the line
     /// whose indentation is to blame.
     YAML_SYNTAX = "NUN0001";
@@ -78,13 +85,6 @@ codes! {
     DEPRECATED = "NUN0301";
     /// A field or value that Envoy no longer accepts.
     DISALLOWED = "NUN0302";
-}
-
-/// What a code means, in a few sentences.
-pub fn explain(code: &str) -> Option<&'static str> {
-    ALL.iter()
-        .find(|(c, _)| c.eq_ignore_ascii_case(code))
-        .map(|(_, text)| *text)
 }
 
 #[cfg(test)]

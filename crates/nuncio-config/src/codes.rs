@@ -1,17 +1,9 @@
-//! The stable codes of what compiling and judging a configuration finds: 04xx is wrong or odd, 05xx is not built.
+//! The stable codes of what compiling and judging a configuration finds: 04xx is wrong or odd, 05xx is not built,
+//! 06xx is a trap.
 //!
 //! Reading and validating have 00xx to 03xx in `nuncio_api::codes`. A code never changes its meaning.
 
-macro_rules! codes {
-    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal;)+) => {
-        $($(#[doc = $doc])+ pub const $name: &str = $code;)+
-
-        /// All codes with their explanation, in order.
-        pub const ALL: &[(&str, &str)] = &[$(($code, concat!($($doc, "\n"),+))),+];
-    };
-}
-
-codes! {
+nuncio_api::codes! {
     /// A route, filter or service names a cluster that is not declared. Static route tables are held to it unless
     /// `validate_clusters: false` stands in them; with dynamic routes requests to such a cluster get a 503.
     UNKNOWN_CLUSTER = "NUN0401";
@@ -61,11 +53,15 @@ codes! {
     WITHOUT_EFFECT = "NUN0501";
     /// The feature is not built, and ignoring it would be unsafe: nothing is started with it.
     NOT_BUILT = "NUN0502";
-}
-
-/// What a code means, in a few sentences.
-pub fn explain(code: &str) -> Option<&'static str> {
-    ALL.iter().find(|(c, _)| c.eq_ignore_ascii_case(code)).map(|(_, text)| *text)
+    /// Outlier detection that can eject no host: the cluster has so few that one is more than `max_ejection_percent` of
+    /// them (10 by default), and `always_eject_one_host` is not set.
+    NOBODY_EJECTED = "NUN0601";
+    /// A traffic split with retries in which a cluster has one host. A retry takes another host of the same cluster, so
+    /// while that host is down its share of the requests fails all the same.
+    RETRY_CANNOT_HELP = "NUN0602";
+    /// Health checks of a cluster without traffic run every 60 s unless `no_traffic_interval` says otherwise: a host that
+    /// is down may be found out only then.
+    IDLE_UNCHECKED = "NUN0603";
 }
 
 #[cfg(test)]

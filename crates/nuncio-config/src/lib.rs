@@ -19,6 +19,7 @@ mod finding;
 pub mod hcm;
 pub mod judge;
 pub mod listeners;
+mod lint;
 mod nearest;
 mod path;
 mod report;

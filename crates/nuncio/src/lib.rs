@@ -57,8 +57,8 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn explain_code(code: &str) -> ExitCode {
-    match nuncio_api::codes::explain(code) {
-        Some(text) => say(text),
+    match nuncio_api::codes::explain(code).or_else(|| nuncio_config::codes::explain(code)) {
+        Some(text) => say(&text.lines().map(str::trim_start).collect::<Vec<_>>().join("\n")),
         None => {
             eprintln!("error: no code {code}; codes look like NUN0103");
             ExitCode::FAILURE

@@ -49,6 +49,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap, bytes: &[u8]) ->
     let stats = stats::compile(cx, from);
     let admin = from.admin.as_ref().map(|from| cx.at("admin", |cx| admin::compile(cx, from)));
     crate::judge::judge(cx, MESSAGE, bytes);
+    crate::lint::report(cx, &clusters, &listeners);
     Snapshot {
         identity: cx.identity.clone(),
         local: local(from, &node),
