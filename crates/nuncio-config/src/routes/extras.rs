@@ -17,9 +17,6 @@ pub(super) fn mirrors(
     list: &[action::RequestMirrorPolicy],
     rules: Rules,
 ) -> Arc<[MirrorPolicy]> {
-    if !list.is_empty() {
-        cx.without_effect("request_mirror_policies");
-    }
     cx.each("request_mirror_policies", list, |cx, policy| mirror(cx, policy, rules)).into()
 }
 
@@ -33,7 +30,9 @@ fn mirror(cx: &mut CompileCx<'_>, from: &action::RequestMirrorPolicy, rules: Rul
         request_headers_mutations,
         host_rewrite_literal,
     } = from;
-    unbuilt!(cx, request_headers_mutations);
+    // There is no tracing yet.
+    unbuilt!(cx, trace_sampled);
+    let request_mutations = cx.each("request_headers_mutations", request_headers_mutations, headers::mutation);
     let cluster = match (cluster.is_empty(), cluster_header.is_empty()) {
         (true, true) => {
             cx.error(codes::MISSING, "a mirror needs a `cluster` or a `cluster_header`")
@@ -57,6 +56,7 @@ fn mirror(cx: &mut CompileCx<'_>, from: &action::RequestMirrorPolicy, rules: Rul
         fraction: runtime_fraction.as_ref().map(conditions::runtime_fraction),
         shadow_host_suffix: !disable_shadow_host_suffix_append,
         trace_sampled: *trace_sampled,
+        request_mutations: request_mutations.into(),
         host_rewrite: (!host_rewrite_literal.is_empty()).then(|| host_rewrite_literal.as_bytes().into()),
     })
 }

@@ -3,6 +3,7 @@
 use crate::codes;
 use crate::context::CompileCx;
 use crate::unbuilt;
+use nuncio_api::envoy::config::common::mutation_rules::v3::{HeaderMutation, header_mutation::{Action, RemoveOnMatch}};
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_codec::headers::HeaderName;
 use nuncio_core::format::Format;
@@ -62,6 +63,25 @@ pub(super) fn optional_name(cx: &mut CompileCx<'_>, field: &'static str, text: &
 /// Whether routing depends on the header, so that it cannot be set like others.
 pub(super) fn is_protected(name: &str) -> bool {
     name.starts_with(':') || name.eq_ignore_ascii_case("host")
+}
+
+/// One `HeaderMutation`.
+pub(super) fn mutation(cx: &mut CompileCx<'_>, from: &HeaderMutation) -> Option<HeaderMutations> {
+    let HeaderMutation { action } = from;
+    match action.as_ref()? {
+        Action::Remove(text) => {
+            let name = cx.at("remove", |cx| changed_name(cx, text))?;
+            Some(HeaderMutations { remove: [name].into(), ..HeaderMutations::default() })
+        }
+        Action::Append(option) => {
+            let add = cx.at("append", |cx| addition(cx, option))?;
+            Some(HeaderMutations { add: [add].into(), ..HeaderMutations::default() })
+        }
+        Action::RemoveOnMatch(RemoveOnMatch { key_matcher: _ }) => {
+            cx.without_effect("remove_on_match");
+            None
+        }
+    }
 }
 
 fn removals(cx: &mut CompileCx<'_>, field: &'static str, list: &[String]) -> Box<[HeaderName]> {

@@ -10,6 +10,7 @@ mod failure;
 mod replay;
 mod retry;
 mod select;
+mod shadow;
 mod timeouts;
 
 use crate::config::RouterOptions;
@@ -24,6 +25,7 @@ use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
 use nuncio_upstream::{Host, HostStat, PickCx, PoolFailure, Reset, RoutingPriority, WorkerCluster, outlier};
 use replay::Replay;
 use retry::{Decision, Retries};
+use shadow::Shadow;
 use std::{
     rc::Rc,
     task::{Context, Poll},
@@ -62,6 +64,8 @@ pub(crate) struct Router {
     timeouts: Timeouts,
     retries: Retries,
     replay: Replay,
+    /// Copies of the request that go to other clusters.
+    shadows: Vec<Shadow>,
     /// Cookies for the client, made to keep it with a host: values of `set-cookie`.
     cookies: Vec<String>,
     /// How many of the hosts that the request names have been tried.
@@ -95,6 +99,7 @@ impl Default for Router {
             timeouts: Timeouts::default(),
             retries: Retries::default(),
             replay: Replay::default(),
+            shadows: Vec::new(),
             cookies: Vec::new(),
             named_hosts: 0,
             started: false,
@@ -120,6 +125,7 @@ impl Router {
         self.classes = Classes::default();
         self.retries.end();
         self.replay.clear();
+        self.shadows.clear();
         self.cookies.clear();
         self.named_hosts = 0;
         self.started = false;
@@ -144,13 +150,26 @@ impl Router {
 
     /// A piece of the request has passed the filters. Returns an answer if there is nobody to send it to.
     pub(crate) fn take(&mut self, cx: &mut StreamCx, routes: &Rc<Routes>, piece: Piece, now: Time) -> Option<Box<LocalReply>> {
-        let end = matches!(piece, Piece::Head { end: true } | Piece::Data { end: true, .. } | Piece::Trailers);
+        if let Piece::Head { end } = piece {
+            if end {
+                self.request_ended = Some(now);
+            }
+            return self.start(cx, routes, end, now).err();
+        }
+        self.forward(cx, piece, now);
+        None
+    }
+
+    /// Hands a piece of the request's body on, or its trailers.
+    fn forward(&mut self, cx: &StreamCx, piece: Piece, now: Time) {
+        let end = matches!(piece, Piece::Data { end: true, .. } | Piece::Trailers);
         if end && self.request_ended.is_none() {
             self.request_ended = Some(now);
         }
         match piece {
-            Piece::Head { end } => return self.start(cx, routes, end, now).err(),
+            Piece::Head { .. } => {}
             Piece::Data { bytes, end } => {
+                self.shadows.iter_mut().for_each(|shadow| shadow.data(&bytes, end, self.buffer_limit));
                 if self.retries.enabled() && !self.replay.keep(&bytes, self.buffer_limit) {
                     if let Some(cluster) = &self.cluster {
                         cluster.cx().inc(stat::RETRY_OR_SHADOW_ABANDONED);
@@ -159,9 +178,11 @@ impl Router {
                 }
                 self.attempt.send_data(bytes, end);
             }
-            Piece::Trailers => self.attempt.send_trailers(cx),
+            Piece::Trailers => {
+                self.shadows.iter_mut().for_each(|shadow| shadow.trailers(&cx.request_trailers));
+                self.attempt.send_trailers(cx);
+            }
         }
-        None
     }
 
     /// Bytes of the request that wait for the upstream.
@@ -234,6 +255,7 @@ impl Router {
     /// The exchange needs no more of this: the client has gone, or has been answered otherwise.
     pub(crate) fn abort(&mut self) {
         self.attempt.clear();
+        self.shadows.clear();
         self.finished = true;
         self.retries.end();
     }
@@ -241,6 +263,7 @@ impl Router {
     /// The exchange is over and logged: lets go of everything.
     pub(crate) fn end(&mut self) {
         self.attempt.finish();
+        self.shadows.clear();
         self.retries.end();
         self.replay.clear();
         self.cluster = None;
@@ -306,7 +329,13 @@ impl Router {
         }
         self.started = true;
         self.attempt.end_with_head(end);
-        self.next_attempt(cx, now)
+        self.next_attempt(cx, now)?;
+        if let Some(entry) = table.get(self.id) {
+            let copies = shadow::policies(routes, entry).iter();
+            let copies: Vec<Shadow> = copies.filter_map(|policy| shadow::mirror(cx, self, routes, policy, end)).collect();
+            self.shadows = copies;
+        }
+        Ok(())
     }
 
     /// Picks a host and asks its pool for a connection.

@@ -1,7 +1,7 @@
 //! What is done with a request that a route takes (`Route.action`).
 
 use super::config::{FilterOverrides, HedgePolicy};
-use super::mutation::{HeaderRules, Value};
+use super::mutation::{HeaderMutations, HeaderRules, Value};
 use super::pattern::Substitution;
 use super::retry::RetryPolicy;
 use super::template::PathTemplateRewrite;
@@ -278,6 +278,8 @@ pub struct MirrorPolicy {
     pub trace_sampled: Option<bool>,
     /// Replaces the host of copies.
     pub host_rewrite: Option<Box<[u8]>>,
+    /// Header changes of copies, one after the other.
+    pub request_mutations: Box<[HeaderMutations]>,
 }
 
 /// `HashPolicy`.

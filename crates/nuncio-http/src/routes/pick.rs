@@ -41,6 +41,16 @@ impl RouteAction {
     }
 }
 
+impl ClusterName {
+    /// The name, which a request may hold; empty if it should and does not.
+    pub(crate) fn of<'a>(&'a self, head: &'a HeaderMap) -> &'a str {
+        match self {
+            ClusterName::Name(name) => name,
+            ClusterName::Header(header) => named_by(head, header),
+        }
+    }
+}
+
 fn named_by<'a>(head: &'a HeaderMap, header: &HeaderName) -> &'a str {
     head.get_str(header).unwrap_or_default()
 }
@@ -61,11 +71,7 @@ impl WeightedClusters {
         for (choice, cluster) in self.clusters.iter().enumerate() {
             let weight = cluster.weight.now(runtime);
             if left < weight {
-                let name = match &cluster.cluster {
-                    ClusterName::Name(name) => name,
-                    ClusterName::Header(header) => named_by(head, header),
-                };
-                return PickedCluster { name, choice: Some(choice) };
+                return PickedCluster { name: cluster.cluster.of(head), choice: Some(choice) };
             }
             left -= weight;
         }
