@@ -11,6 +11,7 @@
 //!   - {path: /raw, raw: "HTTP/1.1 200 OK\r\n\r\n", close: true}
 //!   - {path: /die, reset: true}                    # a reset instead of an answer
 //!   - {path: /never, hang: true}                   # no answer at all
+//!   - {path: /ws, raw: "HTTP/1.1 101 Switching Protocols\r\n\r\n", echo: true}   # then sends back what it gets
 //!   - {path: /early, early: true}                  # answers before it reads the body
 //!   - {path: /health, unseen: true}                # not in the transcript
 //!   b2: refuse                                     # nobody listens
@@ -105,6 +106,9 @@ impl Backend {
             return Ok(false);
         }
         self.answer(stream, &rule, request.start.starts_with("HEAD "))?;
+        if rule.flag("echo") {
+            return echo(stream);
+        }
         Ok(!rule.flag("close"))
     }
 
@@ -187,6 +191,18 @@ impl Backend {
             out.write_all(format!("{name}: {}\r\n", value.text()).as_bytes())?;
         }
         out.write_all(b"\r\n")
+    }
+}
+
+/// Sends back what comes, until nothing more does.
+fn echo(stream: &mut Stream) -> std::io::Result<bool> {
+    loop {
+        let piece = stream.fill_buf()?.to_vec();
+        if piece.is_empty() {
+            return Ok(false);
+        }
+        stream.consume(piece.len());
+        stream.get_mut().write_all(&piece)?;
     }
 }
 

@@ -133,6 +133,12 @@ impl Client {
         let mut rest = &got[..];
         while let Ok(Some(message)) = message::read(&mut rest, Kind::Response) {
             message.show(">", out);
+            if message.status() == 101 {
+                break;
+            }
+        }
+        if !rest.is_empty() {
+            let _ = writeln!(out, "> | {}", rest.escape_ascii());
         }
         // Whoever says that it closes may still wait for the client to do so first.
         let head = String::from_utf8_lossy(&got).to_ascii_lowercase();

@@ -220,6 +220,8 @@ pub struct StreamInfo {
     pub virtual_cluster: Option<Arc<str>>,
     /// True if the answer was made here.
     pub local_reply: bool,
+    /// True if the request asked for another protocol and may have it (`connection: upgrade`, CONNECT).
+    pub upgraded: bool,
     /// True if the health check filter took the request.
     pub health_check: bool,
     /// True if this exchange counts as internal (`x-envoy-internal`).
@@ -247,6 +249,7 @@ impl Default for StreamInfo {
             remote: None,
             virtual_cluster: None,
             local_reply: false,
+            upgraded: false,
             health_check: false,
             internal: false,
         }

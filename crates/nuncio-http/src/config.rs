@@ -233,6 +233,8 @@ pub struct HcmConfig {
     pub header_case: nuncio_codec::http1::NameCase,
     /// `http_protocol_options.default_host_for_http_10`.
     pub default_host_for_http_10: Option<Arc<str>>,
+    /// Protocol upgrades, CONNECT among them, that requests may make; routes may say otherwise.
+    pub upgrades: Vec<Upgrade>,
     /// Listener's `per_connection_buffer_limit_bytes`.
     pub buffer_limit: usize,
 }
@@ -248,6 +250,17 @@ pub struct RouterOptions {
     pub strict_check_headers: Vec<Arc<str>>,
     /// False when `dynamic_stats` is off.
     pub dynamic_stats: bool,
+}
+
+/// `HttpConnectionManager.UpgradeConfig`.
+#[derive(Debug, Clone)]
+pub struct Upgrade {
+    /// `websocket`, `CONNECT`…; compared in any letter case.
+    pub kind: Box<str>,
+    /// Allowed on routes that say nothing.
+    pub enabled: bool,
+    /// Filters of such requests; `None` for those of all.
+    pub filters: Option<Vec<Installed>>,
 }
 
 /// Where a connection manager's routes come from.

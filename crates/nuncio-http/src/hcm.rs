@@ -85,12 +85,17 @@ fn hosts(routes: &RouteSource, store: &Arc<Store>) -> Arc<[HostStats]> {
     table.hosts().iter().map(of).collect()
 }
 
+fn upgrade_chains(config: &HcmConfig, table: &Arc<crate::routes::RouteTable>) -> Vec<Option<Chains>> {
+    config.upgrades.iter().map(|upgrade| Some(Chains::new(upgrade.filters.clone()?, table))).collect()
+}
+
 impl Terminal for Hcm {
     fn on_worker(self: Arc<Self>, worker: &Rc<Worker>) -> Rc<dyn TerminalWorker> {
         let RouteSource::Fixed(table) = &self.config.routes;
         let clusters = worker.parts.get::<WorkerClusters>().unwrap_or_else(|| WorkerClusters::start(worker));
         Rc::new(HcmWorker {
             chains: Chains::new(self.config.filters.clone(), table),
+            upgrade_chains: upgrade_chains(&self.config, table),
             routes: Routes::new(table.clone(), clusters, self.stats.router.clone(), self.stats.hosts.clone()),
             date: RefCell::default(),
             exchanges: RefCell::default(),
@@ -107,6 +112,8 @@ impl Terminal for Hcm {
 pub(crate) struct HcmWorker {
     pub(crate) config: Arc<HcmConfig>,
     pub(crate) chains: Chains,
+    /// By place in `upgrades`, where those have filters of their own.
+    pub(crate) upgrade_chains: Vec<Option<Chains>>,
     pub(crate) routes: Rc<Routes>,
     pub(crate) stats: Arc<Scope>,
     pub(crate) http1_stats: Arc<Scope>,

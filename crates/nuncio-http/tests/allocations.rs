@@ -180,6 +180,7 @@ fn manager() -> config::HcmConfig {
         http1: Default::default(),
         header_case: Default::default(),
         default_host_for_http_10: None,
+        upgrades: Vec::new(),
         buffer_limit: 1 << 20,
     }
 }

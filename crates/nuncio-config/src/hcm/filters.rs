@@ -7,8 +7,9 @@ use nuncio_api::envoy::extensions::filters::http::router::v3::Router;
 use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3 as proto;
 use nuncio_core::{BuildCx, FilterConfig};
 use nuncio_http::Installed;
-use nuncio_http::config::RouterOptions;
+use nuncio_http::config::{RouterOptions, Upgrade};
 use prost::Message as _;
+use proto::http_connection_manager::UpgradeConfig;
 use proto::http_filter::ConfigType;
 
 /// The router's message.
@@ -140,6 +141,22 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::HttpFilter], sta
         cx.item("http_filters", index, |cx| one(cx, filter, &mut build, &mut chain));
     }
     chain
+}
+
+/// The list `upgrade_configs`, each with its filters where it has any.
+pub(super) fn upgrades(cx: &mut CompileCx<'_>, list: &[UpgradeConfig], stat_prefix: &str) -> Vec<Upgrade> {
+    let prefix = format!("http.{stat_prefix}.");
+    let stats = cx.stats.clone();
+    cx.each("upgrade_configs", list, |cx, from| {
+        let UpgradeConfig { upgrade_type, filters, enabled } = from;
+        let mut chain = FilterChain::default();
+        let mut build = BuildCx::new(&stats, &prefix);
+        for (index, filter) in filters.iter().enumerate() {
+            cx.item("filters", index, |cx| one(cx, filter, &mut build, &mut chain));
+        }
+        let filters = (!filters.is_empty()).then_some(chain.filters);
+        Some(Upgrade { kind: upgrade_type.as_str().into(), enabled: enabled.unwrap_or(true), filters })
+    })
 }
 
 fn one<'f>(cx: &mut CompileCx<'_>, filter: &'f proto::HttpFilter, build: &mut BuildCx<'f>, chain: &mut FilterChain) {

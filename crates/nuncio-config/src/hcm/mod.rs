@@ -113,7 +113,6 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         forward_client_cert_details,
         set_current_client_cert_details,
         forward_client_cert_matcher,
-        upgrade_configs,
         local_reply_config,
         path_normalization_options,
         proxy_status_config,
@@ -166,6 +165,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         },
         header_case,
         default_host_for_http_10: http_protocol_options.as_ref().map(|o| o.default_host_for_http_10.as_str()).filter(|h| !h.is_empty()).map(Into::into),
+        upgrades: filters::upgrades(cx, upgrade_configs, stat_prefix),
         buffer_limit: around.buffer_limit,
     }
 }

@@ -54,7 +54,6 @@ pub(super) fn compile(
         rate_limits,
         include_vh_rate_limits,
         cors,
-        upgrade_configs,
         internal_redirect_policy,
         internal_redirect_action,
         max_internal_redirects,

@@ -121,6 +121,7 @@ pub(super) fn upgrades(cx: &mut CompileCx<'_>, list: &[action::UpgradeConfig]) -
             });
             return None;
         }
+        unbuilt!(cx, connect_config);
         let connect = connect_config.as_ref().map(|connect| {
             let action::upgrade_config::ConnectConfig { proxy_protocol_config, allow_post } = connect;
             cx.at("connect_config", |cx| {

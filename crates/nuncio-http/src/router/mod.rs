@@ -15,7 +15,7 @@ mod timeouts;
 
 use crate::config::RouterOptions;
 use crate::routes::{Action, BufferLimit, Finalize, RouteAction, RouteEntry, finalize_request, finalize_response};
-use crate::stream::{Piece, Routes};
+use crate::stream::{Piece, Routes, upgrade};
 use attempt::{Attempt, Phase};
 use charge::Classes;
 use nuncio_codec::headers::Known;
@@ -399,6 +399,11 @@ impl Router {
     fn response_head(&mut self, cx: &mut StreamCx, end: bool, now: Time) -> Option<Event> {
         let status = cx.response.status().unwrap_or(0);
         let cluster = self.cluster.clone()?;
+        if status == 200 && upgrade::is_websocket(&cx.request) {
+            self.attempt.clear();
+            self.finished = true;
+            return Some(Event::Reply(Box::new(LocalReply::new(200, "websocket_handshake_unsuccessful"))));
+        }
         let host = self.attempt.host().cloned();
         if let Some(host) = &host {
             charge::answer(host, &cx.request, status, &cx.response);

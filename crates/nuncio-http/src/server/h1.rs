@@ -5,7 +5,7 @@
 //! it is the connection's business.
 
 use crate::hcm::HcmWorker;
-use crate::stream::{ClientEvent, ClientSide};
+use crate::stream::{ClientEvent, ClientSide, upgrade::is_tunnel};
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_codec::http1::{
     BodyState, CHUNK_SUFFIX, Encoding, RequestDecoder, RequestHead, ResponseEncoding, Version, Violation, chunk_end,
@@ -342,7 +342,9 @@ impl ClientSide for H1 {
 
     fn head(&mut self, cx: &mut StreamCx, end: bool) {
         self.decide_close(cx);
-        if self.closing || !self.keep_alive {
+        if is_tunnel(cx) {
+            // What follows is not HTTP: the connection ends with it.
+        } else if self.closing || !self.keep_alive {
             cx.response.insert(Known::Connection, "close");
         } else if self.version == Version::Http10 {
             cx.response.insert(Known::Connection, "keep-alive");
@@ -351,7 +353,7 @@ impl ClientSide for H1 {
             end_stream: end,
             version: self.version,
             to_head: self.to_head,
-            to_connect: false,
+            to_connect: cx.request.method_kind().is_connect(),
             case: self.hcm.config.header_case,
         };
         self.scratch.clear();

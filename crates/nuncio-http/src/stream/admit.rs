@@ -2,6 +2,7 @@
 //! which route takes it. Order and answers as Envoy's `ActiveStream::decodeHeaders`.
 
 use super::routes::Routes;
+use super::upgrade;
 use crate::config::{Cleaning, HcmConfig};
 use crate::hcm::HcmWorker;
 use crate::headers::request::{self, Peer};
@@ -31,18 +32,23 @@ pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_hos
         return Some(reply);
     }
     clean_host(cx, &hcm.config.cleaning);
-    let upgrade = wants_upgrade(cx);
-    request::condition(cx, &hcm.config, peer, upgrade);
+    let upgrade = upgrade::wanted(&cx.request).map(str::to_owned);
+    request::condition(cx, &hcm.config, peer, upgrade.is_some() && !connect);
     if !hcm.config.proxy_100_continue && cx.request.get(Known::Expect).is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue")) {
         cx.request.remove(Known::Expect);
     }
     if let Some(reply) = find_route(cx, hcm) {
         return Some(reply);
     }
-    if upgrade || connect && cx.route.is_some() {
-        hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE);
-        note_cluster(cx, hcm);
-        return Some(Box::new(LocalReply::new(403, "upgrade_failed")));
+    if let Some(kind) = upgrade.filter(|_| !connect || cx.route.is_some()) {
+        if !upgrade::allowed(cx, hcm, &kind) {
+            hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE);
+            note_cluster(cx, hcm);
+            return Some(Box::new(LocalReply::new(403, "upgrade_failed")));
+        }
+        hcm.stats.inc(lane, stat::DOWNSTREAM_CX_UPGRADES_TOTAL);
+        hcm.stats.gauge_add(lane, stat::DOWNSTREAM_CX_UPGRADES_ACTIVE, 1);
+        cx.info.upgraded = true;
     }
     if !hcm.config.has_router {
         return Some(Box::new(LocalReply::new(404, "route_not_found")));
@@ -59,13 +65,6 @@ fn note_cluster(cx: &mut StreamCx, hcm: &HcmWorker) {
         cx.info.upstream.cluster = Some(cluster.info().name().clone());
         cx.info.upstream.cluster_display = Some(cluster.info().display_name().clone());
     }
-}
-
-fn wants_upgrade(cx: &StreamCx) -> bool {
-    cx.request.contains(Known::Upgrade)
-        && cx.request.get_all(Known::Connection).any(|v| {
-            v.split(|b| *b == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-        })
 }
 
 fn find_route(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {

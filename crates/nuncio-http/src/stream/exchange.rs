@@ -5,7 +5,7 @@
 //! back-pressure there is. It knows no protocol: [`ClientSide`] is the client's connection or stream.
 
 use super::engine::{Dir, Ends, Engine, Piece, Verdict};
-use super::{duration, reply};
+use super::{duration, reply, upgrade};
 use super::routes::Routes;
 use crate::headers::response;
 use crate::hcm::HcmWorker;
@@ -104,7 +104,7 @@ impl<C: ClientSide> Ends for Lanes<'_, C> {
     fn to_client(&mut self, cx: &mut StreamCx, piece: Piece) {
         match piece {
             Piece::Head { end } => {
-                let upgrade = cx.response.status() == Some(101);
+                let upgrade = cx.response.status() == Some(101) && upgrade::is_tunnel(cx);
                 response::condition(cx, &self.hcm.config, &mut self.hcm.date.borrow_mut(), self.now, upgrade);
                 cx.info.status = cx.response.status().unwrap_or(0);
                 cx.info.timings.response_first_tx.get_or_insert(self.now);
@@ -146,7 +146,8 @@ impl Exchange {
 
     /// Begins an exchange whose head is in `cx.request`. `refused` is an answer found before routing.
     pub(crate) fn begin<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, end: bool, refused: Option<Box<LocalReply>>, now: Time) {
-        let chain = hcm.chains.of(hcm.routes.table(), self.cx.route.as_ref().map(|route| route.id));
+        let plain = || hcm.chains.of(hcm.routes.table(), self.cx.route.as_ref().map(|route| route.id));
+        let chain = upgrade::chain(&self.cx, hcm).unwrap_or_else(plain);
         self.engine.begin(chain, hcm.config.buffer_limit);
         self.router.begin(hcm.config.buffer_limit, &hcm.config.router);
         self.request_ended = end;
@@ -394,6 +395,9 @@ impl Exchange {
         self.router.end();
         self.engine.done(&mut self.cx);
         self.cx.info.end = Some(now);
+        if self.cx.info.upgraded {
+            hcm.stats.gauge_add(self.cx.worker.lane, stat::DOWNSTREAM_CX_UPGRADES_ACTIVE, -1);
+        }
         hcm.count_response(&self.cx, now);
         for log in &hcm.config.access_logs {
             log.log(&self.cx);

@@ -9,6 +9,7 @@ mod engine_tests;
 mod exchange;
 mod reply;
 mod routes;
+pub(crate) mod upgrade;
 
 pub use chain::{Chain, Installed};
 pub(crate) use chain::Chains;

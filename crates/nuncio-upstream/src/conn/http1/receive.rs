@@ -156,6 +156,8 @@ impl Http1Stream {
             return Err(self.broken(Reset::protocol_error("http1.truncated_response")));
         }
         match conn.decoder.eof() {
+            // Nothing says where a tunnel ends: it breaks off.
+            Eof::Completes if self.tunnel => Err(Reset::new(ResetReason::ConnectionTermination)),
             Eof::Completes => {
                 self.phase = Phase::Done;
                 Ok(UpPiece::Data(Buf::with_capacity(0), true))
