@@ -90,6 +90,14 @@ pub trait AdminContext {
         Err("not here".into())
     }
 
+    /// What went wrong of late: a list, or the request of this id explained.
+    ///
+    /// # Errors
+    /// Nothing is known of such a request.
+    fn why(&self, _id: Option<&str>) -> Result<String, String> {
+        Err("not here".into())
+    }
+
     /// Whether requests for this path (query included) are answered: `allow_paths`.
     fn allows(&self, _target: &str) -> bool {
         true

@@ -6,6 +6,7 @@
 //! * [`Worker`]: what belongs to one worker thread.
 //! * [`RuntimeView`], [`RuntimeFraction`], …: values that may be changed while the process runs.
 //! * [`AccessLogger`], [`LogFilter`], [`LogFiles`]: writing down what happened.
+//! * [`FailureLog`]: the last requests that went wrong.
 //! * [`ResponseFlags`], [`LocalReply`]: what happened, and an answer made here.
 //! * [`format`]: substitution formats of access logs and header values.
 //! * [`logging`]: levels of the process log.
@@ -16,6 +17,7 @@
 mod access_log;
 mod build;
 mod conn;
+mod failures;
 mod filter;
 mod flags;
 pub mod format;
@@ -31,6 +33,7 @@ pub use access_log::{
 };
 pub use build::{BuildCx, ConfigError, FilterConfig, HttpFilterEntry, Posture};
 pub use conn::{ClientCertificate, ConnInfo, Connection, DrainSignal, LocalFuture, Terminal, TerminalWorker};
+pub use failures::{FailedRequest, FailureLog};
 pub use filter::{Apply, Hold, HttpFilter, Pending, Phases, StateSlot, Step};
 pub use flags::{FLAGS, FlagName, ResponseFlags};
 pub use reply::LocalReply;

@@ -1,6 +1,6 @@
 //! What belongs to one worker thread.
 
-use crate::RuntimeView;
+use crate::{FailureLog, RuntimeView};
 use nuncio_codec::headers::HeaderMap;
 use nuncio_rt::{BufPool, Clock, Rng, Timers};
 use nuncio_stats::Lane;
@@ -10,6 +10,7 @@ use std::{
     collections::HashMap,
     fmt,
     rc::Rc,
+    sync::Arc,
 };
 
 /// Header maps kept for reuse by one worker.
@@ -33,6 +34,8 @@ pub struct Worker {
     pub runtime: RuntimeView,
     /// What other crates keep per worker (clusters, listeners), by type.
     pub parts: Parts,
+    /// What went wrong of late.
+    pub failures: Arc<FailureLog>,
     header_maps: RefCell<Vec<HeaderMap>>,
 }
 
@@ -45,6 +48,11 @@ impl fmt::Debug for Worker {
 impl Worker {
     /// The things of worker number `index`, which writes to `lane`.
     pub fn new(index: usize, lane: Lane) -> Rc<Worker> {
+        Worker::noting(index, lane, Arc::default())
+    }
+
+    /// The same, with a place for failures that others look at too.
+    pub fn noting(index: usize, lane: Lane, failures: Arc<FailureLog>) -> Rc<Worker> {
         Rc::new(Worker {
             lane,
             index,
@@ -54,6 +62,7 @@ impl Worker {
             clock: Clock::default(),
             runtime: RuntimeView::default(),
             parts: Parts::default(),
+            failures,
             header_maps: RefCell::default(),
         })
     }

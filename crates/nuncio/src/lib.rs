@@ -8,6 +8,7 @@ mod load;
 mod reload;
 pub mod logger;
 mod server;
+mod why;
 
 use cli::Invocation;
 use nuncio_core::HttpFilterEntry;
@@ -24,6 +25,7 @@ pub fn main(filters: &[&'static [HttpFilterEntry]]) -> ExitCode {
         }
         Ok(Invocation::Help(text) | Invocation::Version(text)) => say(&text),
         Ok(Invocation::ExplainCode(code)) => explain_code(&code),
+        Ok(Invocation::Why(args)) => why::run(&args),
         Ok(Invocation::Explain(args)) => explain::run(&args, &filters),
         Ok(Invocation::Check(args)) => load::check(&args, &filters),
         Ok(Invocation::Demo(args)) => demo::run(&args, &filters),

@@ -26,6 +26,7 @@ mod server_info;
 mod stats;
 mod stats_html;
 mod stats_prometheus;
+mod why;
 
 use crate::context::AdminContext;
 use crate::request::AdminRequest;
@@ -107,7 +108,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
 ];
 
 /// Endpoints that Envoy does not have. They are not in `/help`, whose text is Envoy's.
-pub static OWN_ENDPOINTS: &[Endpoint] = &[explain::EXPLAIN, reload::RELOAD];
+pub static OWN_ENDPOINTS: &[Endpoint] = &[explain::EXPLAIN, reload::RELOAD, why::WHY];
 
 /// Answers a request.
 pub fn handle(request: &AdminRequest, cx: &dyn AdminContext) -> AdminResponse {

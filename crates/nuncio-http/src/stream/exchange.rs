@@ -399,6 +399,7 @@ impl Exchange {
             hcm.stats.gauge_add(self.cx.worker.lane, stat::DOWNSTREAM_CX_UPGRADES_ACTIVE, -1);
         }
         hcm.count_response(&self.cx, now);
+        self.cx.worker.failures.note(&self.cx);
         for log in &hcm.config.access_logs {
             log.log(&self.cx);
         }

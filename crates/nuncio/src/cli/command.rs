@@ -63,6 +63,15 @@ pub struct ExplainArgs {
     pub json: bool,
 }
 
+/// `why [--admin ADDRESS] [REQUEST-ID]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WhyArgs {
+    /// Admin address of the process; `127.0.0.1:9901` unless told otherwise.
+    pub admin: String,
+    /// The request; all that went wrong of late without.
+    pub id: Option<String>,
+}
+
 /// A command for help and completion.
 pub(super) struct Command {
     pub(super) name: &'static str,
@@ -96,6 +105,12 @@ pub(super) static COMMANDS: &[Command] = &[
         usage: "explain (-c FILE | --admin ADDRESS) METHOD URL [-H HEADER]… [--random N] [--listener NAME] [--json]",
         help: "Say what would become of a request, and why: route, cluster, hosts, limits, timeouts",
         parse: explain,
+    },
+    Command {
+        name: "why",
+        usage: "why [--admin ADDRESS] [REQUEST-ID]",
+        help: "Say what went wrong with a request of a running nuncio, or list the last that went wrong",
+        parse: why,
     },
     Command {
         name: "explain-code",
@@ -251,6 +266,19 @@ fn explain(rest: &[String]) -> Result<Invocation, UsageError> {
         return Err(words.error("either -c FILE or --admin ADDRESS is needed"));
     }
     Ok(Invocation::Explain(Box::new(args)))
+}
+
+fn why(rest: &[String]) -> Result<Invocation, UsageError> {
+    let mut words = Words::new(rest, "why");
+    let mut args = WhyArgs { admin: "127.0.0.1:9901".into(), id: None };
+    while let Some((word, inline)) = words.next() {
+        match word {
+            "--admin" => args.admin = words.value(word, inline)?.to_owned(),
+            word if word.starts_with('-') || args.id.is_some() => return Err(words.unknown(word)),
+            id => args.id = Some(id.to_owned()),
+        }
+    }
+    Ok(Invocation::Why(args))
 }
 
 fn explain_code(rest: &[String]) -> Result<Invocation, UsageError> {

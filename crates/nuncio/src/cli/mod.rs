@@ -10,7 +10,7 @@ mod options;
 mod parse;
 mod suggest;
 
-pub use command::{CheckArgs, CheckFormat, DemoArgs, ExplainArgs, ReloadArgs};
+pub use command::{CheckArgs, CheckFormat, DemoArgs, ExplainArgs, ReloadArgs, WhyArgs};
 pub use help::{build_version, command_help, help, version_line};
 pub use options::{DrainStrategy, IpVersion, Mode, Options};
 pub use parse::parse;
@@ -30,6 +30,8 @@ pub enum Invocation {
     Reload(ReloadArgs),
     /// `explain METHOD URL`: what would become of a request.
     Explain(Box<ExplainArgs>),
+    /// `why [REQUEST-ID]`: what went wrong with a request.
+    Why(WhyArgs),
     /// `explain-code CODE`: what an error code means.
     ExplainCode(String),
     /// `help [COMMAND]`, `--help`: a text to print.

@@ -96,7 +96,7 @@ fn ask(address: &str, args: &ExplainArgs) -> Result<String, String> {
 }
 
 /// Percent-encodes what is not plainly a part of a value in a query.
-fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {

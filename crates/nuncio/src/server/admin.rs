@@ -165,6 +165,13 @@ impl AdminContext for Running {
         Ok(explain::shown(&answer, params.filled("format") == Some("json")))
     }
 
+    fn why(&self, id: Option<&str>) -> Result<String, String> {
+        let logs = self.failures.borrow();
+        let mut failed: Vec<_> = logs.iter().flat_map(|log| log.requests()).collect();
+        failed.sort_by_key(|request| request.at);
+        crate::why::told(&failed, id)
+    }
+
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + '_>> {
         let (answer, answered) = oneshot::channel();
         let asked = self.reload_asked.send(answer);

@@ -17,7 +17,7 @@ mod workers;
 use crate::cli::Options;
 use crate::load::{self, Loaded};
 use nuncio_admin::Server;
-use nuncio_core::{HttpFilterEntry, Worker};
+use nuncio_core::{FailureLog, HttpFilterEntry, Worker};
 use nuncio_listen::ListenAddress;
 use nuncio_listen::ListenerManager;
 use nuncio_rt::Time;
@@ -91,6 +91,7 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
         runtime: RefCell::default(),
         reload_asked,
         main_worker: Worker::new(usize::MAX, Lane::MAIN),
+        failures: RefCell::default(),
         runtime_news: watch::Sender::default(),
         snapshot: RefCell::new(Arc::new(snapshot)),
         store,
@@ -110,10 +111,10 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
 }
 
 fn start_workers(running: &Shared, inboxes: Vec<nuncio_listen::ListenerInbox>) -> io::Result<Workers> {
-    let feeds = inboxes.into_iter().map(|listeners| Feeds {
-        clusters: running.clusters.subscribe(),
-        listeners,
-        runtime: running.runtime_news.subscribe(),
+    let feeds = inboxes.into_iter().map(|listeners| {
+        let failures = Arc::<FailureLog>::default();
+        running.failures.borrow_mut().push(failures.clone());
+        Feeds { clusters: running.clusters.subscribe(), listeners, runtime: running.runtime_news.subscribe(), failures }
     });
     let threads = Workers::start(feeds.collect())?;
     running.listeners.workers_started();

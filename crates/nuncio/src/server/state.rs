@@ -3,7 +3,7 @@
 use crate::cli::Options;
 use nuncio_admin::State;
 use nuncio_config::{Snapshot, runtime::Runtime};
-use nuncio_core::{HttpFilterEntry, RuntimeValues, Worker};
+use nuncio_core::{FailureLog, HttpFilterEntry, RuntimeValues, Worker};
 use nuncio_ext::access_log::BackgroundFiles;
 use nuncio_listen::{DrainPace, ListenerManager};
 use nuncio_rt::Time;
@@ -29,6 +29,8 @@ pub(super) struct Running {
     pub(super) runtime: RefCell<Arc<Runtime>>,
     /// The main thread as a worker, for what takes one.
     pub(super) main_worker: Rc<Worker>,
+    /// What went wrong of late, by worker.
+    pub(super) failures: RefCell<Vec<Arc<FailureLog>>>,
     /// What of it the workers are told.
     pub(super) runtime_news: watch::Sender<Arc<RuntimeValues>>,
     pub(super) server_stats: Arc<Scope>,

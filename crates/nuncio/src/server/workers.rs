@@ -1,6 +1,6 @@
 //! Worker threads: each with its own executor, timers, clusters and listeners.
 
-use nuncio_core::{RuntimeValues, Worker};
+use nuncio_core::{FailureLog, RuntimeValues, Worker};
 use nuncio_listen::{ListenerInbox, WorkerListeners};
 use nuncio_stats::Lane;
 use nuncio_upstream::{ClusterUpdate, WorkerClusters};
@@ -20,6 +20,8 @@ pub(super) struct Feeds {
     pub(super) listeners: ListenerInbox,
     /// Runtime values.
     pub(super) runtime: watch::Receiver<Arc<RuntimeValues>>,
+    /// Where it notes what goes wrong.
+    pub(super) failures: Arc<FailureLog>,
 }
 
 /// The running worker threads.
@@ -69,7 +71,7 @@ async fn follow_runtime(worker: Rc<Worker>, mut news: watch::Receiver<Arc<Runtim
 }
 
 async fn work(index: usize, feeds: Feeds, stopped: oneshot::Receiver<()>) {
-    let worker = Worker::new(index, Lane::worker(index as u16));
+    let worker = Worker::noting(index, Lane::worker(index as u16), feeds.failures);
     nuncio_rt::spawn(worker.timers.clone().drive());
     worker.runtime.set(feeds.runtime.borrow().clone());
     nuncio_rt::spawn(follow_runtime(worker.clone(), feeds.runtime));
