@@ -9,12 +9,12 @@ use crate::finding::{Finding, Severity};
 use crate::path::{Path, Step};
 use crate::runtime::Runtime;
 use nuncio_core::{AccessLogEntry, BuildCx, ConfigError, HttpFilterEntry, LineSink, LogFiles};
+use nuncio_rt::TcpOptions;
 use nuncio_stats::{Lane, Store};
 use nuncio_upstream::EventLog;
 use nuncio_upstream::config::ResolverConfig;
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,8 +92,8 @@ pub struct CompileCx<'a> {
     pub static_secrets: Vec<StaticSecret>,
     /// Resolver of clusters that name none.
     pub default_resolver: ResolverConfig,
-    /// Source address of clusters that name none.
-    pub default_bind: Option<SocketAddr>,
+    /// Source addresses of clusters that name none.
+    pub default_bind: TcpOptions,
     /// Where outlier detection writes what it does.
     pub outlier_events: Option<EventLog>,
     /// Runtime values of the bootstrap's layers.
@@ -138,7 +138,7 @@ impl<'a> CompileCx<'a> {
             internal_listeners: false,
             static_secrets: Vec::new(),
             default_resolver: ResolverConfig::default(),
-            default_bind: None,
+            default_bind: TcpOptions::default(),
             outlier_events: None,
             runtime: Arc::default(),
             identity: Identity::default(),

@@ -10,11 +10,10 @@ use std::{
     path::PathBuf,
     pin::Pin,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpSocket, TcpStream, UnixStream},
+    net::{TcpStream, UnixStream},
 };
 
 /// A connected byte stream: what TLS or a test double must provide to stand in for a socket.
@@ -139,15 +138,6 @@ impl Io {
     }
 }
 
-/// How an outgoing connection's socket is set up.
-#[derive(Debug, Clone, Default)]
-pub struct TcpOptions {
-    /// Local address to bind before connecting (`upstream_bind_config.source_address`).
-    pub source: Option<SocketAddr>,
-    /// `SO_KEEPALIVE` (`upstream_connection_options.tcp_keepalive`).
-    pub keepalive: bool,
-}
-
 /// Where an outgoing connection goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
@@ -163,33 +153,5 @@ impl fmt::Display for Address {
             Address::Ip(a) => a.fmt(f),
             Address::Pipe(p) => write!(f, "{}", p.display()),
         }
-    }
-}
-
-/// Opens a connection, with `TCP_NODELAY` on TCP.
-///
-/// # Errors
-/// What the system says; [`io::ErrorKind::TimedOut`] after `timeout`.
-pub async fn connect(to: &Address, options: &TcpOptions, timeout: Duration) -> io::Result<Io> {
-    let attempt = async {
-        match to {
-            Address::Ip(addr) => {
-                let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-                if options.keepalive {
-                    socket.set_keepalive(true)?;
-                }
-                if let Some(source) = options.source {
-                    socket.bind(source)?;
-                }
-                let stream = socket.connect(*addr).await?;
-                stream.set_nodelay(true)?;
-                Ok(Io::Tcp(stream))
-            }
-            Address::Pipe(path) => Ok(Io::Unix(UnixStream::connect(path).await?)),
-        }
-    };
-    match tokio::time::timeout(timeout, attempt).await {
-        Ok(done) => done,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }

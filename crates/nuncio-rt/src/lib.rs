@@ -11,6 +11,7 @@
 
 mod buf;
 mod clock;
+mod connect;
 mod io;
 mod out;
 mod rng;
@@ -19,7 +20,8 @@ mod timer;
 
 pub use buf::{BUF_BYTES, Buf, BufPool};
 pub use clock::{Clock, Time};
-pub use io::{Address, ByteStream, Io, TcpOptions, connect};
+pub use connect::{Keepalive, TcpOptions, connect, connect_any};
+pub use io::{Address, ByteStream, Io};
 pub use out::{COPY_BYTES, OutQueue};
 pub use rng::Rng;
 pub use runtime::{block_on_worker, spawn};

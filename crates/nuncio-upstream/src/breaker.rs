@@ -118,8 +118,11 @@ impl Breakers {
         self.counts[priority as usize].rare.pools.load(Relaxed)
     }
 
-    pub(crate) fn pool_made(&self, priority: RoutingPriority) {
-        self.counts[priority as usize].rare.pools.fetch_add(1, Relaxed);
+    /// Counts one more pool unless there may be no more.
+    pub(crate) fn take_pool(&self, priority: RoutingPriority) -> bool {
+        let max = self.thresholds(priority).max_connection_pools;
+        let more = |n| (n < max).then_some(n + 1);
+        self.counts[priority as usize].rare.pools.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 
     pub(crate) fn pool_gone(&self, priority: RoutingPriority) {

@@ -14,7 +14,7 @@ use crate::health::HealthCheckConfig;
 use crate::outlier::OutlierConfig;
 use crate::metadata::Metadata;
 use nuncio_codec::http1::{NameCase, Strictness, UnderscoreAction};
-use nuncio_rt::Address;
+use nuncio_rt::{Address, TcpOptions};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// One cluster.
@@ -50,10 +50,10 @@ pub struct ClusterConfig {
     pub outlier: Option<Arc<OutlierConfig>>,
     /// `common_http_protocol_options` and the HTTP/1 options, of the cluster or of `HttpProtocolOptions`.
     pub http: HttpOptions,
-    /// `upstream_bind_config.source_address`.
-    pub bind_source: Option<SocketAddr>,
-    /// `upstream_connection_options.tcp_keepalive`.
-    pub tcp_keepalive: bool,
+    /// `upstream_bind_config`, `upstream_connection_options.tcp_keepalive`.
+    pub socket: Arc<TcpOptions>,
+    /// `preconnect_policy.per_upstream_preconnect_ratio`, at least 1.
+    pub preconnect_ratio: f64,
     /// `metadata`.
     pub metadata: Option<Arc<Metadata>>,
     /// `close_connections_on_host_health_failure`.
@@ -85,8 +85,8 @@ impl ClusterConfig {
             health_checks: Vec::new(),
             outlier: None,
             http: HttpOptions::default(),
-            bind_source: None,
-            tcp_keepalive: false,
+            socket: Arc::default(),
+            preconnect_ratio: 1.0,
             metadata: None,
             close_connections_on_host_health_failure: false,
             ignore_health_on_host_removal: false,
@@ -228,6 +228,8 @@ pub struct Endpoint {
     pub metadata: Option<Arc<Metadata>>,
     /// `endpoint.health_check_config`.
     pub health_check: EndpointHealthCheck,
+    /// Where there are `additional_addresses`: all of them, and its own, in the order in which they are tried.
+    pub attempts: Arc<[Address]>,
 }
 
 impl Endpoint {
@@ -240,6 +242,7 @@ impl Endpoint {
             health: EndpointHealth::Unknown,
             metadata: None,
             health_check: EndpointHealthCheck::default(),
+            attempts: Arc::default(),
         }
     }
 }
@@ -309,6 +312,8 @@ pub struct Thresholds {
     pub max_requests: u32,
     /// `max_retries`.
     pub max_retries: u32,
+    /// `max_connection_pools`, over all hosts and workers.
+    pub max_connection_pools: u64,
     /// `retry_budget`: replaces `max_retries`.
     pub retry_budget: Option<RetryBudget>,
     /// `track_remaining`: publishes the `remaining_*` gauges.
@@ -322,6 +327,7 @@ impl Default for Thresholds {
             max_pending_requests: 1024,
             max_requests: 1024,
             max_retries: 3,
+            max_connection_pools: u64::MAX,
             retry_budget: None,
             track_remaining: false,
         }

@@ -7,10 +7,11 @@
 use crate::config::{EndpointHealthCheck, Locality};
 use crate::metadata::{Metadata, is_canary};
 use crate::outlier::{Monitor, Origin};
-use nuncio_rt::{Address, Time};
+use nuncio_rt::{Address, Io, TcpOptions, Time};
 use nuncio_stats::Lane;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::{io, time::Duration};
 
 /// One upstream host.
 #[derive(Debug)]
@@ -29,11 +30,22 @@ pub struct Host {
     pub metadata: Option<Arc<Metadata>>,
     /// How it is health checked differently from its cluster.
     pub health_check: EndpointHealthCheck,
+    /// Where it has several addresses: all of them, in the order in which they are tried.
+    pub attempts: Arc<[Address]>,
     /// Health and counters.
     pub state: Arc<HostState>,
 }
 
 impl Host {
+    /// Opens a connection to it. `again` is told of every attempt but the first, which are several where it has several
+    /// addresses.
+    pub(crate) async fn connect(&self, options: &TcpOptions, timeout: Duration, again: impl FnMut()) -> io::Result<Io> {
+        match self.attempts.is_empty() {
+            true => nuncio_rt::connect(&self.address, options, timeout).await,
+            false => nuncio_rt::connect_any(&self.attempts, options, timeout, again).await,
+        }
+    }
+
     /// Whether its metadata marks it as a canary.
     pub fn is_canary(&self) -> bool {
         is_canary(self.metadata.as_deref())

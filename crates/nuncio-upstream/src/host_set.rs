@@ -202,6 +202,7 @@ pub(crate) mod testing {
             weight,
             metadata: None,
             health_check: EndpointHealthCheck::default(),
+            attempts: Arc::default(),
             state: HostState::new(5, flags),
         })
     }

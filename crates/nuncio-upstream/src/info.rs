@@ -63,8 +63,8 @@ impl ClusterInfo {
     }
 
     /// How connections to its hosts are made.
-    pub(crate) fn tcp_options(&self) -> TcpOptions {
-        TcpOptions { source: self.config.bind_source, keepalive: self.config.tcp_keepalive }
+    pub(crate) fn tcp_options(&self) -> Arc<TcpOptions> {
+        self.config.socket.clone()
     }
 
     /// Whether the policy compares hosts by their requests in flight.

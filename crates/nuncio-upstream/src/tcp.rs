@@ -43,7 +43,11 @@ impl WorkerHost {
         let mut counted = Counted::begin(self, permit);
         let config = &cluster.info.config;
         let options = cluster.info.tcp_options();
-        let made = nuncio_rt::connect(&self.host.address, &options, config.connect_timeout).await;
+        let again = || {
+            cluster.inc(stat::UPSTREAM_CX_TOTAL);
+            self.count(HostStat::CxTotal);
+        };
+        let made = self.host.connect(&options, config.connect_timeout, again).await;
         drop(pending);
         let failed = |reset| PoolFailure { reset, host: Some(self.host.clone()) };
         let io = made.map_err(|error| {

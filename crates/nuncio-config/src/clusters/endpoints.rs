@@ -1,5 +1,6 @@
 //! `ClusterLoadAssignment` → [`Assignment`].
 
+use super::connecting;
 use crate::address::{self, Parsed};
 use crate::codes;
 use crate::context::CompileCx;
@@ -40,9 +41,9 @@ impl Names {
 }
 
 /// The endpoints of a cluster.
-pub(super) fn compile(cx: &mut CompileCx<'_>, names: Names, from: &proto::ClusterLoadAssignment) -> Assignment {
+pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster, names: Names, from: &proto::ClusterLoadAssignment) -> Assignment {
     let proto::ClusterLoadAssignment { cluster_name: _, endpoints, named_endpoints, policy } = from;
-    let named = EndpointsByName { named: named_endpoints, names };
+    let named = EndpointsByName { cluster, named: named_endpoints, names };
     let localities = cx.each("endpoints", endpoints, |cx, locality| Some(named.locality(cx, locality)));
     check_locality_weights(cx, &localities);
     let mut assignment = Assignment { localities, ..Assignment::default() };
@@ -74,6 +75,7 @@ fn check_locality_weights(cx: &mut CompileCx<'_>, localities: &[LocalityEndpoint
 }
 
 struct EndpointsByName<'p> {
+    cluster: &'p Cluster,
     named: &'p HashMap<String, proto::Endpoint>,
     names: Names,
 }
@@ -136,14 +138,36 @@ impl EndpointsByName<'_> {
 
     fn host(&self, cx: &mut CompileCx<'_>, from: &proto::Endpoint) -> Option<Endpoint> {
         let proto::Endpoint { address, health_check_config, hostname, additional_addresses, observability_name } = from;
-        unbuilt!(cx, additional_addresses, observability_name);
+        unbuilt!(cx, observability_name);
         let health_check = health_check_config.as_ref().map(|c| cx.at("health_check_config", |cx| check_of(cx, c))).unwrap_or_default();
         let Some(address) = address else {
             self.no_address(cx);
             return None;
         };
         let address = cx.at("address", |cx| self.address(cx, address))?;
-        Some(Endpoint { hostname: hostname.as_str().into(), health_check, ..Endpoint::at(address) })
+        let attempts = self.attempts(cx, &address, additional_addresses);
+        Some(Endpoint { hostname: hostname.as_str().into(), health_check, attempts, ..Endpoint::at(address) })
+    }
+
+    /// All addresses of a host in the order in which they are tried; none where there is only one.
+    fn attempts(&self, cx: &mut CompileCx<'_>, first: &EndpointAddress, more: &[proto::endpoint::AdditionalAddress]) -> Arc<[Address]> {
+        let EndpointAddress::Resolved(first) = first else {
+            if !more.is_empty() {
+                cx.without_effect("additional_addresses").note("the name's own addresses are used");
+            }
+            return Arc::default();
+        };
+        let more = cx.each("additional_addresses", more, |cx, from| {
+            let proto::endpoint::AdditionalAddress { address } = from;
+            match cx.at("address", |cx| self.address(cx, address.as_ref()?))? {
+                EndpointAddress::Resolved(address) => Some(address),
+                EndpointAddress::Name { .. } => None,
+            }
+        });
+        if more.is_empty() {
+            return Arc::default();
+        }
+        connecting::in_turn(self.cluster, std::iter::once(first.clone()).chain(more).collect()).into()
     }
 
     /// Envoy's names resolve to nothing then; addresses it wants.

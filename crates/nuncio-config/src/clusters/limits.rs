@@ -31,7 +31,6 @@ fn limits(cx: &mut CompileCx<'_>, from: &proto::circuit_breakers::Thresholds) ->
         track_remaining,
         max_connection_pools,
     } = from;
-    unbuilt!(cx, max_connection_pools);
     let budget = retry_budget.as_ref().map(|budget| {
         let proto::circuit_breakers::thresholds::RetryBudget { budget_percent, budget_interval, min_retry_concurrency } = budget;
         cx.at("retry_budget", |cx| unbuilt!(cx, budget_interval));
@@ -43,6 +42,7 @@ fn limits(cx: &mut CompileCx<'_>, from: &proto::circuit_breakers::Thresholds) ->
         max_requests: max_requests.unwrap_or(1024),
         max_retries: max_retries.unwrap_or(3),
         retry_budget: budget,
+        max_connection_pools: max_connection_pools.map_or(u64::MAX, u64::from),
         track_remaining: *track_remaining,
     }
 }

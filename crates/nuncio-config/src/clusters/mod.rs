@@ -2,10 +2,11 @@
 //!
 //! Each file is a part of the message: how endpoints are found (`discovery`), which there are (`endpoints`), how one is
 //! chosen (`balancing`), how much is let through (`limits`), how hosts are checked (`health`) and
-//! thrown out (`outlier`), how they are spoken to
-//! (`protocol`).
+//! thrown out (`outlier`), how they are connected
+//! to (`connecting`) and spoken to (`protocol`).
 
 mod balancing;
+mod connecting;
 mod discovery;
 mod endpoints;
 mod health;
@@ -16,15 +17,15 @@ mod protocol;
 
 use crate::codes;
 use crate::context::CompileCx;
-use crate::{address, unbuilt, unsafe_unbuilt};
+use crate::{unbuilt, unsafe_unbuilt};
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_upstream::ClusterConfig;
 use nuncio_upstream::config::{Assignment, Discovery};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use connecting::bind;
 pub(crate) use discovery::{dns_resolution, typed_resolver};
 pub(crate) use endpoints::place;
 pub(crate) use protocol::{name_case, underscores};
@@ -78,13 +79,13 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         wait_for_warm_on_init,
         outlier_detection,
         cleanup_interval,
-        upstream_bind_config,
+        upstream_bind_config: _,
         lb_subset_config: _,
         common_lb_config: _,
         transport_socket,
         metadata: cluster_metadata,
         protocol_selection,
-        upstream_connection_options,
+        upstream_connection_options: _,
         close_connections_on_host_health_failure,
         ignore_health_on_host_removal,
         filters,
@@ -94,7 +95,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         track_timeout_budgets,
         upstream_config,
         track_cluster_stats,
-        preconnect_policy,
+        preconnect_policy: _,
         connection_pool_per_downstream_connection,
         queuing_policies,
         cluster_discovery_type: _,
@@ -111,7 +112,6 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         track_timeout_budgets,
         upstream_config,
         track_cluster_stats,
-        preconnect_policy,
         connection_pool_per_downstream_connection,
         eds_cluster_config,
         queuing_policies,
@@ -128,7 +128,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         });
     }
     let assignment = match load_assignment {
-        Some(assignment) => cx.at("load_assignment", |cx| endpoints::compile(cx, endpoints::Names::of(cluster, &discovery), assignment)),
+        Some(assignment) => cx.at("load_assignment", |cx| endpoints::compile(cx, cluster, endpoints::Names::of(cluster, &discovery), assignment)),
         None => Assignment::default(),
     };
     if matches!(discovery, Discovery::LogicalDns(_)) {
@@ -151,11 +151,8 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         health_checks: cx.each("health_checks", health_checks, |cx, check| health::compile(cx, cluster, check)),
         outlier: outlier_detection.as_ref().map(|o| Arc::new(cx.at("outlier_detection", |cx| outlier::compile(cx, o)))),
         http: protocol::compile(cx, cluster),
-        bind_source: match upstream_bind_config {
-            Some(from) => cx.at("upstream_bind_config", |cx| bind(cx, from)),
-            None => cx.default_bind,
-        },
-        tcp_keepalive: connection_options(cx, upstream_connection_options.as_ref()),
+        socket: Arc::new(connecting::compile(cx, cluster)),
+        preconnect_ratio: connecting::preconnect(cx, cluster),
         metadata: metadata::compile(cx, cluster_metadata.as_ref()),
         close_connections_on_host_health_failure: *close_connections_on_host_health_failure,
         ignore_health_on_host_removal: *ignore_health_on_host_removal,
@@ -180,41 +177,4 @@ fn transport(cx: &mut CompileCx<'_>, field: &'static str, socket: Option<&core::
     cx.at(field, |cx| {
         cx.value_unsafe_without(&format!("the transport socket `{name}`")).on_key();
     });
-}
-
-pub(crate) fn bind(cx: &mut CompileCx<'_>, bind: &core::BindConfig) -> Option<SocketAddr> {
-    #[allow(deprecated)]
-    let core::BindConfig {
-        source_address,
-        freebind,
-        socket_options,
-        extra_source_addresses,
-        additional_source_addresses,
-        local_address_selector,
-        validate_network_namespaces,
-    } = bind;
-    unbuilt!(cx, freebind, socket_options, extra_source_addresses, additional_source_addresses, local_address_selector, validate_network_namespaces);
-    if extra_source_addresses.len() + additional_source_addresses.len() > 1 && local_address_selector.is_none() {
-        let field = if extra_source_addresses.is_empty() { "additional_source_addresses" } else { "extra_source_addresses" };
-        cx.at(field, |cx| {
-            cx.error(codes::CONFLICT, "one further source address at most: one for each IP version").envoy(
-                "upstream binding config has more than one extra/additional source addresses. Only one extra/additional \
-                 source can be supported in BindConfig's extra_source_addresses/additional_source_addresses field",
-            );
-        });
-    }
-    let source = source_address.as_ref()?;
-    cx.at("source_address", |cx| address::socket_addr(cx, source))
-}
-
-fn connection_options(cx: &mut CompileCx<'_>, options: Option<&proto::UpstreamConnectionOptions>) -> bool {
-    let Some(options) = options else { return false };
-    let proto::UpstreamConnectionOptions { tcp_keepalive, set_local_interface_name_on_upstream_connections, happy_eyeballs_config } = options;
-    cx.at("upstream_connection_options", |cx| {
-        unbuilt!(cx, set_local_interface_name_on_upstream_connections, happy_eyeballs_config);
-        if let Some(core::TcpKeepalive { keepalive_probes, keepalive_time, keepalive_interval }) = tcp_keepalive {
-            cx.at("tcp_keepalive", |cx| unbuilt!(cx, keepalive_probes, keepalive_time, keepalive_interval));
-        }
-    });
-    tcp_keepalive.is_some()
 }

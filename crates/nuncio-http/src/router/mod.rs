@@ -366,7 +366,7 @@ impl Router {
             reject_attempts: policy.map_or(1, |p| p.host_selection_retry_max_attempts),
             loads: loads.as_ref(),
         };
-        let Some(host) = cluster.pick(&pick) else {
+        let Some(host) = cluster.pick(&pick).filter(|host| host.may_have_pool(self.priority)) else {
             self.attempt.clear();
             charge::status(cluster.cx(), None, 503, cx.info.internal, None);
             return Err(failure::no_healthy_host());

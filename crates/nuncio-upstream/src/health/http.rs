@@ -20,7 +20,7 @@ pub(super) struct HttpProbe {
     check: HttpHealthCheck,
     request: Vec<u8>,
     to: Address,
-    options: TcpOptions,
+    options: Arc<TcpOptions>,
     reuse: bool,
     open: Option<Io>,
 }
@@ -39,7 +39,7 @@ struct Answer {
 }
 
 impl HttpProbe {
-    pub(super) fn new(check: HttpHealthCheck, host: Arc<str>, to: Address, options: TcpOptions, reuse: bool) -> HttpProbe {
+    pub(super) fn new(check: HttpHealthCheck, host: Arc<str>, to: Address, options: Arc<TcpOptions>, reuse: bool) -> HttpProbe {
         let request = request(&check, &host);
         HttpProbe { check, request, to, options, reuse, open: None }
     }

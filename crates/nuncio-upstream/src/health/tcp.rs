@@ -3,7 +3,7 @@
 use super::config::TcpHealthCheck;
 use super::tally::Verdict;
 use nuncio_rt::{Address, Buf, Io, OutQueue, TcpOptions};
-use std::{future::poll_fn, rc::Rc, time::Duration};
+use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
 
 /// Longest answer looked through.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -13,13 +13,13 @@ const ANSWER_BYTES: usize = 64 * 1024;
 pub(super) struct TcpProbe {
     check: TcpHealthCheck,
     to: Address,
-    options: TcpOptions,
+    options: Arc<TcpOptions>,
     reuse: bool,
     open: Option<Io>,
 }
 
 impl TcpProbe {
-    pub(super) fn new(check: TcpHealthCheck, to: Address, options: TcpOptions, reuse: bool) -> TcpProbe {
+    pub(super) fn new(check: TcpHealthCheck, to: Address, options: Arc<TcpOptions>, reuse: bool) -> TcpProbe {
         TcpProbe { check, to, options, reuse, open: None }
     }
 

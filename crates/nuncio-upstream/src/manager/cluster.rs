@@ -282,6 +282,7 @@ impl Cluster {
             weight: endpoint.weight.max(1),
             metadata: endpoint.metadata.clone(),
             health_check: endpoint.health_check.clone(),
+            attempts: endpoint.attempts.clone(),
             state,
         })
     }

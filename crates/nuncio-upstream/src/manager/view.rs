@@ -37,13 +37,15 @@ pub(super) fn breaker_gauges(info: &ClusterInfo) {
             }
         }
     }
-    for (priority, gauge) in [
-        (RoutingPriority::Default, stat::CIRCUIT_BREAKERS_DEFAULT_REMAINING_CX_POOLS),
-        (RoutingPriority::High, stat::CIRCUIT_BREAKERS_HIGH_REMAINING_CX_POOLS),
+    for (priority, open, remaining) in [
+        (RoutingPriority::Default, stat::CIRCUIT_BREAKERS_DEFAULT_CX_POOL_OPEN, stat::CIRCUIT_BREAKERS_DEFAULT_REMAINING_CX_POOLS),
+        (RoutingPriority::High, stat::CIRCUIT_BREAKERS_HIGH_CX_POOL_OPEN, stat::CIRCUIT_BREAKERS_HIGH_REMAINING_CX_POOLS),
     ] {
-        if breakers.thresholds(priority).track_remaining {
-            // There is no limit on pools, and Envoy 1.40 subtracts from the largest number there is.
-            stats.gauge_set(gauge, u64::MAX - breakers.pools(priority));
+        let (pools, thresholds) = (breakers.pools(priority), breakers.thresholds(priority));
+        stats.gauge_set(open, u64::from(pools > 0 && pools >= thresholds.max_connection_pools));
+        if thresholds.track_remaining {
+            // Without a limit Envoy 1.40 subtracts from the largest number there is.
+            stats.gauge_set(remaining, thresholds.max_connection_pools.saturating_sub(pools));
         }
     }
 }

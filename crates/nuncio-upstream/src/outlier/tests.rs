@@ -39,8 +39,8 @@ impl Bench {
             .map(|port| {
                 let host = testing::host(port, 1, 0, HealthFlags::default());
                 let state = HostState::monitored(5, HealthFlags::default(), Some(Monitor::new(config.clone(), 5)));
-                let Host { address, hostname, locality, priority, weight, metadata, health_check, .. } = Arc::into_inner(host).unwrap();
-                Arc::new(Host { address, hostname, locality, priority, weight, metadata, health_check, state })
+                let Host { address, hostname, locality, priority, weight, metadata, health_check, attempts, .. } = Arc::into_inner(host).unwrap();
+                Arc::new(Host { address, hostname, locality, priority, weight, metadata, health_check, attempts, state })
             })
             .collect();
         let mut detector = Detector::new("c".into(), config, stats.clone());

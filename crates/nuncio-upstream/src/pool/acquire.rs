@@ -47,6 +47,7 @@ impl Acquire {
             None => match self.pool.take_idle(cx) {
                 Some(conn) => {
                     self.watched = true;
+                    self.pool.preconnect();
                     conn
                 }
                 None => return self.wait(cx),

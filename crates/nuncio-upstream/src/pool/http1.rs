@@ -5,7 +5,7 @@ use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::conn::Http1Connection;
 use crate::host::{Host, HostCounters, HostStat};
 use crate::info::ClusterCx;
-use crate::reset::{Reset, ResetReason, connect_failure};
+use crate::reset::{Reset, ResetReason};
 use nuncio_rt::Time;
 use nuncio_stats::tables::cluster as stat;
 use std::{
@@ -26,15 +26,17 @@ pub(crate) struct Http1Pool {
     stir: Arc<Stir>,
     waker: Waker,
     #[expect(clippy::vec_box, reason = "connections move between stack, queue and streams: as a pointer, not as 400 bytes")]
-    idle: RefCell<Vec<Box<Http1Connection>>>,
-    waiting: RefCell<VecDeque<Rc<Waiting>>>,
+    pub(super) idle: RefCell<Vec<Box<Http1Connection>>>,
+    pub(super) waiting: RefCell<VecDeque<Rc<Waiting>>>,
     /// Connections being made.
-    connecting: Cell<u32>,
+    pub(super) connecting: Cell<u32>,
     /// Connections in all: being made, idle, busy.
-    open: Cell<u32>,
+    pub(super) open: Cell<u32>,
     /// Grows with each drain: connections of an earlier era are not kept.
-    era: Cell<u32>,
+    pub(super) era: Cell<u32>,
     retired: Cell<bool>,
+    /// It has connections or requests, and so counts against `max_connection_pools`.
+    pub(super) counted: Cell<bool>,
     /// When the reaper will look in next.
     sweep: Cell<Time>,
 }
@@ -59,7 +61,7 @@ impl Waiting {
         }
     }
 
-    fn settle(&self, pool: &Http1Pool, outcome: Result<Box<Http1Connection>, Reset>) {
+    pub(super) fn settle(&self, pool: &Http1Pool, outcome: Result<Box<Http1Connection>, Reset>) {
         *self.outcome.borrow_mut() = Some(outcome);
         self.leave_queue(pool);
         self.waker.borrow().wake_by_ref();
@@ -83,7 +85,6 @@ pub(crate) enum Closed {
 
 impl Http1Pool {
     pub(super) fn new(cluster: Rc<ClusterCx>, host: Arc<Host>, priority: RoutingPriority) -> Rc<Http1Pool> {
-        cluster.info.breakers.pool_made(priority);
         Rc::new_cyclic(|pool| {
             let (id, stir) = cluster.reaper.enter(pool.clone());
             Http1Pool {
@@ -99,6 +100,7 @@ impl Http1Pool {
                 open: Cell::new(0),
                 era: Cell::new(0),
                 retired: Cell::new(false),
+                counted: Cell::new(false),
                 sweep: Cell::new(Time::NEVER),
             }
         })
@@ -120,6 +122,7 @@ impl Http1Pool {
     pub(super) fn wait(self: &Rc<Self>, cx: &Context<'_>) -> Result<Rc<Waiting>, Reset> {
         let Some(permit) = Permit::take(&self.cluster, self.priority, Resource::PendingRequests) else {
             self.cluster.inc(stat::UPSTREAM_RQ_PENDING_OVERFLOW);
+            self.leave_if_unused();
             return Err(Reset::new(ResetReason::Overflow));
         };
         self.cluster.inc(stat::UPSTREAM_RQ_PENDING_TOTAL);
@@ -131,6 +134,7 @@ impl Http1Pool {
             permit: RefCell::new(Some(permit)),
         });
         self.waiting.borrow_mut().push_back(waiting.clone());
+        self.enter();
         self.grow();
         Ok(waiting)
     }
@@ -144,81 +148,8 @@ impl Http1Pool {
             None => {
                 self.waiting.borrow_mut().retain(|other| !Rc::ptr_eq(other, waiting));
                 waiting.leave_queue(self);
+                self.leave_if_unused();
             }
-        }
-    }
-
-    /// Begins a connection if more requests wait than connections are being made, within the limits.
-    fn grow(self: &Rc<Self>) {
-        if self.waiting.borrow().len() as u64 <= u64::from(self.connecting.get()) {
-            return;
-        }
-        let permit = match self.host_has_room() {
-            true => Permit::take(&self.cluster, self.priority, Resource::Connections),
-            false => None,
-        };
-        let permit = permit.or_else(|| {
-            self.cluster.inc(stat::UPSTREAM_CX_OVERFLOW);
-            // A pool without any connection gets one, else its requests would wait forever.
-            (self.open.get() == 0).then(|| Permit::force(&self.cluster, self.priority, Resource::Connections))
-        });
-        if let Some(permit) = permit {
-            self.connect(permit);
-        }
-    }
-
-    fn host_has_room(&self) -> bool {
-        let max = self.cluster.info.config.circuit_breakers.per_host_max_connections;
-        max.is_none_or(|max| self.host.state.stat(HostStat::CxActive) < u64::from(max))
-    }
-
-    fn connect(self: &Rc<Self>, permit: Permit) {
-        self.cluster.inc(stat::UPSTREAM_CX_TOTAL);
-        self.cluster.inc(stat::UPSTREAM_CX_HTTP1_TOTAL);
-        self.cluster.gauge(stat::UPSTREAM_CX_ACTIVE, 1);
-        self.count_host(|cells| {
-            cells.inc(HostStat::CxTotal);
-            cells.inc(HostStat::CxActive);
-        });
-        self.open.set(self.open.get() + 1);
-        self.connecting.set(self.connecting.get() + 1);
-        let pool = self.clone();
-        nuncio_rt::spawn(async move {
-            let begun = Time::now();
-            let config = &pool.cluster.info.config;
-            let options = pool.cluster.info.tcp_options();
-            let made = nuncio_rt::connect(&pool.host.address, &options, config.connect_timeout).await;
-            pool.connecting.set(pool.connecting.get() - 1);
-            match made {
-                Ok(io) => {
-                    let now = Time::now();
-                    let ms = now.millis_since(begun);
-                    pool.cluster.record(stat::UPSTREAM_CX_CONNECT_MS, ms);
-                    let conn = Http1Connection::new(io, &pool.cluster, permit, begun, pool.era.get());
-                    pool.give_back(Box::new(conn));
-                }
-                Err(error) => pool.connect_failed(connect_failure(&error, &pool.host.address), begun, permit),
-            }
-        });
-    }
-
-    fn connect_failed(self: &Rc<Self>, reset: Reset, begun: Time, permit: Permit) {
-        self.cluster.inc(stat::UPSTREAM_CX_CONNECT_FAIL);
-        self.count_host(|cells| cells.inc(HostStat::CxConnectFail));
-        let closed = match reset.reason {
-            ResetReason::ConnectionTimeout => {
-                self.cluster.inc(stat::UPSTREAM_CX_CONNECT_TIMEOUT);
-                Closed::Local
-            }
-            _ => Closed::Remote,
-        };
-        drop(permit);
-        self.count_close(closed, false, begun);
-        // Everyone who waits learns at once that the host is bad, and may go elsewhere.
-        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
-        for request in waiting {
-            self.cluster.inc(stat::UPSTREAM_RQ_PENDING_FAILURE_EJECT);
-            request.settle(self, Err(reset.clone()));
         }
     }
 
@@ -230,7 +161,7 @@ impl Http1Pool {
         let next = self.waiting.borrow_mut().pop_front();
         if let Some(next) = next {
             next.settle(self, Ok(conn));
-            return self.grow();
+            return self.grow_for_waiting();
         }
         if self.retired.get() {
             return self.close(conn, Closed::Local, false);
@@ -329,9 +260,10 @@ impl Http1Pool {
         self.count_close(by, with_active_request, conn.created);
     }
 
-    fn count_close(&self, by: Closed, with_active_request: bool, created: Time) {
+    pub(super) fn count_close(&self, by: Closed, with_active_request: bool, created: Time) {
         let cluster = &self.cluster;
         self.open.set(self.open.get().saturating_sub(1));
+        self.leave_if_unused();
         cluster.inc(stat::UPSTREAM_CX_DESTROY);
         let (total, active) = match by {
             Closed::Local => (stat::UPSTREAM_CX_DESTROY_LOCAL, stat::UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ),
@@ -347,7 +279,7 @@ impl Http1Pool {
         cluster.record(stat::UPSTREAM_CX_LENGTH_MS, Time::now().millis_since(created));
     }
 
-    fn count_host(&self, count: impl FnOnce(&HostCounters)) {
+    pub(super) fn count_host(&self, count: impl FnOnce(&HostCounters)) {
         if let Some(cells) = self.host.state.counters(self.cluster.worker.lane) {
             count(cells);
         }
@@ -356,7 +288,7 @@ impl Http1Pool {
     /// A busy connection was closed: whoever waits needs another.
     pub(crate) fn close_busy(self: &Rc<Self>, conn: Box<Http1Connection>, by: Closed, with_active_request: bool) {
         self.close(conn, by, with_active_request);
-        self.grow();
+        self.grow_for_waiting();
     }
 
     /// Closes idle connections; those now busy are not kept.
@@ -380,8 +312,8 @@ const SWEEP_SLACK: std::time::Duration = std::time::Duration::from_millis(1);
 impl Drop for Http1Pool {
     fn drop(&mut self) {
         self.cluster.reaper.leave(self.id);
-        self.cluster.info.breakers.pool_gone(self.priority);
         let idle = std::mem::take(&mut *self.idle.borrow_mut());
         idle.into_iter().for_each(|conn| self.close(conn, Closed::Local, false));
+        self.leave_if_unused();
     }
 }

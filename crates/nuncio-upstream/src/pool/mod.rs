@@ -2,13 +2,14 @@
 //!
 //! * [`Http1Pool`] keeps idle connections in a stack (the warm one is used next), a queue of requests that wait, and
 //!   connects when more wait than are being connected and the breaker permits.
-//! * [`Acquire`] is one request's way to a connection.
+//! * `grow`: when it makes connections. [`Acquire`] is one request's way to a connection.
 //! * [`Reaper`] closes idle connections whose peer has gone or whose time is up; one task per worker.
 //!
 //! A connection belongs to its pool until it is closed, even while a stream has it: the pool counts it, and decides at
 //! its return whether it is kept. Statistics are counted as Envoy counts them, here and nowhere else.
 
 mod acquire;
+mod grow;
 mod http1;
 mod reaper;
 
@@ -19,6 +20,7 @@ pub(crate) use reaper::Reaper;
 use crate::breaker::RoutingPriority;
 use crate::host::{HealthFlags, Host, HostCounters, HostStat};
 use crate::info::ClusterCx;
+use nuncio_stats::tables::cluster::UPSTREAM_CX_POOL_OVERFLOW;
 use std::{
     cell::{Cell, OnceCell},
     rc::Rc,
@@ -66,6 +68,17 @@ impl WorkerHost {
     #[inline]
     pub fn acquire(self: &Rc<Self>, priority: RoutingPriority) -> Acquire {
         Acquire::new(self.clone(), self.pool(priority).clone())
+    }
+
+    /// Whether there may be a pool for it: false (and `upstream_cx_pool_overflow` counted) when there are
+    /// `max_connection_pools` of other hosts.
+    pub fn may_have_pool(self: &Rc<Self>, priority: RoutingPriority) -> bool {
+        let thresholds = self.cluster.info.breakers.thresholds(priority);
+        let may = thresholds.max_connection_pools == u64::MAX || self.pool(priority).enter();
+        if !may {
+            self.cluster.inc(UPSTREAM_CX_POOL_OVERFLOW);
+        }
+        may
     }
 
     /// The cluster it belongs to.

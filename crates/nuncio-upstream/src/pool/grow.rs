@@ -1,0 +1,141 @@
+//! When a pool makes connections: for requests that wait, in advance of those to come, within the limits.
+
+use super::http1::{Closed, Http1Pool};
+use crate::breaker::{Permit, Resource};
+use crate::conn::Http1Connection;
+use crate::host::HostStat;
+use crate::reset::{Reset, ResetReason, connect_failure};
+use nuncio_rt::Time;
+use nuncio_stats::tables::cluster as stat;
+use std::rc::Rc;
+
+/// Connections begun by one request, where it is worth several.
+const CONNECT_AT_ONCE: usize = 3;
+
+impl Http1Pool {
+    /// Counts the pool as one that is used, unless there may be no more of them.
+    pub(super) fn enter(&self) -> bool {
+        if !self.counted.get() {
+            self.counted.set(self.cluster.info.breakers.take_pool(self.priority));
+        }
+        self.counted.get()
+    }
+
+    pub(super) fn leave_if_unused(&self) {
+        if self.open.get() == 0 && self.waiting.borrow().is_empty() && self.counted.replace(false) {
+            self.cluster.info.breakers.pool_gone(self.priority);
+        }
+    }
+
+    /// A request has taken a connection: makes more of them where requests are to find one ready.
+    #[inline]
+    pub(super) fn preconnect(self: &Rc<Self>) {
+        if self.cluster.info.config.preconnect_ratio > 1.0 {
+            self.grow();
+        }
+    }
+
+    /// Begins connections while more are wanted than there are or are being made, within the limits.
+    pub(super) fn grow(self: &Rc<Self>) {
+        for _ in 0..CONNECT_AT_ONCE {
+            if !self.wants_connection() || !self.connect_one() {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn grow_for_waiting(self: &Rc<Self>) {
+        if !self.waiting.borrow().is_empty() {
+            self.grow();
+        }
+    }
+
+    fn wants_connection(&self) -> bool {
+        let (waiting, connecting) = (self.waiting.borrow().len() as u64, u64::from(self.connecting.get()));
+        let ratio = self.cluster.info.config.preconnect_ratio;
+        if ratio <= 1.0 {
+            return waiting > connecting;
+        }
+        let ready = connecting + self.idle.borrow().len() as u64;
+        let active = u64::from(self.open.get()).saturating_sub(ready);
+        (waiting + active) as f64 * ratio > (ready + active) as f64
+    }
+
+    /// Begins one connection if the limits permit; answers whether they do.
+    fn connect_one(self: &Rc<Self>) -> bool {
+        let permit = match self.host_has_room() {
+            true => Permit::take(&self.cluster, self.priority, Resource::Connections),
+            false => None,
+        };
+        let permitted = permit.is_some();
+        let permit = permit.or_else(|| {
+            self.cluster.inc(stat::UPSTREAM_CX_OVERFLOW);
+            // A pool without any connection gets one, else its requests would wait forever.
+            (self.open.get() == 0).then(|| Permit::force(&self.cluster, self.priority, Resource::Connections))
+        });
+        if let Some(permit) = permit {
+            self.connect(permit);
+        }
+        permitted
+    }
+
+    fn host_has_room(&self) -> bool {
+        let max = self.cluster.info.config.circuit_breakers.per_host_max_connections;
+        max.is_none_or(|max| self.host.state.stat(HostStat::CxActive) < u64::from(max))
+    }
+
+    fn connect(self: &Rc<Self>, permit: Permit) {
+        self.cluster.inc(stat::UPSTREAM_CX_TOTAL);
+        self.cluster.inc(stat::UPSTREAM_CX_HTTP1_TOTAL);
+        self.cluster.gauge(stat::UPSTREAM_CX_ACTIVE, 1);
+        self.count_host(|cells| {
+            cells.inc(HostStat::CxTotal);
+            cells.inc(HostStat::CxActive);
+        });
+        self.open.set(self.open.get() + 1);
+        self.connecting.set(self.connecting.get() + 1);
+        let pool = self.clone();
+        nuncio_rt::spawn(async move {
+            let begun = Time::now();
+            let config = &pool.cluster.info.config;
+            let options = pool.cluster.info.tcp_options();
+            let again = || {
+                pool.cluster.inc(stat::UPSTREAM_CX_TOTAL);
+                pool.count_host(|cells| cells.inc(HostStat::CxTotal));
+            };
+            let made = pool.host.connect(&options, config.connect_timeout, again).await;
+            pool.connecting.set(pool.connecting.get() - 1);
+            match made {
+                Ok(io) => {
+                    let now = Time::now();
+                    let ms = now.millis_since(begun);
+                    pool.cluster.record(stat::UPSTREAM_CX_CONNECT_MS, ms);
+                    let conn = Http1Connection::new(io, &pool.cluster, permit, begun, pool.era.get());
+                    pool.give_back(Box::new(conn));
+                }
+                Err(error) => pool.connect_failed(connect_failure(&error, &pool.host.address), begun, permit),
+            }
+        });
+    }
+
+    fn connect_failed(self: &Rc<Self>, reset: Reset, begun: Time, permit: Permit) {
+        self.cluster.inc(stat::UPSTREAM_CX_CONNECT_FAIL);
+        self.count_host(|cells| cells.inc(HostStat::CxConnectFail));
+        let closed = match reset.reason {
+            ResetReason::ConnectionTimeout => {
+                self.cluster.inc(stat::UPSTREAM_CX_CONNECT_TIMEOUT);
+                Closed::Local
+            }
+            _ => Closed::Remote,
+        };
+        drop(permit);
+        self.count_close(closed, false, begun);
+        // Everyone who waits learns at once that the host is bad, and may go elsewhere.
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        for request in waiting {
+            self.cluster.inc(stat::UPSTREAM_RQ_PENDING_FAILURE_EJECT);
+            request.settle(self, Err(reset.clone()));
+        }
+        self.leave_if_unused();
+    }
+}
