@@ -137,6 +137,7 @@ fn host(address: SocketAddr) -> Arc<Host> {
         weight: 1,
         metadata: None,
         health_check: Default::default(),
+        attempts: Default::default(),
         state: HostState::new(2, HealthFlags(0)),
     })
 }
