@@ -17,6 +17,7 @@ pub mod codes;
 mod context;
 mod finding;
 pub mod hcm;
+mod http2;
 pub mod judge;
 pub mod listeners;
 mod lint;

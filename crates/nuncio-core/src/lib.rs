@@ -21,6 +21,8 @@ mod failures;
 mod filter;
 mod flags;
 pub mod format;
+mod http2_stats;
+mod keepalive;
 pub mod logging;
 mod reply;
 mod runtime;
@@ -36,6 +38,8 @@ pub use conn::{ClientCertificate, ConnInfo, Connection, DrainSignal, LocalFuture
 pub use failures::{FailedRequest, FailureLog};
 pub use filter::{Apply, Hold, HttpFilter, Pending, Phases, StateSlot, Step};
 pub use flags::{FLAGS, FlagName, ResponseFlags};
+pub use http2_stats::count_http2;
+pub use keepalive::{Keepalive, PingDue, Pings};
 pub use reply::LocalReply;
 pub use runtime::{
     Fraction, RuntimeDouble, RuntimeFlag, RuntimeFraction, RuntimeUint, RuntimeValue, RuntimeValues, RuntimeView,

@@ -182,6 +182,15 @@ impl Cleaning {
     }
 }
 
+/// `http2_protocol_options`, and what else the HTTP/2 codec is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Http2Options {
+    /// What the codec allows.
+    pub codec: nuncio_codec::http2::Options,
+    /// `connection_keepalive`.
+    pub keepalive: Option<nuncio_core::Keepalive>,
+}
+
 /// One HTTP connection manager.
 #[derive(Debug, Clone)]
 pub struct HcmConfig {
@@ -229,6 +238,8 @@ pub struct HcmConfig {
     pub keep_open_on_error: bool,
     /// HTTP/1 codec options.
     pub http1: nuncio_codec::http1::RequestRules,
+    /// HTTP/2 codec options.
+    pub http2: Http2Options,
     /// `http_protocol_options.header_key_format`: how names are spelled in responses.
     pub header_case: nuncio_codec::http1::NameCase,
     /// `http_protocol_options.default_host_for_http_10`.

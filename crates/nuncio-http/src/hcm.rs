@@ -7,12 +7,13 @@ use crate::config::{HcmConfig, RouteSource};
 use crate::server;
 use crate::stream::{Chains, Exchange, HostStats, Routes};
 use nuncio_codec::date::DateCache;
-use nuncio_core::{ConnInfo, Connection, LocalFuture, StreamCx, Terminal, TerminalWorker, Worker};
+use nuncio_core::{ConnInfo, Connection, LocalFuture, Protocol, StreamCx, Terminal, TerminalWorker, Worker};
 use nuncio_rt::Time;
 use nuncio_stats::{
     Scope, Store,
     tables::{
         http1::{self, HTTP1},
+        http2::{self, HTTP2},
         http_connection_manager::{self as stat, HTTP},
         listener_http::{self, LISTENER_HTTP},
         router::{ROUTER, route::ROUTE},
@@ -42,6 +43,8 @@ pub(crate) struct HcmStats {
     pub(crate) listener: Arc<Scope>,
     /// `http1.`
     pub(crate) http1: Arc<Scope>,
+    /// `http2.`
+    pub(crate) http2: Arc<Scope>,
     /// By virtual host; see [`Routes`].
     pub(crate) hosts: Arc<[HostStats]>,
 }
@@ -56,6 +59,7 @@ impl Hcm {
             router: store.scope(&prefix, &ROUTER),
             listener: store.scope(&format!("{listener_prefix}{prefix}"), &LISTENER_HTTP),
             http1: store.scope("http1.", &HTTP1),
+            http2: store.scope("http2.", &HTTP2),
             hosts: hosts(&config.routes, store),
         };
         Hcm { config: Arc::new(config), stats }
@@ -103,6 +107,7 @@ impl Terminal for Hcm {
             stats: self.stats.http.clone(),
             listener_stats: self.stats.listener.clone(),
             http1_stats: self.stats.http1.clone(),
+            http2_stats: self.stats.http2.clone(),
             worker: worker.clone(),
         })
     }
@@ -117,6 +122,7 @@ pub(crate) struct HcmWorker {
     pub(crate) routes: Rc<Routes>,
     pub(crate) stats: Arc<Scope>,
     pub(crate) http1_stats: Arc<Scope>,
+    pub(crate) http2_stats: Arc<Scope>,
     pub(crate) worker: Rc<Worker>,
     pub(crate) date: RefCell<DateCache>,
     listener_stats: Arc<Scope>,
@@ -160,11 +166,17 @@ impl HcmWorker {
         self.http1_stats.open(self.worker.lane, http1::OPEN);
     }
 
+    /// The first connection of HTTP/2 makes its codec's statistics visible.
+    pub(crate) fn open_http2_stats(&self) {
+        self.http2_stats.open(self.worker.lane, http2::OPEN);
+    }
+
     /// A request's head has begun to arrive.
-    pub(crate) fn count_request(&self) {
+    pub(crate) fn count_request(&self, protocol: Protocol) {
         let lane = self.worker.lane;
         self.stats.inc(lane, stat::DOWNSTREAM_RQ_TOTAL);
-        self.stats.inc(lane, stat::DOWNSTREAM_RQ_HTTP1_TOTAL);
+        let of_protocol = if protocol == Protocol::Http2 { stat::DOWNSTREAM_RQ_HTTP2_TOTAL } else { stat::DOWNSTREAM_RQ_HTTP1_TOTAL };
+        self.stats.inc(lane, of_protocol);
         self.stats.gauge_add(lane, stat::DOWNSTREAM_RQ_ACTIVE, 1);
     }
 

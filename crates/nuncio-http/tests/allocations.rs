@@ -179,6 +179,7 @@ fn manager() -> config::HcmConfig {
         max_requests_per_connection: 0,
         keep_open_on_error: false,
         http1: Default::default(),
+        http2: Default::default(),
         header_case: Default::default(),
         default_host_for_http_10: None,
         upgrades: Vec::new(),

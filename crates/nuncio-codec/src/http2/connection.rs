@@ -137,7 +137,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection whose SETTINGS (and preface, for a client) are in the output already.
+    /// A connection. What a client says first is in the output already; a server says nothing before it has heard that.
     pub fn new(role: Role, options: Options) -> Connection {
         let mut connection = Connection {
             role,
@@ -173,11 +173,14 @@ impl Connection {
             goaway_sent: None,
             fault: None,
         };
-        connection.introduce();
+        if role == Role::Client {
+            connection.introduce();
+        }
         connection
     }
 
-    fn introduce(&mut self) {
+    /// Says what we allow. A server does when the client has begun as HTTP/2 does.
+    pub(super) fn introduce(&mut self) {
         let options = &self.options;
         let connect = u32::from(options.allow_connect);
         let mut settings = [(setting::HEADER_TABLE_SIZE, options.hpack_table_size); 5];
@@ -316,7 +319,14 @@ impl Connection {
             if let Some(stat) = fault.stat() {
                 self.counts.add(stat);
             }
-            if !matches!(fault, Fault::OutboundFlood | Fault::OutboundControlFlood) {
+            let silent = match fault {
+                // Nobody is told anything who does not speak HTTP/2.
+                Fault::BadPreface => true,
+                Fault::Messaging { .. } => self.options.silent_on_invalid_http_message,
+                Fault::OutboundFlood | Fault::OutboundControlFlood => true,
+                _ => false,
+            };
+            if !silent {
                 self.goaway_frame(self.last_peer_stream.min(MAX_31), fault.code());
             }
         }

@@ -85,7 +85,11 @@ impl Connection {
                 if input[..common] != expected[..common] {
                     return Err(Fault::BadPreface);
                 }
-                self.reading = if common == expected.len() { Reading::Frame } else { Reading::Preface(have + common) };
+                self.reading = Reading::Preface(have + common);
+                if common == expected.len() {
+                    self.reading = Reading::Frame;
+                    self.introduce();
+                }
                 Ok((common > 0).then_some((common, None)))
             }
             Reading::Skip(left) => {

@@ -91,6 +91,7 @@ fn raw(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn the_settings_are_envoys() {
     let mut server = Connection::new(Role::Server, Options::default());
+    assert!(whole(&mut server, PREFACE).is_empty());
     let expected = "000018040000000000000100001000000800000000000300000400000401000000000004080000000000017f0001";
     assert_eq!(output(&mut server).iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);
 }

@@ -6,24 +6,18 @@ use crate::unbuilt;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3 as proto;
 use nuncio_codec::http1::{NameCase, RequestRules, Strictness};
-use nuncio_http::config::{CodecType, Timeouts};
+use nuncio_http::config::{CodecType, Http2Options, Timeouts};
 use std::time::Duration;
 
 pub(super) fn codec(cx: &mut CompileCx<'_>, number: i32) -> CodecType {
     use proto::http_connection_manager::CodecType as Proto;
     match Proto::try_from(number).unwrap_or_default() {
-        // Connections that turn out to be HTTP/2 are refused by the HTTP/1 codec.
         Proto::Auto => CodecType::Auto,
         Proto::Http1 => CodecType::Http1,
-        Proto::Http2 => {
-            cx.at("codec_type", |cx| {
-                cx.value_without_effect("codec_type HTTP2").note("HTTP/1.1 is spoken");
-            });
-            CodecType::Http2
-        }
+        Proto::Http2 => CodecType::Http2,
         Proto::Http3 => {
             cx.at("codec_type", |cx| {
-                cx.value_without_effect("codec_type HTTP3").note("HTTP/1.1 is spoken");
+                cx.value_without_effect("codec_type HTTP3").note("HTTP/1.1 and HTTP/2 are spoken");
             });
             CodecType::Auto
         }
@@ -106,6 +100,23 @@ pub(super) fn request_rules(cx: &mut CompileCx<'_>, from: &proto::HttpConnection
     rules.allow_chunked_length = *allow_chunked_length;
     rules.allow_custom_methods = *allow_custom_methods;
     (rules, case)
+}
+
+/// The HTTP/2 codec's options.
+pub(super) fn http2(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager) -> Http2Options {
+    let mut codec = nuncio_codec::http2::Options {
+        max_header_bytes: from.max_request_headers_kb.unwrap_or(60) as usize * 1024,
+        stream_error_on_invalid_http_message: from.stream_error_on_invalid_http_message.unwrap_or(false),
+        silent_on_invalid_http_message: cx.mode.parity,
+        ..Default::default()
+    };
+    if let Some(common) = &from.common_http_protocol_options {
+        codec.max_headers = common.max_headers_count.unwrap_or(100) as usize;
+        codec.underscores = underscores(common.headers_with_underscores_action);
+    }
+    let own = from.http2_protocol_options.as_ref();
+    let keepalive = own.and_then(|own| cx.at("http2_protocol_options", |cx| crate::http2::options(cx, own, &mut codec)));
+    Http2Options { codec, keepalive }
 }
 
 /// The HTTP/1 option has precedence over the connection manager's.

@@ -18,8 +18,8 @@ use std::sync::Arc;
 const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
 
 /// Compiles a transport socket; `None` after a report. What is not built is unsafe to ignore: no connection is left in
-/// plain text in the place of TLS. `http`: the chain ends in the connection manager.
-pub(super) fn compile(cx: &mut CompileCx<'_>, from: &core::TransportSocket, http: bool) -> Option<Transport> {
+/// plain text in the place of TLS.
+pub(super) fn compile(cx: &mut CompileCx<'_>, from: &core::TransportSocket) -> Option<Transport> {
     let core::TransportSocket { name, config_type } = from;
     let Some(core::transport_socket::ConfigType::TypedConfig(config)) = config_type else {
         // By its name alone Envoy would not find it either; whoever reads extensions says so.
@@ -30,7 +30,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &core::TransportSocket, http
         RAW_BUFFER => Some(Transport::Plain),
         message if message == proto::DownstreamTlsContext::full_name() => {
             let from = proto::DownstreamTlsContext::decode(config.value.as_slice()).unwrap_or_default();
-            downstream(cx, &from, http)
+            downstream(cx, &from)
         }
         _ => {
             cx.value_unsafe_without(&format!("the transport socket `{name}`"));
@@ -39,7 +39,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &core::TransportSocket, http
     })
 }
 
-fn downstream(cx: &mut CompileCx<'_>, from: &proto::DownstreamTlsContext, http: bool) -> Option<Transport> {
+fn downstream(cx: &mut CompileCx<'_>, from: &proto::DownstreamTlsContext) -> Option<Transport> {
     let proto::DownstreamTlsContext {
         common_tls_context,
         require_client_certificate,
@@ -71,9 +71,6 @@ fn downstream(cx: &mut CompileCx<'_>, from: &proto::DownstreamTlsContext, http: 
         let required = require_client_certificate.unwrap_or(false);
         cx.at("common_tls_context", |cx| {
             complete = self::common(cx, common, required, &mut settings);
-            if http {
-                withhold_http2(cx, &mut settings.alpn);
-            }
         });
     }
     if !complete {
@@ -94,16 +91,6 @@ fn downstream(cx: &mut CompileCx<'_>, from: &proto::DownstreamTlsContext, http: 
             report(cx, Some(&error));
             None
         }
-    }
-}
-
-/// HTTP/2 is not spoken yet: clients that are offered it would choose it.
-fn withhold_http2(cx: &mut CompileCx<'_>, alpn: &mut Vec<String>) {
-    if let Some(index) = alpn.iter().position(|protocol| protocol == "h2") {
-        alpn.remove(index);
-        cx.item("alpn_protocols", index, |cx| {
-            cx.value_without_effect("`h2`").note("clients are offered the other protocols");
-        });
     }
 }
 

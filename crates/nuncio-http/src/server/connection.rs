@@ -1,12 +1,14 @@
 //! The life of a downstream HTTP/1 connection: waiting for a request, exchanging, closing.
 
 use super::h1::{H1, Headway};
+use super::life::Life;
+use crate::config::CodecType;
 use crate::hcm::HcmWorker;
 use crate::headers::request::Peer;
 use crate::stream::{ClientSide, Exchange, Outcome, admit};
 use nuncio_codec::headers::HeaderMap;
 use nuncio_codec::http1::RequestHead;
-use nuncio_core::{ConnInfo, Connection, DrainSignal, LocalReply, ResponseFlags};
+use nuncio_core::{ConnInfo, Connection, DrainSignal, LocalReply, Protocol, ResponseFlags};
 use nuncio_rt::{Deadline, Time};
 use nuncio_stats::tables::http_connection_manager as stat;
 use std::{
@@ -15,10 +17,17 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(hcm: Rc<HcmWorker>, connection: Connection) {
-    let mut served = Served::new(hcm, connection);
+/// Serves a connection to its end, or until it turns out to speak HTTP/2.
+pub(super) async fn serve(hcm: Rc<HcmWorker>, connection: Connection, life: Life) -> Option<(Connection, Life)> {
+    let buffer_limit_bytes = connection.buffer_limit_bytes;
+    let mut served = Served::new(hcm, connection, life);
     poll_fn(|task| served.poll(task)).await;
+    if !served.is_http2 {
+        return None;
+    }
+    let Served { h1, info, drain, life, .. } = served;
+    let (io, first) = h1.into_parts();
+    Some((Connection { io, first, info, drain, buffer_limit_bytes }, life))
 }
 
 enum State {
@@ -44,20 +53,13 @@ struct Served {
     idle_since: Time,
     requests: u32,
     drain_watched: bool,
-    remote_close: bool,
+    /// The first bytes were those of HTTP/2: somebody else goes on.
+    is_http2: bool,
+    life: Life,
 }
 
 impl Served {
-    fn new(hcm: Rc<HcmWorker>, connection: Connection) -> Served {
-        let lane = hcm.worker.lane;
-        hcm.stats.inc(lane, stat::DOWNSTREAM_CX_TOTAL);
-        hcm.stats.gauge_add(lane, stat::DOWNSTREAM_CX_ACTIVE, 1);
-        hcm.stats.inc(lane, stat::DOWNSTREAM_CX_HTTP1_TOTAL);
-        hcm.stats.gauge_add(lane, stat::DOWNSTREAM_CX_HTTP1_ACTIVE, 1);
-        if connection.info.tls {
-            hcm.stats.inc(lane, stat::DOWNSTREAM_CX_SSL_TOTAL);
-            hcm.stats.gauge_add(lane, stat::DOWNSTREAM_CX_SSL_ACTIVE, 1);
-        }
+    fn new(hcm: Rc<HcmWorker>, connection: Connection, life: Life) -> Served {
         Served {
             deadline: Deadline::new(hcm.worker.timers.clone()),
             h1: H1::new(hcm.clone(), connection.io, connection.first),
@@ -68,7 +70,8 @@ impl Served {
             idle_since: Time::now(),
             requests: 0,
             drain_watched: false,
-            remote_close: false,
+            is_http2: false,
+            life,
             hcm,
         }
     }
@@ -124,12 +127,29 @@ impl Served {
         // A request that has arrived is answered, drain or not: look before closing.
         match self.h1.poll_input(task) {
             Poll::Ready(Ok(true)) => {
+                if self.requests == 0 && self.hcm.config.codec == CodecType::Auto {
+                    match self.h1.begins_http2() {
+                        Some(true) => {
+                            self.is_http2 = true;
+                            return Step::End;
+                        }
+                        Some(false) => {}
+                        None => match self.h1.poll_more(task) {
+                            Poll::Ready(Ok(n)) if n > 0 => return Step::Go(State::Idle),
+                            Poll::Ready(_) => {
+                                self.life.remote_close = true;
+                                return Step::End;
+                            }
+                            Poll::Pending => return Step::Stay(State::Idle, self.hcm.config.timeouts.idle.map(|d| self.idle_since + d)),
+                        },
+                    }
+                }
                 let mut exchange = self.hcm.take_exchange(&self.info);
                 exchange.cx.info.start = now;
                 Step::Go(State::Head(exchange))
             }
             Poll::Ready(Ok(false) | Err(_)) => {
-                self.remote_close = true;
+                self.life.remote_close = true;
                 Step::End
             }
             Poll::Pending => {
@@ -176,7 +196,7 @@ impl Served {
 
     /// The client has gone in the middle of a head: an exchange without a request, as Envoy logs it.
     fn left_in_head(&mut self, mut exchange: Box<Exchange>, now: Time) {
-        self.remote_close = true;
+        self.life.remote_close = true;
         exchange.cx.request.clear();
         self.request_begun(&mut exchange);
         self.count(stat::DOWNSTREAM_RQ_RX_RESET);
@@ -192,8 +212,9 @@ impl Served {
         self.requests += 1;
         if self.requests == 1 {
             self.hcm.open_http1_stats();
+            self.life.speaks(Protocol::Http11);
         }
-        self.hcm.count_request();
+        self.hcm.count_request(self.h1.protocol());
         exchange.cx.info.protocol = self.h1.protocol();
     }
 
@@ -261,7 +282,7 @@ impl Served {
                 Step::Go(self.closing(now))
             }
             Outcome::Gone => {
-                self.remote_close = true;
+                self.life.remote_close = true;
                 self.count(stat::DOWNSTREAM_CX_DESTROY_REMOTE_ACTIVE_RQ);
                 self.count(stat::DOWNSTREAM_CX_DESTROY_ACTIVE_RQ);
                 Step::End
@@ -287,7 +308,7 @@ impl Served {
         };
         match self.h1.poll_discard(task) {
             Poll::Ready(()) => {
-                self.remote_close = true;
+                self.life.remote_close = true;
                 Step::End
             }
             Poll::Pending => Step::Stay(State::Closing(until), Some(due)),
@@ -347,21 +368,6 @@ impl Served {
 
     fn count(&self, id: nuncio_stats::CounterId) {
         self.hcm.stats.inc(self.hcm.worker.lane, id);
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let (stats, lane) = (&self.hcm.stats, self.hcm.worker.lane);
-        stats.gauge_add(lane, stat::DOWNSTREAM_CX_ACTIVE, -1);
-        stats.gauge_add(lane, stat::DOWNSTREAM_CX_HTTP1_ACTIVE, -1);
-        if self.info.tls {
-            stats.gauge_add(lane, stat::DOWNSTREAM_CX_SSL_ACTIVE, -1);
-        }
-        stats.inc(lane, stat::DOWNSTREAM_CX_DESTROY);
-        stats.inc(lane, if self.remote_close { stat::DOWNSTREAM_CX_DESTROY_REMOTE } else { stat::DOWNSTREAM_CX_DESTROY_LOCAL });
-        let ms = Time::now().millis_since(self.info.start);
-        stats.record(lane, stat::DOWNSTREAM_CX_LENGTH_MS, ms);
     }
 }
 

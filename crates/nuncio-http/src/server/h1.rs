@@ -92,6 +92,28 @@ impl H1 {
         }
     }
 
+    /// What the first bytes, which are here, are the beginning of: `Some(true)` of HTTP/2, `None` if that cannot be said
+    /// yet.
+    pub(super) fn begins_http2(&self) -> Option<bool> {
+        const PREFACE: &[u8] = b"PRI * HTTP/2";
+        let bytes = self.read.as_ref().map_or(&[][..], Buf::filled);
+        let common = bytes.len().min(PREFACE.len());
+        match bytes[..common] == PREFACE[..common] {
+            true => (common == PREFACE.len()).then_some(true),
+            false => Some(false),
+        }
+    }
+
+    /// Reads more of what has begun to arrive.
+    pub(super) fn poll_more(&mut self, task: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.poll_fill(task)
+    }
+
+    /// Gives up the connection's bytes to another codec.
+    pub(super) fn into_parts(self) -> (Io, Option<Buf>) {
+        (self.io, self.read)
+    }
+
     /// True if the client asked for the connection to be closed, or has gone.
     pub(super) fn client_closes(&self) -> bool {
         !self.keep_alive || self.peer_ended

@@ -382,12 +382,18 @@ impl Exchange {
 
     fn gone(&mut self, hcm: &HcmWorker) -> Outcome {
         if !self.response_ended {
-            hcm.stats.inc(self.cx.worker.lane, stat::DOWNSTREAM_RQ_RX_RESET);
-            self.cx.info.flags.set(ResponseFlags::DC);
-            self.cx.info.details = Cow::Borrowed("downstream_remote_disconnect");
+            self.cut_off(hcm, ResponseFlags::DC, Cow::Borrowed("downstream_remote_disconnect"));
         }
         self.router.abort();
         Outcome::Gone
+    }
+
+    /// The client's side has ended before its time: nothing more can be said to it. [`Exchange::finish`] comes next.
+    pub(crate) fn cut_off(&mut self, hcm: &HcmWorker, flags: ResponseFlags, details: Cow<'static, str>) {
+        hcm.stats.inc(self.cx.worker.lane, stat::DOWNSTREAM_RQ_RX_RESET);
+        self.cx.info.flags.set(flags);
+        self.cx.info.details = details;
+        self.router.abort();
     }
 
     /// Ends the exchange: filters are told, it is logged and counted, and everything is let go of.
