@@ -44,6 +44,11 @@ fn format_error(cx: &mut CompileCx<'_>, error: nuncio_core::ConfigError) {
     cx.extension_error(codes::BAD_FORMAT, error).envoy(said);
 }
 
+/// A filter that must be there; `None` if it cannot be had.
+pub(crate) fn filter(cx: &mut CompileCx<'_>, from: Option<&proto::AccessLogFilter>) -> Option<LogFilter> {
+    from.and_then(|from| filter_of(cx, from))
+}
+
 /// A filter; `None` if it cannot be had, and then nothing is logged.
 fn filter_of(cx: &mut CompileCx<'_>, from: &proto::AccessLogFilter) -> Option<LogFilter> {
     let proto::AccessLogFilter { filter_specifier } = from;

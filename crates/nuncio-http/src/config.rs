@@ -208,6 +208,8 @@ pub struct HcmConfig {
     pub router: RouterOptions,
     /// `access_log`.
     pub access_logs: Vec<Arc<dyn AccessLogger>>,
+    /// `local_reply_config`.
+    pub local_replies: Option<Arc<crate::LocalReplies>>,
     /// Client address handling.
     pub client_address: ClientAddress,
     /// Path and host clean-up.

@@ -11,11 +11,13 @@
 pub mod config;
 mod hcm;
 mod headers;
+mod local_reply;
 mod router;
 pub mod routes;
 mod server;
 mod stream;
 
 pub use hcm::Hcm;
+pub use local_reply::{BodyFormat, LocalReplies, ReplyMapper};
 pub use headers::local_address::of_this_host as address_of_this_host;
 pub use stream::{Chain, Installed};

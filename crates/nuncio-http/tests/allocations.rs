@@ -164,6 +164,7 @@ fn manager() -> config::HcmConfig {
         has_router: true,
         router: config::RouterOptions { dynamic_stats: true, ..Default::default() },
         access_logs: Vec::new(),
+        local_replies: None,
         client_address: config::ClientAddress { use_remote_address: true, ..Default::default() },
         cleaning: config::Cleaning { normalize_path: true, ..Default::default() },
         timeouts: Default::default(),

@@ -6,6 +6,7 @@
 mod discovery;
 mod filters;
 mod identity;
+mod local_reply;
 mod protocol;
 mod router;
 mod rules;
@@ -112,7 +113,6 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         forward_client_cert_details,
         set_current_client_cert_details,
         forward_client_cert_matcher,
-        local_reply_config,
         path_normalization_options,
         proxy_status_config,
         typed_header_validation_config,
@@ -134,6 +134,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         has_router: chain.has_router,
         router: chain.router,
         access_logs: access_log::compile(cx, "access_log", access_log),
+        local_replies: local_reply::compile(cx, local_reply_config.as_ref()),
         client_address: identity::client_address(cx, from),
         cleaning: Cleaning {
             normalize_path: normalize_path.unwrap_or(false),

@@ -24,7 +24,7 @@ pub(super) fn compile(
     };
     let (body_format, content_type) = match body_format {
         Some(from) => {
-            let (format, kind) = cx.at("body_format", |cx| format(cx, from))?;
+            let (format, kind) = cx.at("body_format", |cx| self::body_format(cx, from))?;
             (Some(format), kind)
         }
         None => (None, None),
@@ -39,7 +39,7 @@ pub(super) fn compile(
 }
 
 /// A `DataSource` as text; `None` after a report.
-fn data(cx: &mut CompileCx<'_>, from: &core::DataSource, limit: Option<usize>) -> Option<String> {
+pub(crate) fn data(cx: &mut CompileCx<'_>, from: &core::DataSource, limit: Option<usize>) -> Option<String> {
     use core::data_source::Specifier;
     let core::DataSource { watched_directory, specifier } = from;
     unbuilt!(cx, watched_directory);
@@ -95,7 +95,7 @@ fn variable(cx: &mut CompileCx<'_>, name: &str) -> Option<Vec<u8>> {
 
 /// A `SubstitutionFormatString` and the content type of what it makes; `None` after a report.
 #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
-fn format(cx: &mut CompileCx<'_>, from: &core::SubstitutionFormatString) -> Option<(Value, Option<Box<str>>)> {
+pub(crate) fn body_format(cx: &mut CompileCx<'_>, from: &core::SubstitutionFormatString) -> Option<(Value, Option<Box<str>>)> {
     use core::substitution_format_string::Format;
     // Properties are always sorted here.
     let core::SubstitutionFormatString { omit_empty_values, content_type, formatters, json_format_options: _, format } =

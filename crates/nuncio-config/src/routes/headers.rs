@@ -97,7 +97,7 @@ fn removals(cx: &mut CompileCx<'_>, field: &'static str, list: &[String]) -> Box
 }
 
 #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
-fn addition(cx: &mut CompileCx<'_>, from: &core::HeaderValueOption) -> Option<HeaderAddition> {
+pub(crate) fn addition(cx: &mut CompileCx<'_>, from: &core::HeaderValueOption) -> Option<HeaderAddition> {
     let core::HeaderValueOption { header, append, append_action, keep_empty_value } = from;
     let core::HeaderValue { key, value, raw_value } = header.as_ref()?;
     cx.at("header", |cx| {

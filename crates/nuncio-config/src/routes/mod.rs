@@ -26,7 +26,9 @@ mod text;
 mod tests;
 
 pub(crate) use clusters::metadata_match;
+pub(crate) use direct_response::{body_format, data};
 pub(crate) use extras::hash_policy;
+pub(crate) use headers::addition;
 pub(crate) use conditions::{fraction, header as header_matcher};
 pub(crate) use text::matcher as text_matcher;
 

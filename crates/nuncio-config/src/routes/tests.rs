@@ -234,14 +234,12 @@ fn what_most_likely_is_a_mistake_is_warned_of() {
 #[test]
 #[allow(deprecated)]
 fn fields_without_effect_are_told() {
-    let mut mirrored = forward("a");
-    mirrored.request_mirror_policies =
-        vec![proto::route_action::RequestMirrorPolicy { cluster: "b".into(), ..Default::default() }];
-    mirrored.cors = Some(proto::CorsPolicy::default());
-    let (table, findings) = compiled(&config(vec![route(prefix("/"), mirrored)]));
+    let mut action = forward("a");
+    action.cors = Some(proto::CorsPolicy::default());
+    let (table, findings) = compiled(&config(vec![route(prefix("/"), action)]));
     assert!(table.is_some());
     let told: Vec<&str> = findings.iter().map(|f| f.path.rsplit('.').next().unwrap_or_default()).collect();
-    assert_eq!(told, ["cors", "request_mirror_policies"]);
+    assert_eq!(told, ["cors"]);
     assert!(findings.iter().all(|finding| finding.code == codes::WITHOUT_EFFECT));
 }
 

@@ -355,7 +355,7 @@ impl Exchange {
     }
 
     /// Answers the client from here; cuts the response instead when one has begun.
-    fn answer<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, answer: LocalReply, now: Time) {
+    fn answer<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, mut answer: LocalReply, now: Time) {
         self.engine.close_request();
         self.router.abort();
         if self.head_sent {
@@ -367,13 +367,16 @@ impl Exchange {
         if answer.status == 400 && !hcm.config.keep_open_on_error {
             client.close_after();
         }
-        let body = reply::prepare(&mut self.cx, &answer);
+        reply::prepare(&mut self.cx, &answer);
         if answer.details == "direct_response"
             && let Some(entry) = self.cx.route.as_ref().and_then(|r| hcm.routes.table().get(r.id))
         {
             finalize_response(&mut self.cx, hcm.routes.table(), entry, None);
         }
-        reply::describe_body(&mut self.cx, &answer);
+        if let Some(rules) = &hcm.config.local_replies {
+            rules.rewrite(&mut self.cx, &mut answer);
+        }
+        let body = reply::seal(&mut self.cx, &answer);
         self.arrive(hcm, client, Dir::Response, Piece::Head { end: body.is_none() }, now);
         if let Some(bytes) = body {
             self.arrive(hcm, client, Dir::Response, Piece::Data { bytes, end: true }, now);

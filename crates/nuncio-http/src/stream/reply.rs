@@ -23,44 +23,46 @@ pub(crate) fn is_grpc(head: &HeaderMap) -> bool {
     })
 }
 
-/// Fills `cx.response` and the facts. Returns the body that goes with it, if any.
-pub(super) fn prepare(cx: &mut StreamCx, reply: &LocalReply) -> Option<Buf> {
+/// Fills the facts and begins `cx.response`: what a route, or `local_reply_config`, adds comes after this.
+pub(super) fn prepare(cx: &mut StreamCx, reply: &LocalReply) {
     cx.info.flags.set(reply.flags);
     cx.info.details = reply.details.clone();
     cx.info.local_reply = true;
     let head = &mut cx.response;
     head.clear();
-    if is_grpc(&cx.request) {
-        head.set_status(200);
-        head.insert(Known::ContentType, "application/grpc");
-        let status = u64::from(reply.grpc_status.unwrap_or_else(|| grpc_status(reply.status)));
-        head.set_with(Known::GrpcStatus, |v| v.decimal(status));
-        if !reply.body.is_empty() {
-            head.set_with(Known::GrpcMessage, |v| percent_encode(&reply.body, v));
-        }
-        add_headers(head, reply);
-        return None;
-    }
     head.set_status(reply.status);
-    add_headers(head, reply);
-    let bodiless = reply.body.is_empty() || cx.request.method_kind().is_head();
-    (!bodiless).then(|| Buf::copy_of(reply.body.as_bytes()))
-}
-
-/// The body's headers, which come after whatever a route adds.
-pub(super) fn describe_body(cx: &mut StreamCx, reply: &LocalReply) {
-    if reply.body.is_empty() || cx.response.get(Known::ContentType) == Some(b"application/grpc") {
-        return;
-    }
-    let len = reply.body.len() as u64;
-    cx.response.set_with(Known::ContentLength, |v| v.decimal(len));
-    cx.response.add_if_absent(Known::ContentType, reply.content_type.as_deref().unwrap_or("text/plain"));
-}
-
-fn add_headers(head: &mut HeaderMap, reply: &LocalReply) {
     for (name, value) in &reply.headers {
         head.append(name.as_bytes(), value.as_bytes());
     }
+}
+
+/// Completes `cx.response`: the body's headers, or for gRPC all that it takes. Returns the body that goes with it.
+pub(super) fn seal(cx: &mut StreamCx, reply: &LocalReply) -> Option<Buf> {
+    let head = &mut cx.response;
+    if is_grpc(&cx.request) {
+        head.set_status(200);
+        head.insert(Known::ContentType, "application/grpc");
+        if !head.contains(Known::GrpcStatus) {
+            let status = u64::from(reply.grpc_status.unwrap_or_else(|| grpc_status(reply.status)));
+            head.set_with(Known::GrpcStatus, |v| v.decimal(status));
+        }
+        if !reply.body.is_empty() && !head.contains(Known::GrpcMessage) {
+            // JSON formats end in a line end, which a header's value does not need.
+            let message = reply.body.strip_suffix('\n').unwrap_or(&reply.body);
+            head.set_with(Known::GrpcMessage, |v| percent_encode(message, v));
+        }
+        head.remove(Known::ContentLength);
+        return None;
+    }
+    if reply.body.is_empty() {
+        head.remove(Known::ContentLength);
+        head.remove(Known::ContentType);
+        return None;
+    }
+    let len = reply.body.len() as u64;
+    head.set_with(Known::ContentLength, |v| v.decimal(len));
+    head.add_if_absent(Known::ContentType, reply.content_type.as_deref().unwrap_or("text/plain"));
+    (!cx.request.method_kind().is_head()).then(|| Buf::copy_of(reply.body.as_bytes()))
 }
 
 /// gRPC's percent-encoding of status messages.
