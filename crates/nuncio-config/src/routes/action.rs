@@ -54,9 +54,6 @@ pub(super) fn compile(
         rate_limits,
         include_vh_rate_limits,
         cors,
-        internal_redirect_policy,
-        internal_redirect_action,
-        max_internal_redirects,
         hedge_policy,
         flush_timeout,
     );
@@ -71,7 +68,10 @@ pub(super) fn compile(
         metadata_match,
         upgrades: extras::upgrades(cx, upgrade_configs),
         mirror_policies: extras::mirrors(cx, request_mirror_policies, rules),
-        internal_redirect: internal_redirect_policy.as_ref().and_then(|policy| extras::internal_redirect(cx, policy)),
+        internal_redirect: match internal_redirect_policy {
+            Some(policy) => extras::internal_redirect(cx, policy),
+            None => extras::old_internal_redirect(*internal_redirect_action, *max_internal_redirects),
+        },
         max_stream_duration: max_stream_duration.as_ref().map(|limits| extras::stream_duration(cx, limits)),
         grpc_timeout: {
             let offset = cx.duration("grpc_timeout_offset", grpc_timeout_offset.as_ref()).unwrap_or_default();

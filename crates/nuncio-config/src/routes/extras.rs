@@ -5,9 +5,15 @@ use crate::codes;
 use crate::context::CompileCx;
 use crate::unbuilt;
 use nuncio_api::envoy::config::route::v3 as proto;
-use nuncio_http::routes::{
-    ClusterName, HashPolicy, HashSource, HedgePolicy, InternalRedirect, MaxStreamDuration, MirrorPolicy, Upgrade,
+use nuncio_api::envoy::config::core::v3::TypedExtensionConfig;
+use nuncio_api::envoy::extensions::internal_redirect::{
+    allow_listed_routes::v3::AllowListedRoutesConfig, filter_state::v3::FilterStateConfig,
+    previous_routes::v3::PreviousRoutesConfig, safe_cross_scheme::v3::SafeCrossSchemeConfig,
 };
+use nuncio_http::routes::{
+    ClusterName, HashPolicy, HashSource, HedgePolicy, InternalRedirect, MaxStreamDuration, MirrorPolicy, RedirectPredicate, Upgrade,
+};
+use prost::{Message, Name};
 use proto::route_action as action;
 use std::sync::Arc;
 
@@ -147,7 +153,7 @@ pub(super) fn internal_redirect(
         response_headers_to_copy,
     } = from;
     cx.at("internal_redirect_policy", |cx| {
-        unbuilt!(cx, predicates);
+        let predicates = cx.each("predicates", predicates, redirect_predicate);
         // Envoy follows redirects only, whatever the list says.
         let followed = |code: &u32| u16::try_from(*code).ok().filter(|code| matches!(code, 301 | 302 | 303 | 307 | 308));
         let statuses: Box<[u16]> = redirect_response_codes.iter().filter_map(followed).collect();
@@ -164,8 +170,49 @@ pub(super) fn internal_redirect(
             statuses: if redirect_response_codes.is_empty() { [302].into() } else { statuses },
             allow_cross_scheme: *allow_cross_scheme_redirect,
             response_headers_to_copy: copied.into(),
+            predicates: predicates.into(),
         })
     })
+}
+
+/// What came before `internal_redirect_policy`.
+#[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
+pub(super) fn old_internal_redirect(action: i32, max: Option<u32>) -> Option<InternalRedirect> {
+    let handled = action == proto::route_action::InternalRedirectAction::HandleInternalRedirect as i32;
+    handled.then(|| InternalRedirect {
+        max: max.unwrap_or(1),
+        statuses: [302].into(),
+        allow_cross_scheme: false,
+        response_headers_to_copy: Box::default(),
+        predicates: Box::default(),
+    })
+}
+
+fn redirect_predicate(cx: &mut CompileCx<'_>, from: &TypedExtensionConfig) -> Option<RedirectPredicate> {
+    let TypedExtensionConfig { name, typed_config } = from;
+    let Some(config) = typed_config else {
+        cx.error(codes::MISSING, format!("`{name}` has no typed_config"))
+            .envoy(format!("Didn't find a registered implementation for '{name}' with type URL: ''"));
+        return None;
+    };
+    let message = nuncio_api::schema::type_name(&config.type_url);
+    if message == AllowListedRoutesConfig::full_name() {
+        let AllowListedRoutesConfig { allowed_route_names } = AllowListedRoutesConfig::decode(config.value.as_slice()).unwrap_or_default();
+        return Some(RedirectPredicate::AllowListedRoutes(allowed_route_names.into_iter().map(Into::into).collect()));
+    }
+    if message == PreviousRoutesConfig::full_name() {
+        return Some(RedirectPredicate::PreviousRoutes);
+    }
+    if message == SafeCrossSchemeConfig::full_name() {
+        return Some(RedirectPredicate::SafeCrossScheme);
+    }
+    if message == FilterStateConfig::full_name() {
+        cx.value_without_effect("the redirect predicate filter_state");
+        return None;
+    }
+    cx.error(codes::UNKNOWN_EXTENSION, format!("there is no redirect predicate `{name}`"))
+        .envoy(format!("Didn't find a registered implementation for '{name}' with type URL: '{}'", config.type_url));
+    None
 }
 
 /// `hedge_policy`.

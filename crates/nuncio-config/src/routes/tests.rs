@@ -240,6 +240,17 @@ fn fields_without_effect_are_told() {
     assert!(table.is_some());
     let told: Vec<&str> = findings.iter().map(|f| f.path.rsplit('.').next().unwrap_or_default()).collect();
     assert_eq!(told, ["cors"]);
+    let mut mirrored = forward("a");
+    mirrored.request_mirror_policies = vec![proto::route_action::RequestMirrorPolicy {
+        cluster: "b".into(),
+        trace_sampled: Some(true),
+        ..Default::default()
+    }];
+    mirrored.cors = Some(proto::CorsPolicy::default());
+    let (table, findings) = compiled(&config(vec![route(prefix("/"), mirrored)]));
+    assert!(table.is_some());
+    let told: Vec<&str> = findings.iter().map(|f| f.path.rsplit('.').next().unwrap_or_default()).collect();
+    assert_eq!(told, ["cors", "trace_sampled"]);
     assert!(findings.iter().all(|finding| finding.code == codes::WITHOUT_EFFECT));
 }
 

@@ -14,7 +14,7 @@ mod shadow;
 mod timeouts;
 
 use crate::config::RouterOptions;
-use crate::routes::{Action, BufferLimit, Finalize, RouteAction, RouteEntry, finalize_request, finalize_response};
+use crate::routes::{Action, BufferLimit, Finalize, InternalRedirect, RouteAction, RouteEntry, finalize_request, finalize_response};
 use crate::stream::{Piece, Routes, upgrade};
 use attempt::{Attempt, Phase};
 use charge::Classes;
@@ -39,6 +39,9 @@ pub(crate) enum Event {
     Informational,
     /// The response's head is in `cx.response`.
     Head { end: bool },
+    /// The head in `cx.response` is a redirect that the route may want followed: [`Router::redirected`] or
+    /// [`Router::pass_head`] is called next.
+    Redirect { end: bool },
     /// Response body.
     Data { bytes: Buf, end: bool },
     /// Response trailers are in `cx.response_trailers`.
@@ -79,6 +82,10 @@ pub(crate) struct Router {
     /// The response is complete.
     finished: bool,
     buffer_limit: usize,
+    /// The request's body is kept for redirects.
+    keeps_body: bool,
+    /// The request's body grew beyond what may be kept.
+    body_lost: bool,
     attempt_count_upstream: bool,
     attempt_count_in_response: bool,
     timeout_retry_upstream: bool,
@@ -107,6 +114,8 @@ impl Default for Router {
             responding: false,
             finished: false,
             buffer_limit: 0,
+            keeps_body: false,
+            body_lost: false,
             attempt_count_upstream: false,
             attempt_count_in_response: false,
             timeout_retry_upstream: false,
@@ -133,6 +142,8 @@ impl Router {
         self.responding = false;
         self.finished = false;
         self.buffer_limit = buffer_limit;
+        self.keeps_body = false;
+        self.body_lost = false;
         self.suppress_envoy_headers = options.suppress_envoy_headers;
         self.respect_expected = options.respect_expected_rq_timeout;
     }
@@ -170,7 +181,9 @@ impl Router {
             Piece::Head { .. } => {}
             Piece::Data { bytes, end } => {
                 self.shadows.iter_mut().for_each(|shadow| shadow.data(&bytes, end, self.buffer_limit));
-                if self.retries.enabled() && !self.replay.keep(&bytes, self.buffer_limit) {
+                let wanted = self.retries.enabled() || (self.keeps_body && !self.body_lost);
+                if wanted && !self.replay.keep(&bytes, self.buffer_limit) {
+                    self.body_lost = true;
                     if let Some(cluster) = &self.cluster {
                         cluster.cx().inc(stat::RETRY_OR_SHADOW_ABANDONED);
                     }
@@ -317,6 +330,7 @@ impl Router {
         {
             self.classes = Classes { virtual_cluster: routes.class(self.id, &cx.request), route: routes.route_stats(self.id) };
             self.buffer_limit = buffer_limit(entry, self.buffer_limit);
+            self.keeps_body = action.more.as_ref().is_some_and(|more| more.internal_redirect.is_some());
             self.priority = if action.high_priority { RoutingPriority::High } else { RoutingPriority::Default };
             let policy = action.retry_policy.as_ref().or(entry.host.retry_policy.as_ref());
             self.attempt_count_upstream = entry.host.include_request_attempt_count;
@@ -428,6 +442,40 @@ impl Router {
             Decision::Overflow => cx.info.flags.set(ResponseFlags::UO),
             Decision::No => {}
         }
+        if self.redirects().is_some_and(|policy| policy.statuses.contains(&status)) {
+            return Some(Event::Redirect { end });
+        }
+        self.pass_head(cx, end, now)
+    }
+
+    fn redirects(&self) -> Option<&InternalRedirect> {
+        self.action()?.more.as_ref()?.internal_redirect.as_ref()
+    }
+
+    /// True if the request is complete, and its body was kept, so that it may be sent elsewhere.
+    pub(crate) fn may_redirect(&self) -> bool {
+        self.request_ended.is_some() && !self.body_lost
+    }
+
+    /// A redirect was followed, or could not be.
+    pub(crate) fn count_redirect(&self, followed: bool) {
+        let id = if followed { stat::UPSTREAM_INTERNAL_REDIRECT_SUCCEEDED_TOTAL } else { stat::UPSTREAM_INTERNAL_REDIRECT_FAILED_TOTAL };
+        self.cluster.iter().for_each(|cluster| cluster.cx().inc(id));
+    }
+
+    /// A redirect is followed: ends the attempt, and hands out the request's body.
+    pub(crate) fn redirected(&mut self, cx: &mut StreamCx, end: bool) -> Vec<u8> {
+        self.attempt.note_bytes(cx);
+        self.attempt.discard(end);
+        self.finished = true;
+        self.replay.take()
+    }
+
+    /// The response is to be passed on.
+    pub(crate) fn pass_head(&mut self, cx: &mut StreamCx, end: bool, now: Time) -> Option<Event> {
+        let status = cx.response.status().unwrap_or(0);
+        let cluster = self.cluster.clone()?;
+        let host = self.attempt.host().cloned();
         charge::status(cluster.cx(), host.as_deref(), status, cx.info.internal, Some(&cx.response));
         self.classes.status(cx.worker.lane, status);
         if let Some(host) = &host {

@@ -24,6 +24,11 @@ impl Replay {
         &self.bytes
     }
 
+    /// The body, to be kept here no longer.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
     /// Forgets it.
     pub(crate) fn clear(&mut self) {
         self.bytes = Vec::new();

@@ -210,7 +210,7 @@ impl Task {
                 super::Event::Data { bytes, .. } => self.cx.worker.bufs.put(bytes),
                 super::Event::Reply(_) | super::Event::Cut => return true,
                 super::Event::Informational => self.cx.response.clear(),
-                super::Event::Head { .. } | super::Event::Trailers => {}
+                super::Event::Head { .. } | super::Event::Redirect { .. } | super::Event::Trailers => {}
             }
             self.feed(now);
         }

@@ -342,6 +342,19 @@ pub struct InternalRedirect {
     pub allow_cross_scheme: bool,
     /// Headers of the redirect that go into the new request.
     pub response_headers_to_copy: Box<[HeaderName]>,
+    /// All must accept the route that a redirect leads to.
+    pub predicates: Box<[RedirectPredicate]>,
+}
+
+/// Which redirects are followed.
+#[derive(Debug, Clone)]
+pub enum RedirectPredicate {
+    /// `allow_listed_routes`: to routes of these names.
+    AllowListedRoutes(Box<[Box<str>]>),
+    /// `previous_routes`: not the same way twice.
+    PreviousRoutes,
+    /// `safe_cross_scheme`: not from http to https.
+    SafeCrossScheme,
 }
 
 /// `max_grpc_timeout` and `grpc_timeout_offset`.

@@ -56,6 +56,16 @@ pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_hos
     None
 }
 
+/// Looks at the head of a request that an upstream's redirect has made: as [`admit`], but for what was done to it when
+/// it came in.
+pub(super) fn readmit(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {
+    if let Some(reply) = clean_path(cx, hcm) {
+        return Some(reply);
+    }
+    clean_host(cx, &hcm.config.cleaning);
+    find_route(cx, hcm)
+}
+
 /// Logs name the cluster that the request would have gone to.
 fn note_cluster(cx: &mut StreamCx, hcm: &HcmWorker) {
     let entry = cx.route.as_ref().and_then(|r| hcm.routes.table().get(r.id));
@@ -67,7 +77,7 @@ fn note_cluster(cx: &mut StreamCx, hcm: &HcmWorker) {
     }
 }
 
-fn find_route(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {
+pub(super) fn find_route(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {
     if !cx.info.internal {
         for name in &hcm.routes.table().config().internal_only_headers {
             cx.request.remove(name);

@@ -5,13 +5,13 @@
 //! back-pressure there is. It knows no protocol: [`ClientSide`] is the client's connection or stream.
 
 use super::engine::{Dir, Ends, Engine, Piece, Verdict};
-use super::{duration, reply, upgrade};
+use super::{admit, duration, redirect, reply, upgrade};
 use super::routes::Routes;
 use crate::headers::response;
 use crate::hcm::HcmWorker;
 use crate::router::{Event, Router};
 use crate::routes::{Action, finalize_response, is_grpc};
-use nuncio_core::{LocalReply, ResponseFlags, StreamCx};
+use nuncio_core::{LocalReply, ResponseFlags, StreamCx, StreamInfo};
 use nuncio_rt::{BUF_BYTES, Buf, Time};
 use nuncio_stats::tables::{http_connection_manager as stat, router::RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED};
 use std::{
@@ -79,6 +79,8 @@ pub(crate) struct Exchange {
     response_ended: bool,
     end: Option<Outcome>,
     last_progress: Time,
+    /// Redirects of upstreams that this request has followed.
+    followed: redirect::Followed,
     /// When the stream has lived long enough.
     end_of_life: Option<Time>,
 }
@@ -140,6 +142,7 @@ impl Exchange {
             response_ended: false,
             end: None,
             last_progress: Time::default(),
+            followed: redirect::Followed::default(),
             end_of_life: None,
         }
     }
@@ -323,6 +326,15 @@ impl Exchange {
                 let end = end || self.cx.request.method_kind().is_head();
                 self.arrive(hcm, client, Dir::Response, Piece::Head { end }, now);
             }
+            Event::Redirect { end } => {
+                let followed = self.router.may_redirect() && redirect::follow(&mut self.cx, hcm, &mut self.followed);
+                self.router.count_redirect(followed);
+                if followed {
+                    self.begin_again(hcm, client, end, now);
+                } else if let Some(event) = self.router.pass_head(&mut self.cx, end, now) {
+                    self.on_event(hcm, client, event, now);
+                }
+            }
             Event::Data { bytes, end } => self.arrive(hcm, client, Dir::Response, Piece::Data { bytes, end }, now),
             Event::Trailers => self.arrive(hcm, client, Dir::Response, Piece::Trailers, now),
             Event::Reply(reply) => self.answer(hcm, client, *reply, now),
@@ -333,6 +345,40 @@ impl Exchange {
                 }
                 self.end = Some(Outcome::Cut);
             }
+        }
+    }
+
+    /// The request in `cx` is another now: this exchange ends, and one with that request begins. `end` tells whether the
+    /// response that redirected it is complete.
+    fn begin_again<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, end: bool, now: Time) {
+        let body = self.router.redirected(&mut self.cx, end);
+        let status = self.cx.response.status();
+        let body = if status == Some(303) { Vec::new() } else { body };
+        // The log shows the new request already.
+        let request = self.cx.request.clone();
+        let trailers = std::mem::take(&mut self.cx.request_trailers);
+        let info = &self.cx.info;
+        let kept = StreamInfo { start: now, protocol: info.protocol, internal: info.internal, remote: info.remote.clone(), bytes_received: info.bytes_received, ..StreamInfo::default() };
+        let followed = std::mem::take(&mut self.followed);
+        self.cx.info.details = Cow::Borrowed("internal_redirect");
+        self.conclude(hcm, now, status);
+        self.followed = followed;
+        self.cx.request = request;
+        self.cx.request_trailers = trailers;
+        self.cx.info = kept;
+        hcm.count_request(self.cx.info.protocol);
+        let refused = admit::readmit(&mut self.cx, hcm);
+        let bodiless = body.is_empty() && self.cx.request_trailers.is_empty();
+        self.begin(hcm, client, bodiless, refused, now);
+        if !body.is_empty() && self.end.is_none() {
+            let end = self.cx.request_trailers.is_empty();
+            self.cx.info.bytes_received += body.len() as u64;
+            self.ended(end, now);
+            self.arrive(hcm, client, Dir::Request, Piece::Data { bytes: Buf::copy_of(&body), end }, now);
+        }
+        if !self.cx.request_trailers.is_empty() {
+            self.ended(true, now);
+            self.arrive(hcm, client, Dir::Request, Piece::Trailers, now);
         }
     }
 
@@ -401,6 +447,11 @@ impl Exchange {
 
     /// Ends the exchange: filters are told, it is logged and counted, and everything is let go of.
     pub(crate) fn finish(&mut self, hcm: &HcmWorker, now: Time) {
+        self.conclude(hcm, now, None);
+    }
+
+    /// Ends the exchange; `unsent` is the status of a response that the client does not get.
+    fn conclude(&mut self, hcm: &HcmWorker, now: Time, unsent: Option<u16>) {
         self.router.end();
         self.engine.done(&mut self.cx);
         self.cx.info.end = Some(now);
@@ -408,11 +459,15 @@ impl Exchange {
             hcm.stats.gauge_add(self.cx.worker.lane, stat::DOWNSTREAM_CX_UPGRADES_ACTIVE, -1);
         }
         hcm.count_response(&self.cx, now);
+        if let Some(status) = unsent {
+            self.cx.info.status = status;
+        }
         self.cx.worker.failures.note(&self.cx);
         for log in &hcm.config.access_logs {
             log.log(&self.cx);
         }
         self.cx.reset();
+        self.followed = redirect::Followed::default();
     }
 }
 

@@ -7,6 +7,7 @@ mod engine;
 #[cfg(test)]
 mod engine_tests;
 mod exchange;
+mod redirect;
 mod reply;
 mod routes;
 pub(crate) mod upgrade;
