@@ -133,6 +133,8 @@ fn compile(message: &Bootstrap, bytes: &[u8], options: &Options<'_>) -> (Option<
     if findings.iter().any(Finding::is_error) {
         return (None, findings);
     }
+    // It may be large, and is made once more.
+    drop(snapshot);
     let mut cx = context(options, stats.clone());
     if let Some(files) = &options.log_files {
         cx.log_files = files.clone();

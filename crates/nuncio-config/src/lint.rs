@@ -46,11 +46,11 @@ fn warning(code: &'static str, path: String, message: String) -> Finding {
 
 impl Whole<'_> {
     fn clusters(&self) -> impl Iterator<Item = (String, &ClusterConfig)> {
-        self.clusters.iter().enumerate().map(|(at, cluster)| (format!("static_resources.clusters[{at}]"), &cluster.config))
+        self.clusters.iter().enumerate().map(|(at, cluster)| (format!("static_resources.clusters[{at}]"), &*cluster.config))
     }
 
     fn cluster(&self, name: &str) -> Option<&ClusterConfig> {
-        self.clusters.iter().map(|cluster| &cluster.config).find(|config| *config.name == *name)
+        self.clusters.iter().map(|cluster| &*cluster.config).find(|config| *config.name == *name)
     }
 
     /// Every route table with the path of its `route_config`.

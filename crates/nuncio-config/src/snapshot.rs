@@ -14,7 +14,7 @@ use std::time::SystemTime;
 #[derive(Debug, Clone)]
 pub struct StaticCluster {
     /// Compiled.
-    pub config: ClusterConfig,
+    pub config: Arc<ClusterConfig>,
     /// As it was read, for dumps and to see whether it changed.
     pub bytes: Arc<[u8]>,
 }

@@ -15,7 +15,11 @@ use crate::outlier::OutlierConfig;
 use crate::metadata::Metadata;
 use nuncio_codec::http1::{NameCase, Strictness, UnderscoreAction};
 use nuncio_rt::{Address, TcpOptions};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 /// One cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -227,7 +231,7 @@ pub struct Endpoint {
     /// `metadata`.
     pub metadata: Option<Arc<Metadata>>,
     /// `endpoint.health_check_config`.
-    pub health_check: EndpointHealthCheck,
+    pub health_check: Arc<EndpointHealthCheck>,
     /// Where there are `additional_addresses`: all of them, and its own, in the order in which they are tried.
     pub attempts: Arc<[Address]>,
 }
@@ -237,11 +241,11 @@ impl Endpoint {
     pub fn at(address: EndpointAddress) -> Endpoint {
         Endpoint {
             address,
-            hostname: "".into(),
+            hostname: Arc::default(),
             weight: 1,
             health: EndpointHealth::Unknown,
             metadata: None,
-            health_check: EndpointHealthCheck::default(),
+            health_check: EndpointHealthCheck::none(),
             attempts: Arc::default(),
         }
     }
@@ -288,6 +292,14 @@ pub struct EndpointHealthCheck {
     pub hostname: Option<Arc<str>>,
     /// `disable_active_health_check`.
     pub disable_active: bool,
+}
+
+impl EndpointHealthCheck {
+    /// As its cluster: one value for all endpoints.
+    pub fn none() -> Arc<EndpointHealthCheck> {
+        static NONE: LazyLock<Arc<EndpointHealthCheck>> = LazyLock::new(Arc::default);
+        NONE.clone()
+    }
 }
 
 /// `CircuitBreakers`, one set of limits per routing priority.

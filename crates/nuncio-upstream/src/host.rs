@@ -29,7 +29,7 @@ pub struct Host {
     /// Endpoint metadata.
     pub metadata: Option<Arc<Metadata>>,
     /// How it is health checked differently from its cluster.
-    pub health_check: EndpointHealthCheck,
+    pub health_check: Arc<EndpointHealthCheck>,
     /// Where it has several addresses: all of them, in the order in which they are tried.
     pub attempts: Arc<[Address]>,
     /// Health and counters.
@@ -146,7 +146,8 @@ pub enum Health {
 #[derive(Debug)]
 pub struct HostState {
     flags: AtomicU32,
-    active: Active,
+    /// Made when first asked for: most policies never do.
+    active: OnceLock<Box<Active>>,
     /// Nanoseconds on the process's clock, 0 while not known.
     healthy_since: AtomicU64,
     lanes: Box<[OnceLock<Box<HostCounters>>]>,
@@ -260,7 +261,7 @@ impl HostState {
         Arc::new(HostState {
             monitor: monitor.map(Box::new),
             flags: AtomicU32::new(flags.0),
-            active: Active::default(),
+            active: OnceLock::new(),
             healthy_since: AtomicU64::new(0),
             lanes: (0..lanes).map(|_| OnceLock::new()).collect(),
         })
@@ -325,19 +326,19 @@ impl HostState {
     /// Requests in flight as [`HostState::request_began`] and [`HostState::request_ended`] were told.
     #[inline]
     pub fn active_requests(&self) -> u32 {
-        self.active.0.load(Relaxed)
+        self.active.get().map_or(0, |active| active.0.load(Relaxed))
     }
 
     /// Counts a request in flight for policies that compare hosts by it.
     #[inline]
     pub fn request_began(&self) {
-        self.active.0.fetch_add(1, Relaxed);
+        self.active.get_or_init(Box::default).0.fetch_add(1, Relaxed);
     }
 
     /// The end of a request counted by [`HostState::request_began`].
     #[inline]
     pub fn request_ended(&self) {
-        self.active.0.fetch_sub(1, Relaxed);
+        self.active.get_or_init(Box::default).0.fetch_sub(1, Relaxed);
     }
 }
 

@@ -201,7 +201,7 @@ pub(crate) mod testing {
             priority,
             weight,
             metadata: None,
-            health_check: EndpointHealthCheck::default(),
+            health_check: EndpointHealthCheck::none(),
             attempts: Arc::default(),
             state: HostState::new(5, flags),
         })

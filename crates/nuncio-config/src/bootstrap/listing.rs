@@ -19,7 +19,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &StaticResources, bytes: &[u
     let mut encoded = items(bytes, CLUSTERS).into_iter();
     let clusters = cx.each("clusters", &from.clusters, |cx, cluster| {
         let bytes: Arc<[u8]> = encoded.next().unwrap_or_default().into();
-        let config = crate::clusters::compile(cx, cluster);
+        let config = Arc::new(crate::clusters::compile(cx, cluster));
         Some(StaticCluster { config, bytes })
     });
     let mut encoded = items(bytes, LISTENERS).into_iter();

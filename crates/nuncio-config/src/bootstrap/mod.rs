@@ -39,10 +39,11 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap, bytes: &[u8]) ->
     cx.internal_listeners = from.bootstrap_extensions.iter().filter_map(|e| e.typed_config.as_ref()).any(|config| {
         nuncio_api::any_type(config) == "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
     });
-    let static_resources = from.static_resources.clone().unwrap_or_default();
+    let none = proto::bootstrap::StaticResources::default();
+    let static_resources = from.static_resources.as_ref().unwrap_or(&none);
     let (clusters, listeners) = cx.at("static_resources", |cx| {
         secrets::declare(cx, &static_resources.secrets);
-        listing::compile(cx, &static_resources, bytes)
+        listing::compile(cx, static_resources, bytes)
     });
     cluster_manager(cx, from);
     ads(cx, from);

@@ -105,7 +105,7 @@ impl Cluster {
             for (e, endpoint) in locality.endpoints.iter().enumerate() {
                 let mut target = Target { locality: l, endpoint: e, addresses: Vec::new() };
                 match (&endpoint.address, &config.discovery) {
-                    (EndpointAddress::Resolved(address), _) => target.addresses.push(address.clone()),
+                    (EndpointAddress::Resolved(address), _) => target.addresses = vec![address.clone()],
                     (EndpointAddress::Name { host, port }, Discovery::Static) => {
                         // The configuration has seen to it that this is an address.
                         let ip = host.parse::<IpAddr>().ok();
@@ -264,7 +264,7 @@ impl Cluster {
         let hostname = match &endpoint.address {
             _ if !endpoint.hostname.is_empty() => endpoint.hostname.clone(),
             EndpointAddress::Name { host, .. } if self.info.config.discovery != Discovery::Static => host.as_str().into(),
-            _ => "".into(),
+            _ => Arc::default(),
         };
         if let Some(known) = known
             && known.hostname == hostname

@@ -117,16 +117,17 @@ impl ClusterManager {
     }
 
     /// Adds a cluster, or changes one: it warms, then serves.
-    pub fn put(&self, config: ClusterConfig) -> Change {
+    pub fn put(&self, config: impl Into<Arc<ClusterConfig>>) -> Change {
+        let config = config.into();
         let name = config.name.clone();
         let mut clusters = self.0.clusters.borrow_mut();
         let entry = clusters.entry(name).or_default();
         let latest = entry.warming.as_ref().or(entry.active.as_ref());
-        if latest.is_some_and(|cluster| *cluster.info.config == config) {
+        if latest.is_some_and(|cluster| cluster.info.config == config) {
             return Change::None;
         }
         let change = if latest.is_none() { Change::Added } else { Change::Modified };
-        let cluster = Cluster::new(ClusterInfo::new(Arc::new(config), &self.0.store), &self.0);
+        let cluster = Cluster::new(ClusterInfo::new(config, &self.0.store), &self.0);
         self.0.retally(entry, |entry| entry.warming = Some(cluster.clone()));
         drop(clusters);
         let count = match change {
@@ -164,7 +165,8 @@ impl ClusterManager {
     }
 
     /// Makes the clusters be those of `configs` and no others but the ones that came over xDS.
-    pub fn replace_static(&self, mut configs: Vec<ClusterConfig>) {
+    pub fn replace_static(&self, configs: Vec<impl Into<Arc<ClusterConfig>>>) {
+        let mut configs: Vec<Arc<ClusterConfig>> = configs.into_iter().map(Into::into).collect();
         let wanted: BTreeSet<Arc<str>> = configs.iter().map(|config| config.name.clone()).collect();
         let gone: Vec<Arc<str>> = (self.0.clusters.borrow().iter())
             .filter(|(name, entry)| !wanted.contains(*name) && !entry.added_via_api())
