@@ -25,6 +25,24 @@ pub fn backend(name: &'static str) -> SocketAddr {
     address
 }
 
+/// A backend that answers nothing but errors, and closes every tenth connection without an answer.
+pub fn failing_backend() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let fail = |number: usize, mut stream: TcpStream| -> io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        while head(&mut reader)?.is_some() {
+            if number % 10 == 0 {
+                return Ok(());
+            }
+            stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")?;
+        }
+        Ok(())
+    };
+    thread::spawn(move || listener.incoming().flatten().enumerate().for_each(|(n, stream)| drop(thread::spawn(move || fail(n, stream)))));
+    address
+}
+
 /// Serves a connection; an error is the other side's going.
 fn serve(name: &str, mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod load;
+mod mixed;
 mod proxy;
 
 use load::{Answer, Clients, get, get_on};

@@ -39,11 +39,16 @@ impl Drop for Proxy {
 impl Proxy {
     /// Starts it with four workers in front of two backends, of which number `chosen` takes the requests.
     pub fn start(name: &str, backends: &[SocketAddr; 2], chosen: usize) -> Proxy {
+        Proxy::start_with(name, backends, |front| configuration(front, backends, chosen))
+    }
+
+    /// Starts it with a configuration of one's own, for a listener at that address.
+    pub fn start_with(name: &str, backends: &[SocketAddr; 2], configuration: impl Fn(SocketAddr) -> String) -> Proxy {
         let folder = env::temp_dir().join(format!("nuncio-chaos-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let front = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (config, admin_file) = (folder.join("envoy.json"), folder.join("admin"));
-        fs::write(&config, configuration(front, backends, chosen)).unwrap();
+        fs::write(&config, configuration(front)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
         command.arg("-c").arg(&config).args(["--concurrency", "4", "-l", "error", "--admin-address-path"]).arg(&admin_file);
         command.args(["--drain-time-s", &DRAIN_TIME.as_secs().to_string()]).env_remove("NUNCIO_PARITY");
