@@ -257,6 +257,14 @@ impl<'a> CompileCx<'a> {
         }
     }
 
+    /// What an extension cannot do and is unsafe to ignore, below the current path: refused when starting.
+    pub fn extension_refusals(&mut self, refusals: Vec<ConfigError>) {
+        for refusal in refusals {
+            let severity = self.unsafe_severity();
+            self.extension_error(codes::NOT_BUILT, refusal).severity = severity;
+        }
+    }
+
     /// A finding made elsewhere.
     pub fn push(&mut self, finding: Finding) -> &mut Finding {
         self.findings.push(finding);

@@ -121,13 +121,26 @@ fn a_reload_touches_only_what_changed() {
 
 #[test]
 fn a_guard_that_is_not_built_stops_the_start_and_not_the_check() {
-    let rbac = r#"          - name: rbac
-            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC, rules: {} }
+    let guard = r#"          - name: auth
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.basic_auth.v3.BasicAuth, users: { inline_string: "a:{SHA}x" } }
           - name: router"#;
-    let text = CANARY.replace("          - name: router", rbac);
+    let text = CANARY.replace("          - name: router", guard);
     assert!(load(&text, Purpose::Check).is_ok());
     let refused = load(&text, Purpose::Start).expect_err("it is refused");
-    assert!(refused.contains("error[NUN0502]: the filter `rbac` is not built yet, and unsafe to ignore"), "{refused}");
+    assert!(refused.contains("error[NUN0502]: the filter `auth` is not built yet, and unsafe to ignore"), "{refused}");
+}
+
+#[test]
+fn a_condition_of_rbac_that_is_not_built_stops_the_start_and_not_the_check() {
+    let named = r#"          - name: rbac
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
+              rules: { policies: { p: { permissions: [{ any: true }], principals: [{ not_id: { authenticated: { principal_name: { exact: x } } } }] } } }
+          - name: router"#;
+    let text = CANARY.replace("          - name: router", named);
+    assert!(load(&text, Purpose::Check).is_ok());
+    let refused = load(&text, Purpose::Start).expect_err("it is refused");
+    assert!(refused.contains("error[NUN0502]: is not built yet, and unsafe to ignore"), "{refused}");
 }
 
 #[test]

@@ -48,13 +48,17 @@ pub struct BuildCx<'a> {
     pub filter_name: &'a str,
     /// Fields accepted without effect, with their path.
     pub warnings: Vec<ConfigError>,
+    /// Fields that are not built and unsafe to ignore, with their path: refused when starting.
+    pub unsafe_without: Vec<ConfigError>,
+    /// Name of the cluster we belong to (`node.cluster`).
+    pub service_cluster: &'a str,
     slots: usize,
 }
 
 impl<'a> BuildCx<'a> {
     /// A context for building one filter chain.
     pub fn new(stats: &'a Arc<Store>, stat_prefix: &'a str) -> BuildCx<'a> {
-        BuildCx { stats, stat_prefix, filter_name: "", warnings: Vec::new(), slots: 0 }
+        BuildCx { stats, stat_prefix, filter_name: "", warnings: Vec::new(), unsafe_without: Vec::new(), service_cluster: "", slots: 0 }
     }
 
     /// A place for per-stream state of the filter being built.

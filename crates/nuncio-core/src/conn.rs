@@ -42,6 +42,31 @@ pub struct ConnInfo {
     pub tls: bool,
     /// What is known of the client's certificate.
     pub client_certificate: ClientCertificate,
+    /// What filters keep for the life of the connection.
+    pub attached: Attached,
+}
+
+/// What filters keep for the life of a connection, by a number of the filter's own choosing.
+#[derive(Default)]
+pub struct Attached(RefCell<Vec<(usize, Rc<dyn Any>)>>);
+
+impl Attached {
+    /// What is kept under this number, made on first use.
+    pub fn get<T: 'static>(&self, number: usize, make: impl FnOnce() -> T) -> Rc<T> {
+        let held = self.0.borrow().iter().find(|(of, _)| *of == number).map(|(_, held)| held.clone());
+        if let Some(held) = held.and_then(|held| held.downcast().ok()) {
+            return held;
+        }
+        let made = Rc::new(make());
+        self.0.borrow_mut().push((number, made.clone()));
+        made
+    }
+}
+
+impl fmt::Debug for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Attached({})", self.0.borrow().len())
+    }
 }
 
 /// What is known of the client's certificate.

@@ -47,6 +47,8 @@ pub enum Step {
     Hold(Hold),
     /// It stays here with everything behind it until this answer is in.
     Wait(Pending),
+    /// The first bytes of this data go on; the rest stays, and is shown to me again once this answer is in.
+    Part(usize, Pending),
     /// The client is answered now; every response filter sees the answer.
     Reply(Box<LocalReply>),
     /// The stream ends without an answer.
@@ -59,6 +61,7 @@ impl fmt::Debug for Step {
             Step::Continue => "Continue",
             Step::Hold(_) => "Hold",
             Step::Wait(_) => "Wait",
+            Step::Part(..) => "Part",
             Step::Reply(_) => "Reply",
             Step::Reset => "Reset",
         })
@@ -89,6 +92,17 @@ impl Step {
         K: FnOnce(&mut StreamCx) -> Step + 'static,
     {
         Step::Wait(Box::pin(async move { Box::new(answer.await) as Apply }))
+    }
+
+    /// Lets the first `len` bytes of the data go on, and shows the rest again after `time`.
+    pub fn part<F>(len: usize, time: F) -> Step
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        Step::Part(len, Box::pin(async move {
+            time.await;
+            Box::new(|_: &mut StreamCx| Step::Continue) as Apply
+        }))
     }
 
     /// Answers the client.

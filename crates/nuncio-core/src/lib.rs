@@ -9,6 +9,7 @@
 //! * [`FailureLog`]: the last requests that went wrong.
 //! * [`ResponseFlags`], [`LocalReply`]: what happened, and an answer made here.
 //! * [`format`]: substitution formats of access logs and header values.
+//! * [`matching`], [`metadata`]: conditions on texts, headers, metadata; metadata themselves.
 //! * [`logging`]: levels of the process log.
 //! * [`HttpFilterEntry`], [`BuildCx`], [`ConfigError`]: building extensions from configuration.
 //!
@@ -19,11 +20,15 @@ mod build;
 mod conn;
 mod failures;
 mod filter;
+mod filter_state;
 mod flags;
 pub mod format;
 mod http2_stats;
 mod keepalive;
 pub mod logging;
+pub mod matching;
+pub mod metadata;
+pub mod rate_limit;
 mod reply;
 mod runtime;
 mod stream;
@@ -34,9 +39,10 @@ pub use access_log::{
     LogFilter, LogSample, StreamTest,
 };
 pub use build::{BuildCx, ConfigError, FilterConfig, HttpFilterEntry, Posture};
-pub use conn::{ClientCertificate, ConnInfo, Connection, DrainSignal, LocalFuture, Terminal, TerminalWorker};
+pub use conn::{Attached, ClientCertificate, ConnInfo, Connection, DrainSignal, LocalFuture, Terminal, TerminalWorker};
 pub use failures::{FailedRequest, FailureLog};
 pub use filter::{Apply, Hold, HttpFilter, Pending, Phases, StateSlot, Step};
+pub use filter_state::{FilterState, StateObject};
 pub use flags::{FLAGS, FlagName, ResponseFlags};
 pub use http2_stats::count_http2;
 pub use keepalive::{Keepalive, PingDue, Pings};
@@ -48,4 +54,4 @@ pub use stream::{
     AttemptedHost, CloseType, Protocol, RouteId, RouteRef, RouteTableView, RouteView, StreamCx, StreamInfo, Timings,
     UpstreamFacts, WireBytes,
 };
-pub use worker::{Parts, Worker};
+pub use worker::{ClusterHealth, ClusterHealthPart, Parts, Worker};

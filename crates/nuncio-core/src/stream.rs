@@ -1,5 +1,8 @@
 //! One exchange as filters, the router and access logs see it.
 
+use crate::filter_state::FilterState;
+use crate::metadata::Metadata;
+use crate::rate_limit::RateLimitPolicy;
 use crate::{ConnInfo, ResponseFlags, StateSlot, Worker};
 use nuncio_codec::headers::HeaderMap;
 use nuncio_rt::{Address, Time};
@@ -48,6 +51,30 @@ pub trait RouteView {
     fn virtual_host_name(&self) -> &str;
     /// `typed_per_filter_config` for a filter, most specific level.
     fn filter_config(&self, filter: &str) -> Option<&(dyn Any + Send + Sync)>;
+    /// The same at one level only: 0 for the route, 1 for its virtual host, 2 for the route configuration.
+    fn filter_config_at(&self, _level: usize, _filter: &str) -> Option<&(dyn Any + Send + Sync)> {
+        None
+    }
+    /// The route's metadata.
+    fn metadata(&self) -> Option<&Metadata> {
+        None
+    }
+    /// The cluster that this request goes to, if the route forwards it.
+    fn cluster_name<'a>(&'a self, _cx: &'a StreamCx) -> Option<&'a str> {
+        None
+    }
+    /// The route's `rate_limits`.
+    fn rate_limits(&self) -> &[RateLimitPolicy] {
+        &[]
+    }
+    /// The virtual host's `rate_limits`.
+    fn virtual_host_rate_limits(&self) -> &[RateLimitPolicy] {
+        &[]
+    }
+    /// `include_vh_rate_limits`: those of the virtual host apply beside the route's.
+    fn includes_virtual_host_rate_limits(&self) -> bool {
+        false
+    }
 }
 
 /// A route table, pinned by the streams that matched in it.
@@ -271,6 +298,16 @@ pub struct StreamCx {
     pub info: StreamInfo,
     /// The matched route.
     pub route: Option<RouteRef>,
+    /// Dynamic metadata, by namespace.
+    pub metadata: Metadata,
+    /// Objects that filters leave for each other.
+    pub filter_state: FilterState,
+    /// How much of the request filters may keep, in bytes, where it is not the connection's limit.
+    pub request_buffer_limit: Option<usize>,
+    /// A filter has changed what routes are matched by: the route is looked up again before the next filter.
+    pub route_is_stale: bool,
+    /// The random number by which a route's weighted cluster is picked; drawn once per request.
+    pub random: u64,
     /// The client's connection.
     pub conn: Rc<ConnInfo>,
     /// The worker it runs on.
@@ -288,6 +325,11 @@ impl StreamCx {
             response_trailers: HeaderMap::default(),
             info: StreamInfo::default(),
             route: None,
+            metadata: Metadata::new(),
+            filter_state: FilterState::default(),
+            request_buffer_limit: None,
+            route_is_stale: false,
+            random: 0,
             conn,
             worker,
             slots: Vec::new(),
@@ -302,6 +344,10 @@ impl StreamCx {
         self.response_trailers.clear();
         self.info = StreamInfo::default();
         self.route = None;
+        self.metadata.clear();
+        self.filter_state.clear();
+        self.request_buffer_limit = None;
+        self.route_is_stale = false;
         self.slots.clear();
     }
 
@@ -319,6 +365,11 @@ impl StreamCx {
             Some(state) => state,
             None => unreachable!("the slot was just filled with a value of this type"),
         }
+    }
+
+    /// A filter's state for this stream, if it has made any.
+    pub fn held_state<T: 'static>(&mut self, slot: &StateSlot<T>) -> Option<&mut T> {
+        self.slots.get_mut(slot.index())?.as_mut()?.downcast_mut()
     }
 
     /// `typed_per_filter_config` of the matched route for the filter configured under `filter`.

@@ -6,7 +6,7 @@ use nuncio_rt::{BufPool, Clock, Rng, Timers};
 use nuncio_stats::Lane;
 use std::{
     any::{Any, TypeId},
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     fmt,
     rc::Rc,
@@ -32,6 +32,8 @@ pub struct Worker {
     pub clock: Clock,
     /// Values that may be changed while the process runs.
     pub runtime: RuntimeView,
+    /// The server was told to fail health checks (`/healthcheck/fail`).
+    pub failing_health_checks: Cell<bool>,
     /// What other crates keep per worker (clusters, listeners), by type.
     pub parts: Parts,
     /// What went wrong of late.
@@ -61,6 +63,7 @@ impl Worker {
             rng: Rng::default(),
             clock: Clock::default(),
             runtime: RuntimeView::default(),
+            failing_health_checks: Cell::new(false),
             parts: Parts::default(),
             failures,
             header_maps: RefCell::default(),
@@ -83,6 +86,15 @@ impl Worker {
         }
     }
 }
+
+/// How healthy clusters are, as filters may ask. Among a worker's parts, as [`ClusterHealthPart`].
+pub trait ClusterHealth {
+    /// Hosts of a cluster, and how many of them are healthy or degraded; `None` if there is no such cluster.
+    fn membership(&self, cluster: &str) -> Option<(u64, u64)>;
+}
+
+/// The worker's clusters, for filters.
+pub struct ClusterHealthPart(pub Rc<dyn ClusterHealth>);
 
 /// A worker's parts by type: each crate of the data path keeps one there.
 #[derive(Default)]

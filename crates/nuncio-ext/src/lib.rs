@@ -4,4 +4,6 @@
 
 pub mod access_log;
 pub mod http;
+pub mod rate_limits;
+pub mod read;
 pub mod registry;

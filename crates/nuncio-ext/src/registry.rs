@@ -1,11 +1,24 @@
 //! The table of extensions: one line each, sorted by name. A vendor's binary adds a table of its own.
 
-use crate::{access_log, http::header_mutation};
+use crate::access_log;
+use crate::http::{
+    buffer, cors, csrf, fault, header_mutation, header_to_metadata, health_check, local_ratelimit, rbac, set_filter_state, set_metadata,
+};
 use nuncio_core::{AccessLogEntry, HttpFilterEntry};
 
 /// HTTP filters.
 pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
+    buffer::ENTRY,
+    cors::ENTRY,
+    csrf::ENTRY,
+    fault::ENTRY,
     header_mutation::ENTRY,
+    header_to_metadata::ENTRY,
+    health_check::ENTRY,
+    local_ratelimit::ENTRY,
+    rbac::ENTRY,
+    set_filter_state::ENTRY,
+    set_metadata::ENTRY,
 ];
 
 /// Access loggers.

@@ -184,6 +184,10 @@ impl HcmWorker {
     pub(crate) fn count_response(&self, cx: &StreamCx, now: Time) {
         let lane = self.worker.lane;
         self.stats.gauge_add(lane, stat::DOWNSTREAM_RQ_ACTIVE, -1);
+        // Health checks are not among the requests that are told of.
+        if cx.info.health_check {
+            return;
+        }
         let ms = now.millis_since(cx.info.start);
         self.stats.record(lane, stat::DOWNSTREAM_RQ_TIME, ms);
         if cx.info.status != 0 {

@@ -231,6 +231,7 @@ impl Listener {
             server_name: seen.server_name,
             tls: false,
             client_certificate: Default::default(),
+            attached: Default::default(),
         };
         match chain {
             Some(chain) => self.serve(io, seen.first, info, &chain, &set.config, places),

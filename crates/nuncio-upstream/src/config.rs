@@ -12,7 +12,7 @@ pub use balancing::{
 
 use crate::health::HealthCheckConfig;
 use crate::outlier::OutlierConfig;
-use crate::metadata::Metadata;
+use nuncio_core::metadata::Metadata;
 use nuncio_codec::http1::{NameCase, Strictness, UnderscoreAction};
 use nuncio_rt::{Address, TcpOptions};
 use std::{
@@ -40,8 +40,8 @@ pub struct ClusterConfig {
     pub subsets: Option<Arc<SubsetConfig>>,
     /// How requests are hashed whatever their route says: `hash_policy` of the policy or of `HttpProtocolOptions`.
     pub hash_policy: Option<Attached>,
-    /// Request headers that name hosts to take before any other (`OverrideHost`).
-    pub override_headers: Vec<String>,
+    /// What names hosts to take before any other (`OverrideHost`).
+    pub named_by: Vec<NamedBy>,
     /// `connect_timeout`.
     pub connect_timeout: Duration,
     /// `per_connection_buffer_limit_bytes`, soft.
@@ -70,6 +70,20 @@ pub struct ClusterConfig {
     pub added_via_api: bool,
 }
 
+/// Where a request names hosts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NamedBy {
+    /// A request header.
+    Header(String),
+    /// A text in the exchange's metadata.
+    Metadata {
+        /// Namespace.
+        namespace: Box<str>,
+        /// Keys from the outside in.
+        path: Box<[Box<str>]>,
+    },
+}
+
 impl ClusterConfig {
     /// A cluster with Envoy's defaults and no endpoints.
     pub fn named(name: &str) -> ClusterConfig {
@@ -82,7 +96,7 @@ impl ClusterConfig {
             common_lb: CommonLbConfig::default(),
             subsets: None,
             hash_policy: None,
-            override_headers: Vec::new(),
+            named_by: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             per_connection_buffer_limit_bytes: 1024 * 1024,
             circuit_breakers: CircuitBreakers::default(),

@@ -5,7 +5,7 @@
 //! only; the number of requests in flight is additionally one shared atomic where the policy compares hosts by it.
 
 use crate::config::{EndpointHealthCheck, Locality};
-use crate::metadata::{Metadata, is_canary};
+use nuncio_core::metadata::{Metadata, is_canary};
 use crate::outlier::{Monitor, Origin};
 use nuncio_rt::{Address, Io, TcpOptions, Time};
 use nuncio_stats::Lane;

@@ -9,7 +9,7 @@ use crate::host_set::HostSet;
 use crate::info::{ClusterCx, ClusterInfo};
 use crate::lb::{Balancer, PickCx, PickEnv};
 use crate::pool::{Reaper, WorkerHost};
-use nuncio_core::Worker;
+use nuncio_core::{ClusterHealth, ClusterHealthPart, Worker};
 use nuncio_stats::tables::cluster as stat;
 use nuncio_stats::tables::cluster_manager::{CLUSTERS_INFLATED, THREAD_CLUSTERS};
 use nuncio_stats::{Lane, Scope};
@@ -59,6 +59,16 @@ impl ClusterSlot {
     }
 }
 
+/// Clusters as filters ask after them.
+struct Healths(std::rc::Weak<WorkerClusters>);
+
+impl ClusterHealth for Healths {
+    fn membership(&self, cluster: &str) -> Option<(u64, u64)> {
+        let membership = self.0.upgrade()?.by_name(cluster)?.hosts().membership();
+        Some((membership.total, membership.healthy + membership.degraded))
+    }
+}
+
 impl WorkerClusters {
     /// The clusters of `worker`, empty at first; starts the task that looks after idle connections. Must be called on
     /// the worker's executor. Also to be had by `worker.parts.get()`.
@@ -74,6 +84,7 @@ impl WorkerClusters {
             stats: OnceCell::new(),
         });
         worker.parts.set(clusters.clone());
+        worker.parts.set(Rc::new(ClusterHealthPart(Rc::new(Healths(Rc::downgrade(&clusters))))));
         clusters
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Balancing {
     pub common: CommonLbConfig,
     pub subsets: Option<Arc<SubsetConfig>>,
     pub hash_policy: Option<Attached>,
-    pub override_headers: Vec<String>,
+    pub named_by: Vec<nuncio_upstream::NamedBy>,
 }
 
 /// The list `hash_policy` of the current message; `None` if it is empty.

@@ -134,7 +134,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
     if matches!(discovery, Discovery::LogicalDns(_)) {
         discovery::check_single_endpoint(cx, cluster);
     }
-    let balancing::Balancing { lb, common: common_lb, subsets, hash_policy, override_headers } = balancing::compile(cx, cluster);
+    let balancing::Balancing { lb, common: common_lb, subsets, hash_policy, named_by } = balancing::compile(cx, cluster);
     let of_options = protocol::hash_policy(cx, cluster);
     ClusterConfig {
         alt_stat_name: (!alt_stat_name.is_empty()).then(|| alt_stat_name.as_str().into()),
@@ -144,7 +144,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         subsets,
         // What the balancing itself says goes first.
         hash_policy: hash_policy.or(of_options),
-        override_headers,
+        named_by,
         connect_timeout: cx.duration("connect_timeout", connect_timeout.as_ref()).unwrap_or(Duration::from_secs(5)),
         per_connection_buffer_limit_bytes: per_connection_buffer_limit_bytes.unwrap_or(1024 * 1024),
         circuit_breakers: circuit_breakers.as_ref().map(|b| cx.at("circuit_breakers", |cx| limits::compile(cx, b))).unwrap_or_default(),

@@ -136,7 +136,9 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::HttpFilter], sta
     let mut chain = FilterChain { router: RouterOptions { dynamic_stats: true, ..RouterOptions::default() }, ..FilterChain::default() };
     let prefix = format!("http.{stat_prefix}.");
     let stats = cx.stats.clone();
+    let service_cluster = cx.identity.cluster.clone();
     let mut build = BuildCx::new(&stats, &prefix);
+    build.service_cluster = &service_cluster;
     for (index, filter) in filters.iter().enumerate() {
         cx.item("http_filters", index, |cx| one(cx, filter, &mut build, &mut chain));
     }
@@ -187,6 +189,7 @@ fn one<'f>(cx: &mut CompileCx<'_>, filter: &'f proto::HttpFilter, build: &mut Bu
         let built = (entry.build)(FilterConfig { type_url: &config.type_url, value: &config.value }, build);
         let warnings = std::mem::take(&mut build.warnings);
         cx.extension_findings(warnings);
+        cx.extension_refusals(std::mem::take(&mut build.unsafe_without));
         built
             .map_err(|error| {
                 cx.extension_error(codes::BAD_VALUE, error);

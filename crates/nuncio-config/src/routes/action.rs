@@ -51,8 +51,6 @@ pub(super) fn compile(
         cx,
         early_data_policy,
         retry_policy_typed_config,
-        rate_limits,
-        include_vh_rate_limits,
         cors,
         hedge_policy,
         flush_timeout,
@@ -66,6 +64,8 @@ pub(super) fn compile(
         hedge_policy: extras::hedge(hedge_policy.as_ref()),
         hash_policy: extras::hash_policy(cx, hash_policy),
         metadata_match,
+        rate_limits: extras::rate_limits(cx, rate_limits),
+        include_vh_rate_limits: include_vh_rate_limits.unwrap_or(false),
         upgrades: extras::upgrades(cx, upgrade_configs),
         mirror_policies: extras::mirrors(cx, request_mirror_policies, rules),
         internal_redirect: match internal_redirect_policy {

@@ -67,6 +67,18 @@ fn mirror(cx: &mut CompileCx<'_>, from: &action::RequestMirrorPolicy, rules: Rul
     })
 }
 
+/// The list `rate_limits` of the current message.
+pub(super) fn rate_limits(cx: &mut CompileCx<'_>, list: &[proto::RateLimit]) -> Box<[nuncio_core::rate_limit::RateLimitPolicy]> {
+    cx.each("rate_limits", list, |cx, from| {
+        let mut warnings = Vec::new();
+        let cluster = cx.identity.cluster.clone();
+        let made = nuncio_ext::rate_limits::policy(from, &cluster, &mut warnings);
+        cx.extension_findings(warnings);
+        made.map_err(|error| { cx.extension_error(codes::BAD_VALUE, error); }).ok()
+    })
+    .into()
+}
+
 /// The list `hash_policy`.
 pub(crate) fn hash_policy(cx: &mut CompileCx<'_>, list: &[action::HashPolicy]) -> Box<[HashPolicy]> {
     cx.each("hash_policy", list, |cx, policy| {

@@ -55,10 +55,14 @@ fn settings(
         return None;
     };
     let stats = cx.stats.clone();
+    let service_cluster = cx.identity.cluster.clone();
     let mut build = BuildCx::new(&stats, "");
+    build.service_cluster = &service_cluster;
     build.filter_name = name;
     let built = (entry.route)(FilterConfig { type_url: &config.type_url, value: &config.value }, &mut build);
     cx.extension_warnings(&mut build);
+    let refusals = std::mem::take(&mut build.unsafe_without);
+    cx.extension_refusals(refusals);
     built
         .map_err(|error| {
             cx.extension_error(codes::BAD_VALUE, error);

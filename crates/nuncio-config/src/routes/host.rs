@@ -38,7 +38,6 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, host: &proto::VirtualHost, rules: 
     } = host;
     unbuilt!(
         cx,
-        rate_limits,
         cors,
         retry_policy_typed_config,
         hedge_policy,
@@ -75,6 +74,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, host: &proto::VirtualHost, rules: 
         buffer_limit: buffer_limit(*request_body_buffer_limit, *per_request_buffer_limit_bytes),
         mirror_policies: extras::mirrors(cx, request_mirror_policies, rules),
         virtual_clusters: cx.each("virtual_clusters", virtual_clusters, virtual_cluster),
+        rate_limits: extras::rate_limits(cx, rate_limits),
         filters: filters::compile(cx, typed_per_filter_config),
     }
 }
@@ -122,7 +122,6 @@ fn route(cx: &mut CompileCx<'_>, route: &proto::Route, rules: Rules) -> Option<R
     } = route;
     unbuilt!(
         cx,
-        metadata,
         decorator,
         tracing,
         route_specifiers,
@@ -141,6 +140,7 @@ fn route(cx: &mut CompileCx<'_>, route: &proto::Route, rules: Rules) -> Option<R
         buffer_limit: buffer_limit(*request_body_buffer_limit, *per_request_buffer_limit_bytes),
         decorator: decorator.as_ref().map(decorate),
         tracing: tracing.as_ref().map(|tracing| trace(cx, tracing)),
+        metadata: crate::clusters::metadata::compile(cx, metadata.as_ref()),
     };
     let action = self::action(cx, action.as_ref()?, matcher.as_ref(), name, rules);
     Some(Route { name: name.as_str().into(), matcher: matcher?, action: action?, headers, filters, more: more.boxed() })

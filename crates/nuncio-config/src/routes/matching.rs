@@ -5,7 +5,9 @@ use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::config::route::v3 as proto;
+use nuncio_api::envoy::r#type::matcher::v3 as kinds;
 use nuncio_api::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
+use nuncio_core::matching::{MetadataMatcher, TextMatch};
 use nuncio_http::routes::{Fold, Matcher, MoreConditions, PathMatch, PathTemplate};
 use prost::{Message, Name};
 
@@ -36,28 +38,34 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::RouteMatch) -> Optio
         fraction: runtime_fraction.as_ref().map(conditions::runtime_fraction),
         certificate_presented: presented,
         certificate_validated: validated,
-        absent_state_satisfies: absent_state(cx, dynamic_metadata, filter_state),
+        metadata: metadata(cx, dynamic_metadata),
+        filter_state: self::filter_state(cx, filter_state),
     };
     Some(Matcher { path: path?, headers: wanted_headers.into(), more: more.boxed() })
 }
 
-/// What metadata and filter state matchers come to while nothing sets any.
-fn absent_state(
-    cx: &mut CompileCx<'_>,
-    metadata: &[nuncio_api::envoy::r#type::matcher::v3::MetadataMatcher],
-    state: &[nuncio_api::envoy::r#type::matcher::v3::FilterStateMatcher],
-) -> Option<bool> {
-    if metadata.is_empty() && state.is_empty() {
-        return None;
-    }
-    const NOTE: &str = "nothing sets it in this version, so it is always matched as absent";
-    if !metadata.is_empty() {
-        cx.without_effect("dynamic_metadata").note(NOTE);
-    }
-    if !state.is_empty() {
-        cx.without_effect("filter_state").note(NOTE);
-    }
-    Some(state.is_empty() && metadata.iter().all(|matcher| matcher.invert))
+/// `dynamic_metadata`
+fn metadata(cx: &mut CompileCx<'_>, list: &[kinds::MetadataMatcher]) -> Box<[MetadataMatcher]> {
+    cx.each("dynamic_metadata", list, |cx, from| {
+        nuncio_ext::read::metadata_matcher(from).map_err(|error| { cx.extension_error(codes::BAD_VALUE, error); }).ok()
+    })
+    .into()
+}
+
+/// `filter_state`. Objects are texts: one that should be an address never is.
+fn filter_state(cx: &mut CompileCx<'_>, list: &[kinds::FilterStateMatcher]) -> Box<[(Box<str>, TextMatch)]> {
+    use kinds::filter_state_matcher::Matcher;
+    cx.each("filter_state", list, |cx, kinds::FilterStateMatcher { key, matcher }| {
+        let wanted = match matcher.as_ref()? {
+            Matcher::StringMatch(text) => cx.at("string_match", |cx| text::matcher(cx, text))?,
+            Matcher::AddressMatch(_) => {
+                cx.without_effect("address_match").note("no object is an address in this version, so it never matches");
+                TextMatch::Regex(nuncio_http::routes::Pattern::new("[^\\x00-\\xff]").ok()?)
+            }
+        };
+        Some((key.as_str().into(), wanted))
+    })
+    .into()
 }
 
 fn path(

@@ -10,7 +10,7 @@ pub(super) enum Written {
     Absent,
     /// Text, which may be empty.
     Text,
-    /// A number, bare in JSON.
+    /// A number, or another value as JSON: bare in JSON.
     Number,
 }
 

@@ -42,6 +42,7 @@ pub(super) fn empty() -> StreamCx {
         server_name: None,
         tls: false,
         client_certificate: Default::default(),
+        attached: Default::default(),
     };
     StreamCx::new(Worker::new(0, nuncio_stats::Lane(0)), Rc::new(conn))
 }

@@ -20,6 +20,7 @@ mod grammar;
 mod grpc;
 mod header;
 mod json;
+mod metadata;
 mod path;
 mod process;
 mod stream;
@@ -123,11 +124,13 @@ pub struct FormatCx<'a> {
     pub moment: LogMoment,
     /// Body of the local reply that is being formatted (`%LOCAL_REPLY_BODY%`); empty elsewhere.
     pub local_reply_body: &'a [u8],
+    /// A value of JSON is wanted, not a text.
+    pub typed: bool,
 }
 
 impl<'a> From<&'a StreamCx> for FormatCx<'a> {
     fn from(stream: &'a StreamCx) -> Self {
-        FormatCx { stream, moment: LogMoment::DownstreamEnd, local_reply_body: b"" }
+        FormatCx { stream, moment: LogMoment::DownstreamEnd, local_reply_body: b"", typed: false }
     }
 }
 

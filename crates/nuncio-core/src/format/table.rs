@@ -3,7 +3,7 @@
 use super::{
     address, bytes, coalesce,
     command::{Args, Command, Plain},
-    connection, date, duration, grpc, header, path, process, stream, unbuilt, upstream,
+    connection, date, duration, grpc, header, metadata, path, process, stream, unbuilt, upstream,
 };
 
 /// What may follow a command's name.
@@ -55,6 +55,8 @@ enum Make {
     Plain(Plain),
     /// From its parameters.
     With(fn(Args<'_>) -> Result<Command, String>),
+    /// From its parameters; some of them are accepted without effect, and why.
+    Partly(fn(Args<'_>) -> Result<(Command, Option<&'static str>), String>),
     /// Never known on the connections Nuncio has: `-` is the truth.
     Absent,
     /// Accepted without effect: a check of the parameters, and what is missing.
@@ -76,6 +78,7 @@ impl Entry {
         match self.make {
             Make::Plain(write) => Ok((Command::Plain(write), None)),
             Make::With(build) => Ok((build(args)?, None)),
+            Make::Partly(build) => build(args),
             Make::Absent => Ok((Command::Absent, None)),
             Make::Unbuilt(check, reason) => check(args).map(|()| (Command::Absent, Some(reason))),
         }
@@ -177,18 +180,18 @@ static COMMANDS: &[Entry] = &[
     plain("DOWNSTREAM_WIRE_BYTES_RECEIVED", bytes::downstream_wire_received),
     plain("DOWNSTREAM_WIRE_BYTES_SENT", bytes::downstream_wire_sent),
     plain("DURATION", duration::whole),
-    unbuilt("DYNAMIC_METADATA", RequiredAndLength, unbuilt::any, unbuilt::METADATA),
+    with("DYNAMIC_METADATA", RequiredAndLength, metadata::dynamic),
     with("EMIT_TIME", Params, date::emit_time),
     with("EMIT_TIME_LOCAL", Params, date::emit_time_local),
     with("ENVIRONMENT", RequiredAndLength, process::environment),
     plain("FILTER_CHAIN_NAME", connection::filter_chain),
-    unbuilt("FILTER_STATE", Own, unbuilt::filter_state, unbuilt::FILTER_STATE),
+    with("FILTER_STATE", Own, metadata::filter_state),
     with("GRPC_STATUS", Params, grpc::status),
     plain("GRPC_STATUS_NUMBER", grpc::status_number),
     plain("HOSTNAME", process::hostname),
     plain("LISTENER_NAME", connection::listener),
     plain("LOCAL_REPLY_BODY", stream::local_reply_body),
-    unbuilt("METADATA", Own, unbuilt::metadata, unbuilt::METADATA),
+    Entry { name: "METADATA", syntax: Own, make: Make::Partly(metadata::metadata) },
     plain("PACKETS_RETRANSMITTED", bytes::never),
     with("PATH", ParamsAndLength, path::path),
     plain("PROTOCOL", stream::protocol),

@@ -3,8 +3,8 @@
 
 use super::command::Args;
 
-pub(super) const METADATA: &str = "metadata of streams, routes, clusters and hosts is not kept yet";
-pub(super) const FILTER_STATE: &str = "filter state is not built yet";
+pub(super) const METADATA: &str = "metadata of clusters, hosts and listeners is not printed yet";
+pub(super) const FILTER_STATE: &str = "filter state of upstream connections is not built yet";
 pub(super) const CEL: &str = "CEL expressions are not built yet";
 pub(super) const RTT: &str = "the round-trip time of client connections is not read yet";
 pub(super) const ROUTE_TIME: &str = "the time route lookup takes is not measured yet";
@@ -36,17 +36,6 @@ pub(super) fn filter_state(args: Args<'_>) -> Result<(), String> {
     }
     if (kind == "FIELD") != field.is_some() {
         return Err("Invalid filter state serialize type, FIELD should be used with the field name.".to_owned());
-    }
-    Ok(())
-}
-
-/// `%METADATA(TYPE:namespace:key…)%`.
-pub(super) fn metadata(args: Args<'_>) -> Result<(), String> {
-    const KINDS: [&str; 7] =
-        ["DYNAMIC", "CLUSTER", "ROUTE", "UPSTREAM_HOST", "LISTENER", "LISTENER_FILTER_CHAIN", "VIRTUAL_HOST"];
-    let kind = args.params.split(':').next().unwrap_or_default();
-    if !KINDS.contains(&kind) {
-        return Err(format!("{kind} is not supported type of metadata"));
     }
     Ok(())
 }

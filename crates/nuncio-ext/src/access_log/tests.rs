@@ -190,6 +190,7 @@ fn exchange() -> StreamCx {
         server_name: None,
         tls: false,
         client_certificate: Default::default(),
+        attached: Default::default(),
     };
     let mut stream = StreamCx::new(Worker::new(0, Lane(1)), Rc::new(conn));
     stream.info.status = 200;

@@ -1,3 +1,22 @@
 //! HTTP filters, one file or folder each; `registry` lists them.
 
+mod additions;
+pub mod buffer;
+pub mod cors;
+pub mod csrf;
+pub mod fault;
 pub mod header_mutation;
+pub mod header_to_metadata;
+pub mod health_check;
+pub mod local_ratelimit;
+pub mod rbac;
+pub mod set_filter_state;
+pub mod set_metadata;
+
+use nuncio_core::RouteRef;
+
+/// The settings that a filter has on a route: the most specific ones of the route, else its own.
+fn settings<'s, T: 'static>(route: &'s Option<RouteRef>, filter: &str, own: &'s T) -> &'s T {
+    let view = route.as_ref().and_then(RouteRef::view);
+    view.and_then(|view| view.filter_config(filter)?.downcast_ref()).unwrap_or(own)
+}

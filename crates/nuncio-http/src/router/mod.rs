@@ -371,7 +371,9 @@ impl Router {
             false => None,
         };
         let named = select::named_hosts(config, cx, self.named_hosts);
-        let metadata = action.filter(|_| config.subsets.is_some()).and_then(|action| action.metadata_match(self.choice));
+        let asked = action.filter(|_| config.subsets.is_some()).and_then(|action| action.metadata_match(self.choice));
+        let merged = select::criteria(config, cx, asked);
+        let metadata = merged.as_ref().or(asked);
         let pick = PickCx {
             hash,
             named: &named,

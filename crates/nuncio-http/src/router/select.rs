@@ -8,7 +8,8 @@ use crate::stream::Routes;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_stats::tables::router as stat;
 use nuncio_rt::Address;
-use nuncio_upstream::{ClusterConfig, WorkerCluster, WorkerHost, xxh64};
+use nuncio_core::metadata::MetadataValue;
+use nuncio_upstream::{ClusterConfig, WorkerCluster, WorkerHost, MetadataMatch, NamedBy, xxh64};
 use std::{net::IpAddr, rc::Rc};
 
 /// Where a request goes.
@@ -46,13 +47,12 @@ pub(super) fn target(cx: &mut StreamCx, routes: &Rc<Routes>, suppress: bool) -> 
             return Err(failure::no_cluster());
         }
     };
-    let random = cx.worker.rng.next_u64();
     let runtime = cx.worker.runtime.values();
     let hash = matches!(&action.cluster, ClusterSpecifier::Weighted(weighted) if weighted.use_hash_policy)
         // No cookie is made for this.
         .then(|| hash_request(action.hash_policy(), &cx.request, source_ip(cx), &mut |_| None))
         .flatten();
-    let picked = action.pick_cluster(&cx.request, random, hash, &runtime);
+    let picked = action.pick_cluster(&cx.request, cx.random, hash, &runtime);
     match routes.cluster(id, &picked) {
         Some(cluster) => {
             cx.info.upstream.cluster = Some(cluster.info().name().clone());
@@ -95,11 +95,25 @@ pub(super) fn hash(
     hash_request(policies, &cx.request, source_ip(cx), &mut make)
 }
 
-/// The hosts that the request names, in the headers that the cluster looks at, without the first `tried`.
+/// The hosts that the request names, in the headers and metadata that the cluster looks at, without the first `tried`.
 pub(super) fn named_hosts<'a>(config: &ClusterConfig, cx: &'a StreamCx, tried: usize) -> Vec<&'a str> {
-    let values = config.override_headers.iter().filter_map(|header| cx.request.get_bytes(header.as_bytes()));
-    let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
+    let texts = config.named_by.iter().filter_map(|source| match source {
+        NamedBy::Header(header) => std::str::from_utf8(cx.request.get_bytes(header.as_bytes())?).ok(),
+        NamedBy::Metadata { namespace, path } => match cx.metadata.get(&**namespace)?.at(path.iter().map(|key| &**key)) {
+            Some(MetadataValue::Text(text)) => Some(text.as_str()),
+            _ => None,
+        },
+    });
     texts.flat_map(|text| text.split(',')).map(str::trim).filter(|name| !name.is_empty()).skip(tried).collect()
+}
+
+/// What the exchange's own metadata ask of hosts, over what the route asks; `None` if they ask nothing.
+pub(super) fn criteria(config: &ClusterConfig, cx: &StreamCx, asked: Option<&MetadataMatch>) -> Option<MetadataMatch> {
+    if config.subsets.is_none() || cx.metadata.is_empty() {
+        return None;
+    }
+    let own = nuncio_core::metadata::of_lb(Some(&cx.metadata))?;
+    Some(asked.map_or_else(|| MetadataMatch::new(own.clone()), |asked| asked.merged(own)))
 }
 
 /// How many of the named hosts are done with now that `host` was chosen.

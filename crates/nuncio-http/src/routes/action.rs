@@ -2,11 +2,12 @@
 
 use super::config::{FilterOverrides, HedgePolicy};
 use super::mutation::{HeaderMutations, HeaderRules, Value};
-use super::pattern::Substitution;
+use nuncio_core::matching::Substitution;
 use super::retry::RetryPolicy;
 use super::template::PathTemplateRewrite;
 use nuncio_codec::headers::HeaderName;
 use nuncio_upstream::MetadataMatch;
+use nuncio_core::rate_limit::RateLimitPolicy;
 use nuncio_core::{RuntimeFraction, RuntimeUint};
 use std::{sync::Arc, time::Duration};
 
@@ -96,6 +97,10 @@ pub struct ForwardExtras {
     pub hash_policy: Box<[HashPolicy]>,
     /// What is asked of hosts' metadata.
     pub metadata_match: Option<Arc<MetadataMatch>>,
+    /// What requests count as for rate limits.
+    pub rate_limits: Box<[RateLimitPolicy]>,
+    /// `include_vh_rate_limits`.
+    pub include_vh_rate_limits: bool,
     /// Protocol upgrades that differ from the connection manager's.
     pub upgrades: Box<[Upgrade]>,
     /// Mirrors; empty for the virtual host's.
@@ -115,6 +120,8 @@ impl ForwardExtras {
             hedge_policy,
             hash_policy,
             metadata_match,
+            rate_limits,
+            include_vh_rate_limits,
             upgrades,
             mirror_policies,
             internal_redirect,
@@ -124,6 +131,8 @@ impl ForwardExtras {
         let idle = hedge_policy.is_none()
             && hash_policy.is_empty()
             && metadata_match.is_none()
+            && rate_limits.is_empty()
+            && !include_vh_rate_limits
             && upgrades.is_empty()
             && mirror_policies.is_empty()
             && internal_redirect.is_none()

@@ -3,8 +3,10 @@
 //! Names and meanings are those of `envoy.config.route.v3`; defaults are filled in by whoever makes these values.
 
 use super::action::{Action, MirrorPolicy};
-use super::condition::HeaderMatch;
+use nuncio_core::matching::HeaderMatch;
 use nuncio_core::Fraction;
+use nuncio_core::metadata::Metadata;
+use nuncio_core::rate_limit::RateLimitPolicy;
 use super::matcher::Matcher;
 use super::mutation::HeaderRules;
 use super::retry::RetryPolicy;
@@ -65,6 +67,8 @@ pub struct VirtualHost {
     pub mirror_policies: Arc<[MirrorPolicy]>,
     /// Request classes with stats of their own.
     pub virtual_clusters: Vec<VirtualCluster>,
+    /// What requests count as for rate limits.
+    pub rate_limits: Box<[RateLimitPolicy]>,
     /// Settings of filters for this virtual host.
     pub filters: FilterOverrides,
 }
@@ -132,16 +136,19 @@ pub struct RouteExtras {
     pub decorator: Option<Decorator>,
     /// Sampling of this route.
     pub tracing: Option<Tracing>,
+    /// Metadata of the route.
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 impl RouteExtras {
     /// `None` when there is nothing in it, as in most routes.
     pub fn boxed(self) -> Option<Box<RouteExtras>> {
-        let RouteExtras { stat_prefix, buffer_limit, decorator, tracing } = &self;
+        let RouteExtras { stat_prefix, buffer_limit, decorator, tracing, metadata } = &self;
         let idle = stat_prefix.is_empty()
             && buffer_limit.is_none()
             && decorator.is_none()
-            && tracing.is_none();
+            && tracing.is_none()
+            && metadata.is_none();
         (!idle).then(|| Box::new(self))
     }
 }

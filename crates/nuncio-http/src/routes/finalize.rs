@@ -3,7 +3,8 @@
 
 use super::action::{Action, ClusterSpecifier, HostRewrite, PathRewrite, WeightedCluster};
 use super::matcher::{PathMatch, path_len};
-use super::mutation::{HeaderRules, Side};
+use super::mutation::HeaderRules;
+use nuncio_core::matching::Side;
 use super::table::{RouteEntry, RouteTable};
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_core::StreamCx;

@@ -4,7 +4,7 @@
 //! cancel each other out. The hashes, and how they are combined, are Envoy's: the same request reaches the same host.
 
 use super::action::{HashPolicy, HashSource};
-use super::condition::{cookie, parameter};
+use nuncio_core::matching::{cookie, parameter};
 use nuncio_codec::headers::HeaderMap;
 use nuncio_upstream::xxh64;
 use std::{fmt::Write as _, net::IpAddr, time::Duration};

@@ -7,7 +7,7 @@
 
 use super::config::Route;
 use super::matcher::PathMatch;
-use super::text::Fold;
+use nuncio_core::matching::Fold;
 use super::trie::{Key, Trie};
 
 /// With so few routes the scan is as fast as the walk, and needs no memory.

@@ -2,12 +2,13 @@
 //!
 //! This is the linear truth: [`super::RouteTable`]'s index only spares it the routes whose path cannot match.
 
-use super::condition::{CookieMatch, HeaderMatch, QueryMatch};
-use super::pattern::Pattern;
+use nuncio_core::matching::{CookieMatch, HeaderMatch, QueryMatch};
+use nuncio_core::matching::Pattern;
 use super::template::PathTemplate;
-use super::text::Fold;
+use nuncio_core::matching::{Fold, MetadataMatcher, TextMatch};
 use nuncio_codec::headers::{HeaderMap, Known};
-use nuncio_core::{ClientCertificate, RuntimeFraction, RuntimeValues};
+use nuncio_core::metadata::Metadata;
+use nuncio_core::{ClientCertificate, FilterState, RuntimeFraction, RuntimeValues};
 use std::fmt;
 
 /// What is known at the time of matching besides the request's head.
@@ -17,6 +18,10 @@ pub struct MatchCx<'a> {
     pub random: u64,
     /// Runtime values; `None` to use the configured defaults.
     pub runtime: Option<&'a RuntimeValues>,
+    /// Dynamic metadata of the exchange, if any are set.
+    pub metadata: Option<&'a Metadata>,
+    /// Filter state of the exchange.
+    pub filter_state: Option<&'a FilterState>,
     /// The client's certificate on this connection.
     pub client_certificate: ClientCertificate,
 }
@@ -60,9 +65,10 @@ pub struct MoreConditions {
     pub certificate_presented: Option<bool>,
     /// Whether it was validated.
     pub certificate_validated: Option<bool>,
-    /// Dynamic metadata or filter state asked for: nothing sets them here, so each counts as absent, and this
-    /// says whether absence satisfies all of them.
-    pub absent_state_satisfies: Option<bool>,
+    /// On dynamic metadata.
+    pub metadata: Box<[MetadataMatcher]>,
+    /// On objects of the filter state, by key; one that is not there satisfies nothing.
+    pub filter_state: Box<[(Box<str>, TextMatch)]>,
 }
 
 /// The condition on the path.
@@ -248,7 +254,8 @@ impl MoreConditions {
             fraction,
             certificate_presented,
             certificate_validated,
-            absent_state_satisfies,
+            metadata,
+            filter_state,
         } = &self;
         let idle = query.is_empty()
             && cookies.is_empty()
@@ -256,7 +263,8 @@ impl MoreConditions {
             && fraction.is_none()
             && certificate_presented.is_none()
             && certificate_validated.is_none()
-            && absent_state_satisfies.is_none();
+            && metadata.is_empty()
+            && filter_state.is_empty();
         (!idle).then(|| Box::new(self))
     }
 
@@ -276,7 +284,12 @@ impl MoreConditions {
         {
             return Err(Mismatch::Certificate);
         }
-        if self.absent_state_satisfies == Some(false) {
+        let empty = Metadata::new();
+        let metadata = cx.metadata.unwrap_or(&empty);
+        let object = |key: &str| cx.filter_state?.get(key);
+        if !self.metadata.iter().all(|wanted| wanted.matches(metadata))
+            || !self.filter_state.iter().all(|(key, wanted)| object(key).is_some_and(|value| wanted.matches(value)))
+        {
             return Err(Mismatch::State);
         }
         match &self.fraction {

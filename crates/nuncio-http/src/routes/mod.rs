@@ -11,7 +11,6 @@
 //! after a route is found (the router).
 
 mod action;
-mod condition;
 mod config;
 mod domains;
 mod finalize;
@@ -21,21 +20,14 @@ mod index;
 mod lint;
 mod matcher;
 mod mutation;
-mod pattern;
 mod pick;
-mod re2;
 mod redirect;
 mod retry;
-mod single;
 mod table;
 mod template;
-mod text;
 mod trie;
 
 pub use action::*;
-pub use condition::{
-    CookieMatch, HeaderMatch, HeaderTest, QueryMatch, QueryTest,
-};
 pub use config::*;
 pub use domains::DomainMatch;
 pub use finalize::{Finalize, finalize_request, finalize_response, rewrite_host};
@@ -44,19 +36,18 @@ pub use hash::{NewCookie, hash_request};
 pub use lint::{ClusterReference, DeadRoute};
 pub(crate) use matcher::is_grpc;
 pub use matcher::{MatchCx, Matcher, Mismatch, MoreConditions, PathMatch};
+pub use nuncio_core::matching::{
+    CookieMatch, Fold, HeaderMatch, HeaderTest, Pattern, PatternError, QueryMatch, QueryTest, Side, Substitution, TextMatch, is_single,
+};
 pub use nuncio_core::{ClientCertificate, Fraction, RuntimeFraction};
 pub use mutation::{
-    AppendAction, FormatValue, HeaderAddition, HeaderMutations, HeaderRules, Side, Value,
+    AppendAction, FormatValue, HeaderAddition, HeaderMutations, HeaderRules, Value,
 };
-pub use pattern::{Pattern, Substitution};
 pub use pick::PickedCluster;
-pub use re2::PatternError;
 pub use redirect::{direct_reply, redirect_location, redirect_reply, tls_redirect};
 pub use retry::{BackOff, HostPredicate, RateLimitedBackOff, ResetHeader, RetryOn, RetryPolicy};
-pub use single::is_single;
 pub use table::{Explanation, HostEntry, PinnedTable, RouteEntry, RouteMatch, RouteTable};
 pub use template::{PathTemplate, PathTemplateRewrite};
-pub use text::{Fold, TextMatch};
 
 #[cfg(test)]
 mod tests;

@@ -4,9 +4,9 @@
 //! them is made; then what overwrites, at the end of the headers, then what is added. An empty value adds nothing
 //! unless `keep_empty_value` says so. A value added to a header of which there is one entry joins it.
 
-use super::single::is_single;
 use nuncio_codec::headers::{HeaderMap, HeaderName, Name as _};
 use nuncio_core::StreamCx;
+use nuncio_core::matching::{Side, is_single};
 use nuncio_core::format::{Format, FormatCx, JsonFormat};
 use std::{cell::Cell, fmt, sync::Arc};
 
@@ -126,14 +126,6 @@ impl HeaderRules {
     }
 }
 
-/// Which head is changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// The request's.
-    Request,
-    /// The response's.
-    Response,
-}
 
 fn head(cx: &mut StreamCx, side: Side) -> &mut HeaderMap {
     match side {

@@ -1,6 +1,6 @@
 //! `RetryPolicy`: when to try again, how often, how long to wait. Deciding and doing it is the router's.
 
-use super::condition::HeaderMatch;
+use nuncio_core::matching::HeaderMatch;
 use nuncio_codec::headers::{HeaderMap, HeaderName};
 use nuncio_upstream::{Host, MetadataMatch};
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};

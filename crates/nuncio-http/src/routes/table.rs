@@ -7,10 +7,12 @@
 use super::config::{FilterOverride, FilterOverrides, Route, RouteConfig, TlsRequirement, VirtualCluster, VirtualHost};
 use super::domains::{DomainMatch, Domains, Taken};
 use super::index::PathIndex;
-use super::action::Action;
+use super::action::{Action, ForwardExtras};
 use super::matcher::{MatchCx, Mismatch, RequestParts, path_without_parameters};
 use nuncio_codec::headers::{HeaderMap, Known};
-use nuncio_core::{ConfigError, RouteId, RouteTableView, RouteView};
+use nuncio_core::metadata::Metadata;
+use nuncio_core::rate_limit::RateLimitPolicy;
+use nuncio_core::{ConfigError, RouteId, RouteTableView, RouteView, StreamCx};
 use std::{any::Any, rc::Rc, sync::Arc};
 
 /// A compiled route configuration.
@@ -265,6 +267,15 @@ impl RouteEntry {
     }
 }
 
+impl RouteEntry {
+    fn forward_extras(&self) -> Option<&ForwardExtras> {
+        match &self.route.action {
+            Action::Forward(action) => action.more.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 impl RouteView for RouteEntry {
     fn name(&self) -> &str {
         &self.route.name
@@ -276,6 +287,34 @@ impl RouteView for RouteEntry {
 
     fn filter_config(&self, filter: &str) -> Option<&(dyn Any + Send + Sync)> {
         self.filter_override(filter)?.config.as_deref()
+    }
+
+    fn filter_config_at(&self, level: usize, filter: &str) -> Option<&(dyn Any + Send + Sync)> {
+        let levels = [&self.route.filters, &self.host.filters, &self.inherited];
+        levels.get(level)?.get(filter)?.config.as_deref()
+    }
+
+    fn metadata(&self) -> Option<&Metadata> {
+        self.route.more.as_ref()?.metadata.as_deref()
+    }
+
+    fn cluster_name<'a>(&'a self, cx: &'a StreamCx) -> Option<&'a str> {
+        match &self.route.action {
+            Action::Forward(action) => Some(action.pick_cluster(&cx.request, cx.random, None, &cx.worker.runtime.values()).name),
+            _ => None,
+        }
+    }
+
+    fn rate_limits(&self) -> &[RateLimitPolicy] {
+        self.forward_extras().map_or(&[], |more| &more.rate_limits)
+    }
+
+    fn virtual_host_rate_limits(&self) -> &[RateLimitPolicy] {
+        &self.host.rate_limits
+    }
+
+    fn includes_virtual_host_rate_limits(&self) -> bool {
+        self.forward_extras().is_some_and(|more| more.include_vh_rate_limits)
     }
 }
 

@@ -67,10 +67,10 @@ pub(super) fn readmit(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalRep
 }
 
 /// Logs name the cluster that the request would have gone to.
-fn note_cluster(cx: &mut StreamCx, hcm: &HcmWorker) {
+pub(super) fn note_cluster(cx: &mut StreamCx, hcm: &HcmWorker) {
     let entry = cx.route.as_ref().and_then(|r| hcm.routes.table().get(r.id));
     if let Some(Action::Forward(action)) = entry.map(|entry| &entry.route.action)
-        && let Some(cluster) = hcm.routes.clusters.by_name(action.pick_cluster(&cx.request, 0, None, &cx.worker.runtime.values()).name)
+        && let Some(cluster) = hcm.routes.clusters.by_name(action.pick_cluster(&cx.request, cx.random, None, &cx.worker.runtime.values()).name)
     {
         cx.info.upstream.cluster = Some(cluster.info().name().clone());
         cx.info.upstream.cluster_display = Some(cluster.info().display_name().clone());
@@ -83,23 +83,33 @@ pub(super) fn find_route(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<Local
             cx.request.remove(name);
         }
     }
+    cx.random = cx.worker.rng.next_u64();
+    resolve(cx, &hcm.routes)
+}
+
+/// Looks up the route of a request, for the first time or again.
+pub(super) fn resolve(cx: &mut StreamCx, routes: &Rc<Routes>) -> Option<Box<LocalReply>> {
+    cx.route_is_stale = false;
+    cx.route = None;
     cx.info.route_resolutions += 1;
     let found = {
         let runtime = cx.worker.runtime.values();
         let matching = MatchCx {
-            random: cx.worker.rng.next_u64(),
+            random: cx.random,
             runtime: Some(&runtime),
+            metadata: Some(&cx.metadata),
+            filter_state: Some(&cx.filter_state),
             client_certificate: cx.conn.client_certificate,
         };
-        hcm.routes.table().find(&cx.request, &matching)
+        routes.table().find(&cx.request, &matching)
     };
     match found {
         RouteMatch::None => None,
         RouteMatch::RequireTls { .. } => Some(Box::new(tls_redirect(&cx.request))),
         RouteMatch::Route(id) => {
-            let table: Rc<Routes> = hcm.routes.clone();
+            let table: Rc<Routes> = routes.clone();
             cx.route = Some(RouteRef { table: table as Rc<dyn RouteTableView>, id });
-            if let Some(entry) = hcm.routes.table().get(id)
+            if let Some(entry) = routes.table().get(id)
                 && let Some(class) = entry.host.virtual_cluster(&cx.request)
             {
                 cx.info.virtual_cluster = Some(class.name.clone());

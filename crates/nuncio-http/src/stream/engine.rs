@@ -59,6 +59,8 @@ impl Piece {
 pub(crate) trait Ends {
     /// A piece has passed all request filters.
     fn to_upstream(&mut self, cx: &mut StreamCx, piece: Piece);
+    /// A filter has changed what routes are matched by: looks up the route again.
+    fn reroute(&mut self, _cx: &mut StreamCx) {}
     /// A piece has passed all response filters.
     fn to_client(&mut self, cx: &mut StreamCx, piece: Piece);
 }
@@ -198,10 +200,7 @@ impl Engine {
         match step {
             Step::Continue => self.release(dir, at, None),
             Step::Hold(mode) => lane[at].mode = mode,
-            Step::Wait(answer) => {
-                lane[at].waiting = true;
-                self.parked.push(Parked { dir, position, answer });
-            }
+            Step::Wait(answer) | Step::Part(_, answer) => self.wait(dir, position, answer),
             Step::Reply(reply) => self.verdict = Some(Verdict::Reply(reply)),
             Step::Reset => self.verdict = Some(Verdict::Reset),
         }
@@ -254,6 +253,9 @@ impl Engine {
                 (Dir::Response, Piece::Data { bytes, end }) => filter.response_data(cx, bytes, *end),
                 (Dir::Response, Piece::Trailers) => filter.response_trailers(cx),
             };
+            if cx.route_is_stale {
+                ends.reroute(cx);
+            }
             match step {
                 Step::Continue => {
                     if let Some(held) = self.held[dir as usize].iter().position(|h| h.position == at) {
@@ -264,8 +266,20 @@ impl Engine {
                 }
                 Step::Hold(mode) => return self.hold(cx, dir, at, piece, mode),
                 Step::Wait(answer) => {
-                    self.keep(dir, at, piece, Hold::Watermark).waiting = true;
-                    self.parked.push(Parked { dir, position: at, answer });
+                    self.keep(dir, at, Some(piece), Hold::Watermark);
+                    self.wait(dir, at, answer);
+                    return;
+                }
+                Step::Part(len, answer) => {
+                    let Some(part) = split(&mut piece, len) else {
+                        position = at + 1;
+                        continue;
+                    };
+                    self.keep(dir, at, None, Hold::Watermark).queued.push_front(piece);
+                    self.wait(dir, at, answer);
+                    if let Some(part) = part {
+                        self.work.push((dir, at + 1, part));
+                    }
                     return;
                 }
                 Step::Reply(reply) => {
@@ -280,7 +294,14 @@ impl Engine {
         }
     }
 
-    fn keep(&mut self, dir: Dir, position: u8, piece: Piece, mode: Hold) -> &mut Held {
+    fn wait(&mut self, dir: Dir, position: u8, answer: Pending) {
+        if let Some(held) = self.held[dir as usize].iter_mut().find(|h| h.position == position) {
+            held.waiting = true;
+            self.parked.push(Parked { dir, position, answer });
+        }
+    }
+
+    fn keep(&mut self, dir: Dir, position: u8, piece: Option<Piece>, mode: Hold) -> &mut Held {
         let lane = &mut self.held[dir as usize];
         let at = lane.iter().position(|h| h.position == position).unwrap_or_else(|| {
             let at = lane.iter().position(|h| h.position > position).unwrap_or(lane.len());
@@ -289,7 +310,7 @@ impl Engine {
         });
         let held = &mut lane[at];
         held.mode = mode;
-        held.seen.push(piece);
+        held.seen.extend(piece);
         held
     }
 
@@ -300,8 +321,12 @@ impl Engine {
             }
             return;
         }
-        self.keep(dir, at, piece, mode);
-        if mode == Hold::Buffer && self.held_bytes(dir) > self.buffer_limit {
+        self.keep(dir, at, Some(piece), mode);
+        let limit = match dir {
+            Dir::Request => cx.request_buffer_limit.unwrap_or(self.buffer_limit),
+            Dir::Response => self.buffer_limit,
+        };
+        if mode == Hold::Buffer && self.held_bytes(dir) > limit {
             self.verdict = Some(Verdict::Reply(Box::new(match dir {
                 Dir::Request => payload_too_large(),
                 Dir::Response => response_too_large(),
@@ -319,6 +344,18 @@ impl Engine {
             self.work.push((dir, position + 1, piece));
         }
     }
+}
+
+/// The first `len` bytes of data, without what is left of it; `None` if nothing would be left.
+#[allow(clippy::option_option, reason = "there may be nothing to send on, and still something left")]
+fn split(piece: &mut Piece, len: usize) -> Option<Option<Piece>> {
+    let Piece::Data { bytes, .. } = piece else { return None };
+    if len >= bytes.len() {
+        return None;
+    }
+    let part = (len > 0).then(|| Piece::Data { bytes: Buf::copy_of(&bytes.filled()[..len]), end: false });
+    bytes.consume(len);
+    Some(part)
 }
 
 /// The answer to a request body that outgrew what a filter may hold.

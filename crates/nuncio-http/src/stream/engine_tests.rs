@@ -27,6 +27,7 @@ fn stream() -> StreamCx {
         server_name: None,
         tls: false,
         client_certificate: Default::default(),
+        attached: Default::default(),
     };
     StreamCx::new(Worker::new(0, Lane::worker(0)), Rc::new(conn))
 }

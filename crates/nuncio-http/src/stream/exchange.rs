@@ -5,6 +5,7 @@
 //! back-pressure there is. It knows no protocol: [`ClientSide`] is the client's connection or stream.
 
 use super::engine::{Dir, Ends, Engine, Piece, Verdict};
+use super::admit::{note_cluster, resolve};
 use super::{admit, duration, redirect, reply, upgrade};
 use super::routes::Routes;
 use crate::headers::response;
@@ -100,6 +101,12 @@ impl<C: ClientSide> Ends for Lanes<'_, C> {
     fn to_upstream(&mut self, cx: &mut StreamCx, piece: Piece) {
         if self.refusal.is_none() {
             self.refusal = self.router.take(cx, self.routes, piece, self.now);
+        }
+    }
+
+    fn reroute(&mut self, cx: &mut StreamCx) {
+        if let Some(reply) = resolve(cx, self.routes) {
+            self.refusal = Some(reply);
         }
     }
 
@@ -410,7 +417,14 @@ impl Exchange {
             self.end = Some(Outcome::Cut);
             return;
         }
+        if self.cx.info.upstream.cluster.is_none() {
+            note_cluster(&mut self.cx, hcm);
+        }
         if answer.status == 400 && !hcm.config.keep_open_on_error {
+            client.close_after();
+        }
+        // What is left of a request that is too long is not waited for.
+        if answer.details == "request_payload_too_large" {
             client.close_after();
         }
         reply::prepare(&mut self.cx, &answer);

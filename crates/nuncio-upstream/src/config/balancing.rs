@@ -1,7 +1,7 @@
 //! How a host is chosen: the policy, what all policies share, and subsets.
 
 use super::Locality;
-use crate::metadata::MetadataValue;
+use nuncio_core::metadata::MetadataValue;
 use std::{any::Any, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 /// The load balancing policy.

@@ -28,7 +28,7 @@ pub(crate) use subset::Subsets;
 use crate::config::{LbConfig, SelectorFallback, SubsetFallback};
 use crate::host::Host;
 use crate::host_set::HostSet;
-use crate::metadata::{MetadataMatch, MetadataValue};
+use nuncio_core::metadata::{MetadataMatch, MetadataValue};
 use chooser::Chooser;
 use nuncio_rt::Rng;
 use nuncio_stats::{CounterId, tables::cluster as stat};

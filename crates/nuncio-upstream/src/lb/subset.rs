@@ -9,7 +9,7 @@ use super::plan::PlanCx;
 use crate::config::{CommonLbConfig, SelectorFallback, SubsetConfig, SubsetFallback, SubsetSelector};
 use crate::host::Host;
 use crate::host_set::HostSet;
-use crate::metadata::{MetadataMatch, MetadataValue, encode, of_lb};
+use nuncio_core::metadata::{MetadataMatch, MetadataValue, encode, of_lb};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 

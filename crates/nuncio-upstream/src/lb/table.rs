@@ -9,7 +9,7 @@ use super::ring::Ring;
 use crate::config::{HashLb, HashTableConfig};
 use crate::host::Host;
 use crate::host_set::PriorityHosts;
-use crate::metadata::{MetadataValue, of_lb};
+use nuncio_core::metadata::{MetadataValue, of_lb};
 use std::sync::Arc;
 
 /// A host's part in a table.

@@ -405,7 +405,7 @@ impl Cluster {
             lb: &config.lb,
             common: &config.common_lb,
             subsets: config.subsets.as_ref(),
-            named_hosts: !config.override_headers.is_empty(),
+            named_hosts: !config.named_by.is_empty(),
             local: Some(&local),
             local_hosts: local_hosts.as_deref(),
         })

@@ -126,6 +126,7 @@ impl AdminContext for Running {
 
     fn fail_health_checks(&self, fail: bool) {
         self.failing_health_checks.set(fail);
+        self.failing_news.send_replace(fail);
         let now = DrainPace { time: Duration::ZERO, ..self.pace() };
         self.listeners.ease(fail.then_some(now));
     }

@@ -66,6 +66,7 @@ fn connection(client: &Client) -> ConnInfo {
         server_name: None,
         tls: false,
         client_certificate: nuncio_core::ClientCertificate::default(),
+        attached: Default::default(),
     }
 }
 

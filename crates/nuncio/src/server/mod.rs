@@ -92,6 +92,7 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
         reload_asked,
         main_worker: Worker::new(usize::MAX, Lane::MAIN),
         failures: RefCell::default(),
+        failing_news: watch::Sender::default(),
         runtime_news: watch::Sender::default(),
         snapshot: RefCell::new(Arc::new(snapshot)),
         store,
@@ -114,7 +115,7 @@ fn start_workers(running: &Shared, inboxes: Vec<nuncio_listen::ListenerInbox>) -
     let feeds = inboxes.into_iter().map(|listeners| {
         let failures = Arc::<FailureLog>::default();
         running.failures.borrow_mut().push(failures.clone());
-        Feeds { clusters: running.clusters.subscribe(), listeners, runtime: running.runtime_news.subscribe(), failures }
+        Feeds { clusters: running.clusters.subscribe(), listeners, runtime: running.runtime_news.subscribe(), failing: running.failing_news.subscribe(), failures }
     });
     let threads = Workers::start(feeds.collect())?;
     running.listeners.workers_started();

@@ -32,6 +32,7 @@ pub(super) struct Running {
     /// What went wrong of late, by worker.
     pub(super) failures: RefCell<Vec<Arc<FailureLog>>>,
     /// What of it the workers are told.
+    pub(super) failing_news: watch::Sender<bool>,
     pub(super) runtime_news: watch::Sender<Arc<RuntimeValues>>,
     pub(super) server_stats: Arc<Scope>,
     pub(super) started: Time,

@@ -2,6 +2,7 @@
 
 use super::{Balancing, ClusterDiscoveryType, DiscoveryType, options, subset};
 use crate::codes;
+use nuncio_upstream::NamedBy;
 use crate::context::CompileCx;
 use crate::unbuilt;
 use nuncio_api::envoy::config::cluster::v3::{self as proto, load_balancing_policy::Policy};
@@ -199,16 +200,22 @@ fn override_host(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, from: &polici
         cx.value_without_effect("OverrideHost within a subset policy");
     }
     let headers = cx.each("override_host_sources", override_host_sources, |cx, OverrideHostSource { header, metadata }| {
-        unbuilt!(cx, metadata);
         let wrong = match (header.is_empty(), metadata.is_none()) {
             (true, true) => ("a source is a header or a metadata key", "Empty override source"),
             (false, false) => ("a source is a header or a metadata key, not both", "Only one override source must be set"),
-            _ => return (!header.is_empty()).then(|| header.to_ascii_lowercase()),
+            _ => match metadata {
+                None => return Some(NamedBy::Header(header.to_ascii_lowercase())),
+                Some(key) => {
+                    let read = nuncio_ext::read::metadata_key(key);
+                    let read = read.map_err(|error| { cx.extension_error(codes::BAD_VALUE, error); });
+                    return read.ok().map(|(namespace, path)| NamedBy::Metadata { namespace, path });
+                }
+            },
         };
         cx.error(codes::CONFLICT, wrong.0).envoy(wrong.1);
         None
     });
-    made.override_headers = if made.subsets.is_some() { Vec::new() } else { headers };
+    made.named_by = if made.subsets.is_some() { Vec::new() } else { headers };
     let list = fallback_policy.as_ref().map_or(&[][..], |p| &p.policies);
     cx.at("fallback_policy", |cx| first_known(cx, list, |cx, config| policy(cx, cluster, config, made)));
 }

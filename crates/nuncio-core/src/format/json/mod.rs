@@ -107,7 +107,7 @@ impl JsonFormat {
             Node::Typed(command) => {
                 let from = out.len();
                 out.push(b'"');
-                match command.write(cx, out) {
+                match command.write(&FormatCx { typed: true, ..*cx }, out) {
                     Written::Text => quote_tail(out, from),
                     Written::Number => {
                         out.remove(from);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{SelectorFallback, SubsetConfig, SubsetFallback, SubsetSelector};
-use crate::metadata::Metadata;
+use nuncio_core::metadata::Metadata;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];

@@ -3,7 +3,6 @@
 //! Asked of Envoy 1.40 name by name, for each direction. It decides how configured headers are added, and how a
 //! header that came twice is compared.
 
-use super::mutation::Side;
 use nuncio_codec::headers::Known;
 use nuncio_codec::headers::Known as K;
 
@@ -43,6 +42,15 @@ const fn table(names: &[Known]) -> [bool; Known::COUNT] {
         at += 1;
     }
     table
+}
+
+/// Which head is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The request's.
+    Request,
+    /// The response's.
+    Response,
 }
 
 /// Whether values of this header are one text, joined with commas.

@@ -4,8 +4,7 @@
 //! header, unless the header is treated as empty; the first of several query parameters or cookies counts; of
 //! several headers of one name any may match, but those of which Envoy keeps one entry are compared joined.
 
-use super::mutation::Side;
-use super::single::is_single;
+use super::single::{Side, is_single};
 use super::text::TextMatch;
 use nuncio_codec::headers::{HeaderMap, HeaderName, Known, Name as _};
 use std::fmt;
@@ -133,7 +132,7 @@ impl fmt::Display for QueryMatch {
 }
 
 /// The first value of a query parameter; empty where it has no `=`.
-pub(super) fn parameter<'q>(query: &'q [u8], name: &[u8]) -> Option<&'q [u8]> {
+pub fn parameter<'q>(query: &'q [u8], name: &[u8]) -> Option<&'q [u8]> {
     query.split(|&b| b == b'&').find_map(|pair| match pair.iter().position(|&b| b == b'=') {
         Some(at) => (pair[..at] == *name).then(|| &pair[at + 1..]),
         None => (pair == name && !pair.is_empty()).then_some(&[][..]),
@@ -166,7 +165,7 @@ impl fmt::Display for CookieMatch {
 }
 
 /// The first value of a cookie, without the quotes it may have; blanks belong to it.
-pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &[u8]) -> Option<&'h [u8]> {
+pub fn cookie<'h>(headers: &'h HeaderMap, name: &[u8]) -> Option<&'h [u8]> {
     headers.get_all(Known::Cookie).flat_map(|line| line.split(|&b| b == b';')).find_map(|pair| {
         let at = pair.iter().position(|&b| b == b'=')?;
         let value = &pair[at + 1..];
@@ -178,7 +177,7 @@ pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &[u8]) -> Option<&'h [u8]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routes::text::Fold;
+    use crate::matching::Fold;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()

@@ -1,9 +1,9 @@
-//! Metadata of clusters and endpoints (`envoy.config.core.v3.Metadata.filter_metadata`).
+//! Metadata of clusters, endpoints, routes and exchanges (`envoy.config.core.v3.Metadata.filter_metadata`).
 
 use std::collections::BTreeMap;
 
 /// The part of metadata that load balancing reads.
-pub(crate) const LB: &str = "envoy.lb";
+pub const LB: &str = "envoy.lb";
 
 /// Structured values by filter name (`envoy.lb`, …).
 pub type Metadata = BTreeMap<String, MetadataValue>;
@@ -25,8 +25,75 @@ pub enum MetadataValue {
     Struct(BTreeMap<String, MetadataValue>),
 }
 
+impl MetadataValue {
+    /// The value at the end of a path of keys through structures.
+    pub fn at<'k>(&self, path: impl IntoIterator<Item = &'k str>) -> Option<&MetadataValue> {
+        path.into_iter().try_fold(self, |value, key| match value {
+            MetadataValue::Struct(fields) => fields.get(key),
+            _ => None,
+        })
+    }
+
+    /// Appends it as JSON.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        match self {
+            MetadataValue::Null => out.extend_from_slice(b"null"),
+            MetadataValue::Bool(b) => out.extend_from_slice(if *b { b"true" } else { b"false" }),
+            MetadataValue::Number(n) => write_number(out, *n),
+            MetadataValue::Text(text) => write_text(out, text),
+            MetadataValue::List(list) => write_items(out, b'[', b']', list.iter(), |out, item| item.write_json(out)),
+            MetadataValue::Struct(fields) => write_items(out, b'{', b'}', fields.iter(), |out, (key, value)| {
+                write_text(out, key);
+                out.push(b':');
+                value.write_json(out);
+            }),
+        }
+    }
+}
+
+/// Sets a value of an exchange's metadata; other values of the namespace stay.
+pub fn set_dynamic(metadata: &mut Metadata, namespace: &str, key: &str, value: MetadataValue) {
+    let fields = metadata.entry(namespace.to_owned()).or_insert_with(|| MetadataValue::Struct(BTreeMap::new()));
+    match fields {
+        MetadataValue::Struct(fields) => drop(fields.insert(key.to_owned(), value)),
+        other => *other = MetadataValue::Struct([(key.to_owned(), value)].into()),
+    }
+}
+
+fn write_items<T>(out: &mut Vec<u8>, open: u8, close: u8, items: impl Iterator<Item = T>, write: impl Fn(&mut Vec<u8>, T)) {
+    out.push(open);
+    for (index, item) in items.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(close);
+}
+
+fn write_number(out: &mut Vec<u8>, number: f64) {
+    let text = if number.fract() == 0.0 && number.abs() < 1e15 { format!("{number:.0}") } else { format!("{number}") };
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    for c in text.chars() {
+        match c {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            c if (c as u32) < 0x20 => out.extend_from_slice(format!("\\u{:04x}", c as u32).as_bytes()),
+            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
 /// Whether an endpoint is a canary: `envoy.lb` has `canary: true`.
-pub(crate) fn is_canary(metadata: Option<&Metadata>) -> bool {
+pub fn is_canary(metadata: Option<&Metadata>) -> bool {
     matches!(
         metadata.and_then(|m| m.get(LB)),
         Some(MetadataValue::Struct(fields)) if fields.get("canary") == Some(&MetadataValue::Bool(true))
@@ -34,7 +101,7 @@ pub(crate) fn is_canary(metadata: Option<&Metadata>) -> bool {
 }
 
 /// What `envoy.lb` says of a host.
-pub(crate) fn of_lb(metadata: Option<&Metadata>) -> Option<&BTreeMap<String, MetadataValue>> {
+pub fn of_lb(metadata: Option<&Metadata>) -> Option<&BTreeMap<String, MetadataValue>> {
     match metadata?.get(LB)? {
         MetadataValue::Struct(fields) => Some(fields),
         _ => None,
@@ -64,7 +131,7 @@ impl MetadataMatch {
     }
 
     /// The criteria whose keys are wanted.
-    pub(crate) fn only(&self, wanted: impl Fn(&str) -> bool) -> MetadataMatch {
+    pub fn only(&self, wanted: impl Fn(&str) -> bool) -> MetadataMatch {
         MetadataMatch::new(self.fields.iter().filter(|(k, _)| wanted(k)).map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
@@ -82,13 +149,14 @@ impl MetadataMatch {
         })
     }
 
-    pub(crate) fn key(&self) -> &[u8] {
+    /// The criteria as bytes, by which a subset is found.
+    pub fn key(&self) -> &[u8] {
         &self.key
     }
 }
 
 /// Keys and values as bytes: equal exactly if they are equal.
-pub(crate) fn encode<'a>(fields: impl Iterator<Item = (&'a str, &'a MetadataValue)>) -> Box<[u8]> {
+pub fn encode<'a>(fields: impl Iterator<Item = (&'a str, &'a MetadataValue)>) -> Box<[u8]> {
     let mut bytes = Vec::new();
     for (name, value) in fields {
         encode_text(&mut bytes, name);

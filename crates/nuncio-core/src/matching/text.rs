@@ -48,13 +48,15 @@ impl Fold {
         self.ignore_case
     }
 
+    /// Whether it is `value`.
     #[inline]
-    pub(super) fn equals(&self, value: &[u8]) -> bool {
+    pub fn equals(&self, value: &[u8]) -> bool {
         if self.ignore_case { value.eq_ignore_ascii_case(&self.text) } else { *value == *self.text }
     }
 
+    /// Whether `value` begins with it.
     #[inline]
-    pub(super) fn begins(&self, value: &[u8]) -> bool {
+    pub fn begins(&self, value: &[u8]) -> bool {
         value.get(..self.text.len()).is_some_and(|start| self.equals(start))
     }
 

@@ -56,7 +56,7 @@ impl Pattern {
     }
 
     /// Bytes with which every text that matches begins; may be shorter than it could be.
-    pub(super) fn literal_prefix(&self) -> Box<[u8]> {
+    pub fn literal_prefix(&self) -> Box<[u8]> {
         let mut prefix: Vec<u8> = Vec::new();
         // An alternative or a flag may make what looks like a prefix optional.
         if self.source.contains('|') || self.source.contains("(?") {

@@ -1,0 +1,39 @@
+//! Filter state: named objects that filters leave for each other, for routes and for logs.
+//!
+//! Objects are kept as the text they are made from and printed as (Envoy's `envoy.string` and its kin).
+
+/// The objects of one exchange, in the order they were set; there are few.
+#[derive(Debug, Default)]
+pub struct FilterState(Vec<StateObject>);
+
+/// One object.
+#[derive(Debug, Clone)]
+pub struct StateObject {
+    /// Its name.
+    pub key: Box<str>,
+    /// The object, written out.
+    pub value: Vec<u8>,
+    /// It cannot be replaced.
+    pub read_only: bool,
+}
+
+impl FilterState {
+    /// The object under this name, written out.
+    pub fn get(&self, key: &str) -> Option<&[u8]> {
+        self.0.iter().find(|object| *object.key == *key).map(|object| &*object.value)
+    }
+
+    /// Sets an object; a read-only one stays as it is.
+    pub fn set(&mut self, object: StateObject) {
+        match self.0.iter_mut().find(|held| held.key == object.key) {
+            Some(held) if held.read_only => {}
+            Some(held) => *held = object,
+            None => self.0.push(object),
+        }
+    }
+
+    /// Forgets all objects.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}

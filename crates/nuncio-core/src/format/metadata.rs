@@ -1,0 +1,101 @@
+//! `%DYNAMIC_METADATA(…)%`, `%METADATA(…)%`, `%FILTER_STATE(…)%`: what filters have left, and what routes carry.
+
+use super::{
+    FormatCx,
+    command::{Args, Command, Parametric, Written, cut},
+    unbuilt,
+};
+use crate::metadata::{Metadata, MetadataValue};
+
+/// A value found by its path.
+#[derive(Debug)]
+struct Value {
+    of_route: bool,
+    namespace: Box<str>,
+    path: Box<[Box<str>]>,
+    length: Option<usize>,
+}
+
+impl Parametric for Value {
+    fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+        let of: Option<&Metadata> = match self.of_route {
+            true => cx.stream.route.as_ref().and_then(|route| route.view()?.metadata()),
+            false => Some(&cx.stream.metadata),
+        };
+        let found = of.and_then(|metadata| metadata.get(&*self.namespace)?.at(self.path.iter().map(|key| &**key)));
+        let from = out.len();
+        match found {
+            None | Some(MetadataValue::Null) => Written::Absent,
+            Some(MetadataValue::Text(text)) => {
+                out.extend_from_slice(text.as_bytes());
+                if !cx.typed {
+                    cut(out, from, self.length);
+                }
+                Written::Text
+            }
+            Some(value) => {
+                value.write_json(out);
+                if !cx.typed {
+                    cut(out, from, self.length);
+                }
+                Written::Number
+            }
+        }
+    }
+}
+
+fn value(of_route: bool, path: &str, length: Option<usize>) -> Command {
+    let mut keys = path.split(':');
+    let namespace = keys.next().unwrap_or_default().into();
+    Command::with(Value { of_route, namespace, path: keys.map(Into::into).collect(), length })
+}
+
+/// `%DYNAMIC_METADATA(namespace:key…):length%`.
+pub(super) fn dynamic(args: Args<'_>) -> Result<Command, String> {
+    Ok(value(false, args.params, args.length))
+}
+
+/// `%METADATA(TYPE:namespace:key…)%`.
+pub(super) fn metadata(args: Args<'_>) -> Result<(Command, Option<&'static str>), String> {
+    let (kind, rest) = args.params.split_once(':').unwrap_or((args.params, ""));
+    match kind {
+        "DYNAMIC" => Ok((value(false, rest, args.length), None)),
+        "ROUTE" => Ok((value(true, rest, args.length), None)),
+        "CLUSTER" | "UPSTREAM_HOST" | "LISTENER" | "LISTENER_FILTER_CHAIN" | "VIRTUAL_HOST" => Ok((Command::Absent, Some(unbuilt::METADATA))),
+        _ => Err(format!("{kind} is not supported type of metadata")),
+    }
+}
+
+/// An object of the filter state.
+#[derive(Debug)]
+struct Object {
+    key: Box<str>,
+    /// As JSON would have it: a text in quotes.
+    quoted: bool,
+    length: Option<usize>,
+}
+
+impl Parametric for Object {
+    fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+        let Some(value) = cx.stream.filter_state.get(&self.key) else { return Written::Absent };
+        let from = out.len();
+        if self.quoted && !cx.typed {
+            MetadataValue::Text(String::from_utf8_lossy(value).into_owned()).write_json(out);
+        } else {
+            out.extend_from_slice(value);
+        }
+        cut(out, from, self.length);
+        Written::Text
+    }
+}
+
+/// `%FILTER_STATE(key:PLAIN):length%`. Objects are texts, and have no fields.
+pub(super) fn filter_state(args: Args<'_>) -> Result<Command, String> {
+    unbuilt::filter_state(args)?;
+    let mut parts = args.params.split(':');
+    let key = parts.next().unwrap_or_default().into();
+    Ok(match parts.next().unwrap_or("TYPED") {
+        "FIELD" => Command::Absent,
+        kind => Command::with(Object { key, quoted: kind == "TYPED", length: args.length }),
+    })
+}

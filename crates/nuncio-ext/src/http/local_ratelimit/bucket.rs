@@ -1,0 +1,80 @@
+//! A token bucket that all workers share, without a lock.
+//!
+//! It fills steadily. All it keeps is the moment at which it would have been empty: taking tokens moves that moment on.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How much a bucket holds, and how fast it fills.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Size {
+    /// Tokens at most.
+    pub(super) max: f64,
+    /// Tokens per second.
+    pub(super) per_second: f64,
+}
+
+/// A bucket; full to begin with.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pub(super) size: Size,
+    /// Seconds, as the bits of an `f64`.
+    empty_at: AtomicU64,
+}
+
+/// Tolerance for sums of fractions of a token.
+const EPSILON: f64 = 1e-9;
+
+impl Bucket {
+    pub(super) fn new(size: Size) -> Bucket {
+        Bucket { size, empty_at: AtomicU64::new(f64::NEG_INFINITY.to_bits()) }
+    }
+
+    fn empty_at(&self, held: u64, now: f64) -> f64 {
+        f64::from_bits(held).max(now - self.size.max / self.size.per_second)
+    }
+
+    /// Takes tokens if there are enough at `now`, in seconds of the process's clock.
+    pub(super) fn take(&self, tokens: f64, now: f64) -> bool {
+        let mut held = self.empty_at.load(Ordering::Relaxed);
+        loop {
+            let next = self.empty_at(held, now) + tokens / self.size.per_second;
+            if next > now + EPSILON {
+                return false;
+            }
+            match self.empty_at.compare_exchange_weak(held, next.to_bits(), Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(other) => held = other,
+            }
+        }
+    }
+
+    /// Whole tokens left.
+    pub(super) fn left(&self, now: f64) -> u64 {
+        let empty_at = self.empty_at(self.empty_at.load(Ordering::Relaxed), now);
+        ((now - empty_at) * self.size.per_second + 1e-6).floor().max(0.0) as u64
+    }
+
+    /// Whole seconds until there is a token, rounded up.
+    pub(super) fn wait(&self, now: f64) -> u64 {
+        if self.left(now) > 0 {
+            return 0;
+        }
+        let empty_at = self.empty_at(self.empty_at.load(Ordering::Relaxed), now);
+        (empty_at + 1.0 / self.size.per_second - now - 1e-6).ceil().max(0.0) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_empties_and_fills_steadily() {
+        let bucket = Bucket::new(Size { max: 2.0, per_second: 0.5 });
+        assert_eq!((bucket.left(10.0), bucket.wait(10.0)), (2, 0));
+        assert!(bucket.take(1.0, 10.0) && bucket.take(1.0, 10.0) && !bucket.take(1.0, 10.0));
+        assert_eq!((bucket.left(10.0), bucket.wait(10.0)), (0, 2));
+        assert!(!bucket.take(1.0, 11.9) && bucket.take(1.0, 12.0) && !bucket.take(1.0, 12.0));
+        assert_eq!(bucket.left(1000.0), 2, "no more than it holds");
+    }
+}
