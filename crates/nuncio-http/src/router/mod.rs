@@ -566,8 +566,7 @@ impl Router {
 /// Bytes of a request's body that are kept for another attempt: the route's word, the virtual host's, or what the
 /// connection may hold.
 fn buffer_limit(entry: &RouteEntry, of_connection: usize) -> usize {
-    let own = entry.route.more.as_ref().and_then(|more| more.buffer_limit);
-    match own.or(entry.host.buffer_limit) {
+    match entry.buffer_limit() {
         Some(BufferLimit::Body(limit)) => usize::try_from(limit).unwrap_or(usize::MAX),
         Some(BufferLimit::PerRequest(limit)) => of_connection.min(limit as usize),
         None => of_connection,

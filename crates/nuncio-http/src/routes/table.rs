@@ -4,7 +4,7 @@
 //! virtual hosts or routes, and the result is always that of Envoy's rule: the most specific domain, then the
 //! first route that matches.
 
-use super::config::{FilterOverride, FilterOverrides, Route, RouteConfig, TlsRequirement, VirtualCluster, VirtualHost};
+use super::config::{BufferLimit, FilterOverride, FilterOverrides, Route, RouteConfig, TlsRequirement, VirtualCluster, VirtualHost};
 use super::domains::{DomainMatch, Domains, Taken};
 use super::index::PathIndex;
 use super::action::{Action, ForwardExtras};
@@ -248,6 +248,11 @@ impl RouteEntry {
     /// Whether the route switches a filter off (true) or on; settings of a filter switch it on.
     pub fn switches(&self, filter: &str) -> Option<bool> {
         self.filter_override(filter).map(|settings| settings.disabled.unwrap_or(false))
+    }
+
+    /// How much of a request's body may be kept: the route's word, else the virtual host's.
+    pub(crate) fn buffer_limit(&self) -> Option<BufferLimit> {
+        self.route.more.as_ref().and_then(|more| more.buffer_limit).or(self.host.buffer_limit)
     }
 
     /// Whether the route takes the request; else why not.

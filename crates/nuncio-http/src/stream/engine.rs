@@ -99,7 +99,7 @@ pub(crate) struct Engine {
     work: Vec<(Dir, u8, Piece)>,
     request_closed: bool,
     /// Bytes a filter may keep of one direction before its hold overflows.
-    buffer_limit: usize,
+    buffer_limit: [usize; 2],
     verdict: Option<Verdict>,
 }
 
@@ -111,8 +111,14 @@ impl Engine {
         self.parked.clear();
         self.work.clear();
         self.request_closed = false;
-        self.buffer_limit = buffer_limit;
+        self.buffer_limit = [buffer_limit; 2];
         self.verdict = None;
+    }
+
+    /// Filters may keep this many bytes of the request, if that is more than they may of anything.
+    pub(crate) fn allow_request_bytes(&mut self, limit: usize) {
+        let [request, _] = &mut self.buffer_limit;
+        *request = limit.max(*request);
     }
 
     /// A piece arrived: from the client's codec or from the upstream's.
@@ -162,7 +168,7 @@ impl Engine {
         let held = &self.held[dir as usize];
         !held.is_empty()
             && held.iter().all(|h| h.waiting || h.mode == Hold::Watermark)
-            && self.held_bytes(dir) >= self.buffer_limit
+            && self.held_bytes(dir) >= self.buffer_limit[dir as usize]
     }
 
     /// Looks after answers that filters wait for; true when one came in.
@@ -323,8 +329,8 @@ impl Engine {
         }
         self.keep(dir, at, Some(piece), mode);
         let limit = match dir {
-            Dir::Request => cx.request_buffer_limit.unwrap_or(self.buffer_limit),
-            Dir::Response => self.buffer_limit,
+            Dir::Request => cx.request_buffer_limit.unwrap_or(self.buffer_limit[dir as usize]),
+            Dir::Response => self.buffer_limit[dir as usize],
         };
         if mode == Hold::Buffer && self.held_bytes(dir) > limit {
             self.verdict = Some(Verdict::Reply(Box::new(match dir {

@@ -181,6 +181,16 @@ fn a_body_that_outgrows_the_limit_is_answered_413() {
 }
 
 #[test]
+fn a_route_may_allow_larger_request_bodies() {
+    let mut run = Run::new(vec![Arc::new(Whole)]);
+    run.engine.allow_request_bytes(9);
+    run.head(false).data("12345", false).data("6789", false);
+    assert_eq!(run.verdict(), None);
+    run.data("0", false);
+    assert_eq!(run.verdict().as_deref(), Some("413 request_payload_too_large"));
+}
+
+#[test]
 fn data_waits_behind_an_answer_and_is_then_shown_to_later_filters() {
     ANSWER.set(None);
     let mut run = Run::new(vec![Arc::new(Ask), Arc::new(Upper)]);

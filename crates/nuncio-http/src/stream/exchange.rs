@@ -11,7 +11,7 @@ use super::routes::Routes;
 use crate::headers::response;
 use crate::hcm::HcmWorker;
 use crate::router::{Event, Router};
-use crate::routes::{Action, finalize_response, is_grpc};
+use crate::routes::{Action, BufferLimit, RouteEntry, finalize_response, is_grpc};
 use nuncio_core::{LocalReply, ResponseFlags, StreamCx, StreamInfo};
 use nuncio_rt::{BUF_BYTES, Buf, Time};
 use nuncio_stats::tables::{http_connection_manager as stat, router::RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED};
@@ -159,6 +159,10 @@ impl Exchange {
         let plain = || hcm.chains.of(hcm.routes.table(), self.cx.route.as_ref().map(|route| route.id));
         let chain = upgrade::chain(&self.cx, hcm).unwrap_or_else(plain);
         self.engine.begin(chain, hcm.config.buffer_limit);
+        let entry = self.cx.route.as_ref().and_then(|route| hcm.routes.table().get(route.id));
+        if let Some(BufferLimit::Body(limit)) = entry.and_then(RouteEntry::buffer_limit) {
+            self.engine.allow_request_bytes(usize::try_from(limit).unwrap_or(usize::MAX));
+        }
         self.router.begin(hcm.config.buffer_limit, &hcm.config.router);
         self.request_ended = end;
         self.request_closed = false;
