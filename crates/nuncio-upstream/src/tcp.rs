@@ -3,17 +3,22 @@
 use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::host::HostStat;
 use crate::outlier::Outcome;
-use crate::pool::WorkerHost;
+use crate::pool::{HostFailed, WorkerHost};
 use crate::reset::{PoolFailure, Reset, ResetReason, connect_failure};
 use nuncio_rt::{Io, Time};
 use nuncio_stats::tables::cluster as stat;
-use std::{fmt, rc::Rc};
+use std::{
+    fmt,
+    rc::Rc,
+    task::{Context, Poll},
+};
 
 /// A connection to a host; dropping it closes it. It counts as one request for as long as it lives.
 pub struct TcpConnection {
     /// The bytes.
     pub io: Io,
     counted: Counted,
+    failure: Option<Rc<HostFailed>>,
     _request: Permit,
 }
 
@@ -63,7 +68,7 @@ impl WorkerHost {
         };
         counted.connected();
         self.note(Outcome::ConnectedOnly);
-        Ok(TcpConnection { io, counted, _request: request })
+        Ok(TcpConnection { io, counted, failure: self.watch_failure(), _request: request })
     }
 }
 
@@ -76,6 +81,12 @@ impl TcpConnection {
     /// Counts bytes written to the host.
     pub fn sent(&self, bytes: u64) {
         self.counted.host.cluster().add(stat::UPSTREAM_CX_TX_BYTES_TOTAL, bytes);
+    }
+
+    /// Ready when the connection is to be closed because its host has failed
+    /// (`close_connections_on_host_health_failure`).
+    pub fn poll_host_failed(&self, cx: &Context<'_>) -> Poll<()> {
+        self.failure.as_ref().map_or(Poll::Pending, |failure| failure.poll(cx))
     }
 
     /// Says that the host ended the connection, or the network did; else its end counts as ours.

@@ -262,7 +262,11 @@ impl WorkerCluster {
         known.into_values().for_each(|host| host.retire());
         for host in now.hosts.iter().flatten().flatten() {
             // New connections may do better, whatever `close_connections_on_host_health_failure` says of raw ones.
-            if host.has_failed_since() || disturbed {
+            let failed = host.has_failed_since();
+            if failed {
+                host.close_raw();
+            }
+            if failed || disturbed {
                 host.drain();
             }
         }

@@ -100,6 +100,8 @@ impl Way {
 /// How a relay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
+    /// The host no longer works, and its connections are to close.
+    HostFailed,
     /// Both sides said all they had to say; the host was the last, or not.
     Complete {
         /// The host ended after the client.

@@ -113,7 +113,7 @@ impl Session {
         drop(relaying);
         match end {
             End::Complete { by_host: true } | End::HostGone => host.closed_by_peer(),
-            End::Complete { by_host: false } | End::ClientGone => {}
+            End::Complete { by_host: false } | End::ClientGone | End::HostFailed => {}
             End::Idle => self.inc(IDLE_TIMEOUT),
             End::TooLong => {
                 self.inc(MAX_DOWNSTREAM_CONNECTION_DURATION);
@@ -133,6 +133,9 @@ struct Relaying<'a> {
 
 impl Relaying<'_> {
     fn poll(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<End> {
+        if self.host.poll_host_failed(cx).is_ready() {
+            return std::task::Poll::Ready(End::HostFailed);
+        }
         let pool = &self.session.worker.bufs;
         let done = self.relay.poll(cx, &mut self.client.io, &mut self.host.io, pool);
         let info = &mut self.session.stream.info;

@@ -22,9 +22,10 @@ use crate::host::{HealthFlags, Host, HostCounters, HostStat};
 use crate::info::ClusterCx;
 use nuncio_stats::tables::cluster::UPSTREAM_CX_POOL_OVERFLOW;
 use std::{
-    cell::{Cell, OnceCell},
-    rc::Rc,
+    cell::{Cell, OnceCell, RefCell},
+    rc::{Rc, Weak},
     sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
 /// A host on one worker: the host, and the worker's connections to it.
@@ -43,6 +44,29 @@ struct Pools {
     high: OnceCell<Rc<Http1Pool>>,
     /// As of the last host set, checks or outlier detection say that the host does not work.
     failed: Cell<bool>,
+    /// Raw connections that close when it fails.
+    raw: RefCell<Vec<Weak<HostFailed>>>,
+}
+
+/// Tells the owner of a raw connection that its host has failed.
+#[derive(Debug, Default)]
+pub(crate) struct HostFailed {
+    failed: Cell<bool>,
+    owner: RefCell<Option<Waker>>,
+}
+
+impl HostFailed {
+    /// Ready when the host has failed.
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.failed.get() {
+            return Poll::Ready(());
+        }
+        let mut owner = self.owner.borrow_mut();
+        if !owner.as_ref().is_some_and(|owner| owner.will_wake(cx.waker())) {
+            *owner = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
 }
 
 impl WorkerHost {
@@ -112,6 +136,27 @@ impl WorkerHost {
             RoutingPriority::High => &self.pools.high,
         };
         slot.get_or_init(|| Http1Pool::new(self.cluster.clone(), self.host.clone(), priority))
+    }
+
+    /// For a raw connection that is to close when the host fails, where that is wanted.
+    pub(crate) fn watch_failure(&self) -> Option<Rc<HostFailed>> {
+        if !self.cluster.info.config.close_connections_on_host_health_failure {
+            return None;
+        }
+        let watch = Rc::new(HostFailed::default());
+        let mut raw = self.pools.raw.borrow_mut();
+        raw.retain(|other| other.strong_count() > 0);
+        raw.push(Rc::downgrade(&watch));
+        Some(watch)
+    }
+
+    /// The host has failed: raw connections that watch for it close.
+    pub(crate) fn close_raw(&self) {
+        let watching = std::mem::take(&mut *self.pools.raw.borrow_mut());
+        for watch in watching.iter().filter_map(Weak::upgrade) {
+            watch.failed.set(true);
+            watch.owner.take().inspect(Waker::wake_by_ref);
+        }
     }
 
     /// Closes idle connections and lets busy ones end; nothing is kept from now on.
