@@ -19,7 +19,6 @@
 mod address;
 mod bind;
 mod chain;
-mod cidr;
 mod config;
 mod connection_log;
 mod drain;
@@ -41,7 +40,6 @@ mod worker;
 
 pub use address::{ListenAddress, stat_name};
 pub use bind::{BindError, BindStep};
-pub use cidr::Cidr;
 pub use config::{
     BUFFER_LIMIT_BYTES, Digest, DrainType, FilterChainConfig, Inspectors, Keepalive, LISTENER_FILTERS_TIMEOUT, ListenerConfig,
     SocketConfig, SocketOption, SocketState, TrafficDirection, Transport,

@@ -5,7 +5,8 @@
 //! value that fits narrows the candidates; there is no going back: a chain that fits less well is not tried when the
 //! better one fails at a later criterion.
 
-use crate::{cidr::Cidr, config::FilterChainConfig};
+use crate::config::FilterChainConfig;
+use nuncio_core::matching::Cidr;
 use nuncio_rt::Address;
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
 

@@ -4,7 +4,8 @@ use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::config::listener::v3 as proto;
-use nuncio_listen::{ChainMatch, Cidr, SourceType};
+use nuncio_core::matching::Cidr;
+use nuncio_listen::{ChainMatch, SourceType};
 use proto::filter_chain_match::ConnectionSourceType;
 
 pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::FilterChainMatch) -> ChainMatch {

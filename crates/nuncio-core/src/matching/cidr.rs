@@ -1,33 +1,44 @@
 //! Address ranges.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
-/// An address range (`core.v3.CidrRange`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An address range (`core.v3.CidrRange`): the addresses that share the first `bits` bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cidr {
-    address: IpAddr,
-    prefix: u8,
+    first: IpAddr,
+    bits: u8,
 }
 
 impl Cidr {
-    /// `address/prefix`; the prefix is cut to the address's length in bits.
-    pub fn new(address: IpAddr, prefix: u8) -> Cidr {
-        Cidr { address, prefix: prefix.min(if address.is_ipv4() { 32 } else { 128 }) }
+    /// The range of `bits` bits around `address`; more bits than the family has mean all of them.
+    pub fn new(address: IpAddr, bits: u8) -> Cidr {
+        let bits = bits.min(if address.is_ipv4() { 32 } else { 128 });
+        Cidr { first: masked(address, bits), bits }
     }
 
-    /// True if `ip` is in the range.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        match (self.address, ip.to_canonical()) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => {
-                let shift = 32 - u32::from(self.prefix);
-                (u64::from(net.to_bits()) >> shift) == (u64::from(ip.to_bits()) >> shift)
-            }
-            (IpAddr::V6(net), IpAddr::V6(ip)) => {
-                let shift = 128 - u32::from(self.prefix);
-                shift == 128 || (net.to_bits() >> shift) == (ip.to_bits() >> shift)
-            }
-            _ => false,
-        }
+    /// How many leading bits are fixed.
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// Whether `address` lies in the range; never for the other family. An IPv4 address written as IPv6
+    /// (`::ffff:10.0.0.1`) counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.first.is_ipv4() == address.is_ipv4() && masked(address, self.bits) == self.first
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first, self.bits)
+    }
+}
+
+fn masked(address: IpAddr, bits: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0)).into()),
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0)).into()),
     }
 }
 
@@ -36,11 +47,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_contain_their_addresses_only() {
-        let ten = Cidr::new([10, 0, 0, 0].into(), 8);
-        assert!(ten.contains([10, 255, 0, 1].into()) && !ten.contains([11, 0, 0, 1].into()));
-        assert!(Cidr::new([0, 0, 0, 0].into(), 0).contains([1, 2, 3, 4].into()));
-        assert!(Cidr::new("::".parse().expect("an address"), 0).contains("fe80::1".parse().expect("an address")));
-        assert!(ten.contains("::ffff:10.1.2.3".parse().expect("an address")));
+    fn ranges_hold_their_own_family_only() {
+        let ten = Cidr::new([10, 1, 2, 3].into(), 8);
+        assert_eq!(ten.to_string(), "10.0.0.0/8");
+        assert!(ten.contains([10, 255, 0, 1].into()) && ten.contains("::ffff:10.1.2.3".parse().expect("mapped")));
+        assert!(Cidr::new("::".parse().expect("v6"), 0).contains("fe80::1".parse().expect("v6")));
+        assert!(!ten.contains([11, 0, 0, 1].into()));
+        assert!(!ten.contains("::1".parse().expect("v6")));
+        let all = Cidr::new([1, 2, 3, 4].into(), 0);
+        assert!(all.contains([255, 255, 255, 255].into()));
+        let six = Cidr::new("2001:db8::1".parse().expect("v6"), 200);
+        assert_eq!(six.bits(), 128);
     }
 }
