@@ -14,6 +14,7 @@ use crate::health::HealthCheckConfig;
 use crate::outlier::OutlierConfig;
 use nuncio_core::metadata::Metadata;
 use nuncio_codec::http1::{NameCase, Strictness, UnderscoreAction};
+use nuncio_core::Protocol;
 use nuncio_rt::{Address, TcpOptions};
 use std::{
     net::SocketAddr,
@@ -394,6 +395,35 @@ pub struct HttpOptions {
     pub headers_with_underscores_action: UnderscoreAction,
     /// Whether Envoy's leniencies on the wire are wanted.
     pub strictness: Strictness,
+    /// What hosts are spoken to in.
+    pub protocol: UpstreamProtocol,
+    /// `http2_protocol_options`; limits on heads are taken from the fields above.
+    pub http2: nuncio_codec::http2::Options,
+    /// `http2_protocol_options.connection_keepalive`.
+    pub keepalive: Option<nuncio_core::Keepalive>,
+}
+
+/// What a cluster's hosts are spoken to in (`HttpProtocolOptions.upstream_protocol_options`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, without asking first.
+    Http2,
+    /// What the client speaks.
+    Downstream,
+}
+
+impl HttpOptions {
+    /// Whether a request of a client that speaks `downstream` goes over HTTP/2.
+    pub fn speaks_http2(&self, downstream: Protocol) -> bool {
+        match self.protocol {
+            UpstreamProtocol::Http1 => false,
+            UpstreamProtocol::Http2 => true,
+            UpstreamProtocol::Downstream => downstream == Protocol::Http2,
+        }
+    }
 }
 
 impl Default for HttpOptions {
@@ -410,6 +440,9 @@ impl Default for HttpOptions {
             allow_chunked_length: false,
             headers_with_underscores_action: UnderscoreAction::Allow,
             strictness: Strictness::Friendly,
+            protocol: UpstreamProtocol::Http1,
+            http2: nuncio_codec::http2::Options::default(),
+            keepalive: None,
         }
     }
 }

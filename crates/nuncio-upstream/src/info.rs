@@ -6,7 +6,7 @@ use crate::outlier::Feedback;
 use crate::pool::Reaper;
 use nuncio_core::Worker;
 use nuncio_rt::TcpOptions;
-use nuncio_stats::{Scope, Store, tables::cluster::CLUSTER, tables::http1::HTTP1};
+use nuncio_stats::{Scope, Store, tables::cluster::CLUSTER, tables::http1::HTTP1, tables::http2::HTTP2};
 use std::{
     cell::RefCell,
     rc::Rc,
@@ -25,6 +25,8 @@ pub struct ClusterInfo {
     pub breakers: Breakers,
     /// `cluster.<name>.http1.*`, made with the first connection.
     codec_stats: OnceLock<Arc<Scope>>,
+    /// `cluster.<name>.http2.*`, likewise.
+    http2_stats: OnceLock<Arc<Scope>>,
     store: Weak<Store>,
     /// Where workers tell about hosts, where somebody wants to hear it.
     pub(crate) feedback: OnceLock<UnboundedSender<Feedback>>,
@@ -36,7 +38,7 @@ impl ClusterInfo {
         let name = config.display_name().replace(':', "_");
         let stats = store.scope(&format!("cluster.{name}."), &CLUSTER);
         let breakers = Breakers::new(config.circuit_breakers);
-        Arc::new(ClusterInfo { config, stats, breakers, codec_stats: OnceLock::new(), store: Arc::downgrade(store), feedback: OnceLock::new() })
+        Arc::new(ClusterInfo { config, stats, breakers, codec_stats: OnceLock::new(), http2_stats: OnceLock::new(), store: Arc::downgrade(store), feedback: OnceLock::new() })
     }
 
     /// `name`.
@@ -65,6 +67,15 @@ impl ClusterInfo {
     /// How connections to its hosts are made.
     pub(crate) fn tcp_options(&self) -> Arc<TcpOptions> {
         self.config.socket.clone()
+    }
+
+    /// Statistics of the HTTP/2 codec, which exist once there is a connection.
+    pub(crate) fn http2_stats(&self) -> Option<&Arc<Scope>> {
+        if let Some(stats) = self.http2_stats.get() {
+            return Some(stats);
+        }
+        let stats = self.store.upgrade()?.scope(&format!("{}http2.", self.stats.prefix()), &HTTP2);
+        Some(self.http2_stats.get_or_init(|| stats))
     }
 
     /// Whether the policy compares hosts by their requests in flight.

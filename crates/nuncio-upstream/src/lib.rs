@@ -36,7 +36,7 @@ mod tcp;
 mod worker;
 
 pub use breaker::{Breakers, Permit, Resource, RoutingPriority};
-pub use config::{ClusterConfig, NamedBy};
+pub use config::{ClusterConfig, NamedBy, UpstreamProtocol};
 pub use conn::{HeadOptions, UpPiece, UpstreamConn};
 pub use events::EventLog;
 pub use host::{Health, HealthFlags, Host, HostCounters, HostStat, HostState};

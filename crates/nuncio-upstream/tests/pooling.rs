@@ -28,8 +28,8 @@ fn one_connection_serves_three_requests_in_turn() {
         let cluster = bench.put(config).await;
         let host = pick(&cluster);
         let mut first = acquire(&host).await.expect("a connection");
-        let mut second = host.acquire(RoutingPriority::Default);
-        let mut third = host.acquire(RoutingPriority::Default);
+        let mut second = host.acquire(RoutingPriority::Default, nuncio_core::Protocol::Http11);
+        let mut third = host.acquire(RoutingPriority::Default, nuncio_core::Protocol::Http11);
         assert!(poll_once(&mut second).await.is_none() && poll_once(&mut third).await.is_none());
         assert_eq!(bench.gauge("c", stat::UPSTREAM_RQ_PENDING_ACTIVE), 2);
         assert_eq!(bench.gauge("c", stat::CIRCUIT_BREAKERS_DEFAULT_CX_OPEN), 1);
@@ -61,7 +61,7 @@ fn too_many_waiting_and_too_many_active_requests_overflow() {
         let pending = bench.put(config).await;
         let host = pick(&pending);
         let _busy = acquire(&host).await.expect("a connection");
-        let mut waiting = host.acquire(RoutingPriority::Default);
+        let mut waiting = host.acquire(RoutingPriority::Default, nuncio_core::Protocol::Http11);
         assert!(poll_once(&mut waiting).await.is_none());
         let failure = acquire(&host).await.expect_err("the queue is full");
         assert_eq!((failure.reset.reason, failure.host.is_none()), (ResetReason::Overflow, true));
@@ -80,7 +80,7 @@ fn too_many_waiting_and_too_many_active_requests_overflow() {
         assert_eq!(bench.counter("r", stat::UPSTREAM_RQ_ACTIVE_OVERFLOW), 1);
         assert_eq!(bench.counter("r", stat::UPSTREAM_CX_TOTAL), 2);
         // HIGH has limits, and connections, of its own.
-        let mut high = host.acquire(RoutingPriority::High);
+        let mut high = host.acquire(RoutingPriority::High, nuncio_core::Protocol::Http11);
         poll_fn(|cx| high.poll(cx)).await.expect("a connection");
     });
 }
@@ -92,7 +92,7 @@ fn a_connection_whose_request_gave_up_becomes_idle() {
         let (server, _) = serve(|_| ok("x")).await;
         let cluster = bench.put(cluster("c", &[server])).await;
         let host = pick(&cluster);
-        let mut gone = host.acquire(RoutingPriority::Default);
+        let mut gone = host.acquire(RoutingPriority::Default, nuncio_core::Protocol::Http11);
         assert!(poll_once(&mut gone).await.is_none());
         drop(gone);
         get(&cluster, "/").await.expect("an answer");
@@ -164,7 +164,7 @@ fn a_dropped_request_closes_its_connection_and_frees_its_place() {
         let cluster = bench.put(config).await;
         let host = pick(&cluster);
         let conn = acquire(&host).await.expect("a connection");
-        let mut waiting = host.acquire(RoutingPriority::Default);
+        let mut waiting = host.acquire(RoutingPriority::Default, nuncio_core::Protocol::Http11);
         assert!(poll_once(&mut waiting).await.is_none());
         drop(conn);
         poll_fn(|cx| waiting.poll(cx)).await.expect("another connection");

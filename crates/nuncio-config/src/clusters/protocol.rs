@@ -8,7 +8,7 @@ use nuncio_api::envoy::config::cluster::v3::Cluster;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::upstreams::http::v3 as proto;
 use nuncio_codec::http1::{NameCase, Strictness, UnderscoreAction};
-use nuncio_upstream::config::{Attached, HttpOptions};
+use nuncio_upstream::config::{Attached, HttpOptions, UpstreamProtocol};
 use prost::Message as _;
 use proto::http_protocol_options::UpstreamProtocolOptions;
 use proto::http_protocol_options::explicit_http_config::ProtocolConfig;
@@ -61,8 +61,9 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster) -> HttpOptions 
     options.max_requests_per_connection = cluster.max_requests_per_connection;
     let Cluster { upstream_http_protocol_options, http2_protocol_options, .. } = cluster;
     unbuilt!(cx, upstream_http_protocol_options);
-    if http2_protocol_options.is_some() {
-        http2(cx, "http2_protocol_options");
+    if let Some(http2) = http2_protocol_options {
+        options.protocol = UpstreamProtocol::Http2;
+        cx.at("http2_protocol_options", |cx| of_http2(cx, http2, &mut options));
     }
     if let Some(common) = &cluster.common_http_protocol_options {
         cx.at("common_http_protocol_options", |cx| of_common(cx, common, &mut options));
@@ -122,13 +123,22 @@ fn of_typed(cx: &mut CompileCx<'_>, typed: &proto::HttpProtocolOptions, options:
     match upstream_protocol_options {
         Some(UpstreamProtocolOptions::ExplicitHttpConfig(explicit)) => cx.at("explicit_http_config", |cx| match &explicit.protocol_config {
             Some(ProtocolConfig::HttpProtocolOptions(http1)) => cx.at("http_protocol_options", |cx| of_http1(cx, http1, options)),
-            Some(ProtocolConfig::Http2ProtocolOptions(_)) => http2(cx, "http2_protocol_options"),
-            Some(ProtocolConfig::Http3ProtocolOptions(_)) => http2(cx, "http3_protocol_options"),
+            Some(ProtocolConfig::Http2ProtocolOptions(http2)) => {
+                options.protocol = UpstreamProtocol::Http2;
+                cx.at("http2_protocol_options", |cx| of_http2(cx, http2, options));
+            }
+            Some(ProtocolConfig::Http3ProtocolOptions(_)) => {
+                cx.without_effect("http3_protocol_options").note("the hosts are spoken to over HTTP/1.1");
+            }
             None => {}
         }),
         Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(config)) => cx.at("use_downstream_protocol_config", |cx| {
             let proto::http_protocol_options::UseDownstreamHttpConfig { http_protocol_options, http2_protocol_options, http3_protocol_options } = config;
-            unbuilt!(cx, http2_protocol_options, http3_protocol_options);
+            unbuilt!(cx, http3_protocol_options);
+            options.protocol = UpstreamProtocol::Downstream;
+            if let Some(http2) = http2_protocol_options {
+                cx.at("http2_protocol_options", |cx| of_http2(cx, http2, options));
+            }
             if let Some(http1) = http_protocol_options {
                 cx.at("http_protocol_options", |cx| of_http1(cx, http1, options));
             }
@@ -167,8 +177,9 @@ fn upstream_filters(cx: &mut CompileCx<'_>, filters: &[nuncio_api::envoy::extens
     }
 }
 
-fn http2(cx: &mut CompileCx<'_>, field: &'static str) {
-    cx.without_effect(field).note("the hosts are spoken to over HTTP/1.1");
+fn of_http2(cx: &mut CompileCx<'_>, from: &core::Http2ProtocolOptions, options: &mut HttpOptions) {
+    options.http2.silent_on_invalid_http_message = cx.mode.parity;
+    options.keepalive = crate::http2::options(cx, from, &mut options.http2);
 }
 
 fn of_common(cx: &mut CompileCx<'_>, from: &core::HttpProtocolOptions, options: &mut HttpOptions) {

@@ -1,7 +1,7 @@
 //! One attempt at a request: the wait for a connection, then the exchange on it.
 
 use super::replay::Replay;
-use nuncio_core::StreamCx;
+use nuncio_core::{Protocol, StreamCx};
 use nuncio_rt::{Buf, Time};
 use nuncio_upstream::{Acquire, HeadOptions, PoolFailure, Reset, RoutingPriority, UpPiece, UpstreamConn, WorkerHost};
 use std::{
@@ -130,9 +130,9 @@ impl Attempt {
     }
 
     /// Asks for a connection to `host`.
-    pub(crate) fn acquire(&mut self, host: Rc<WorkerHost>, priority: RoutingPriority, now: Time) {
+    pub(crate) fn acquire(&mut self, host: Rc<WorkerHost>, priority: RoutingPriority, downstream: Protocol, now: Time) {
         self.asked_at = now;
-        self.acquire = Some(host.acquire(priority));
+        self.acquire = Some(host.acquire(priority, downstream));
         self.host = Some(host);
         self.phase = Phase::Connecting;
     }

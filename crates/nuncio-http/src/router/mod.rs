@@ -394,7 +394,7 @@ impl Router {
             self.attempt.refill(&self.replay, self.request_ended.is_some(), cx);
         }
         attempt::note_host(cx, Some(&host));
-        self.attempt.acquire(host, self.priority, now);
+        self.attempt.acquire(host, self.priority, cx.info.protocol, now);
         Ok(())
     }
 

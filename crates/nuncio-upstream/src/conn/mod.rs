@@ -6,19 +6,25 @@
 //! dropping it earlier closes it. The request counts as active for exactly as long as this value lives.
 
 mod http1;
+mod http2;
 
 pub(crate) use http1::Http1Connection;
 use http1::Http1Stream;
+use http2::Http2Stream;
+pub(crate) use http2::{Http2Connection, Terms, drive};
 
 use crate::breaker::Permit;
+use crate::host::HostStat;
 use crate::pool::{Http1Pool, WorkerHost};
 use crate::reset::Reset;
 use nuncio_codec::headers::HeaderMap;
 use nuncio_core::{Protocol, WireBytes};
 use nuncio_rt::Buf;
+use nuncio_stats::tables::cluster as stat;
 use std::{
     net::SocketAddr,
     rc::Rc,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     task::{Context, Poll},
 };
 
@@ -57,16 +63,51 @@ pub enum UpPiece {
 pub enum UpstreamConn {
     /// HTTP/1.1: the connection is this request's alone.
     Http1(Http1Stream),
+    /// HTTP/2: the connection carries other requests, too.
+    Http2(Http2Stream),
+}
+
+/// Numbers connections; touched once per connection.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Relaxed)
+}
+
+/// A request has a connection.
+fn request_begun(host: &WorkerHost) {
+    let cluster = host.cluster();
+    cluster.inc(stat::UPSTREAM_RQ_TOTAL);
+    cluster.gauge(stat::UPSTREAM_RQ_ACTIVE, 1);
+    host.count(HostStat::RqTotal);
+    host.count(HostStat::RqActive);
+    if cluster.info.compares_load() {
+        host.host.state.request_began();
+    }
+}
+
+/// It needs it no more.
+fn request_ended(host: &WorkerHost) {
+    let cluster = host.cluster();
+    cluster.gauge(stat::UPSTREAM_RQ_ACTIVE, -1);
+    host.uncount(HostStat::RqActive);
+    if cluster.info.compares_load() {
+        host.host.state.request_ended();
+    }
 }
 
 impl UpstreamConn {
-    pub(crate) fn begin(
+    pub(crate) fn http1(
         conn: Box<Http1Connection>,
         host: Rc<WorkerHost>,
         pool: Rc<Http1Pool>,
         permit: Permit,
     ) -> UpstreamConn {
         UpstreamConn::Http1(Http1Stream::begin(conn, host, pool, permit))
+    }
+
+    pub(crate) fn http2(conn: Rc<Http2Connection>, host: Rc<WorkerHost>, permit: Permit) -> UpstreamConn {
+        UpstreamConn::Http2(Http2Stream::begin(conn, host, permit))
     }
 
     /// Queues the request's head. Call it once, first.
@@ -77,6 +118,7 @@ impl UpstreamConn {
     pub fn send_head(&mut self, head: &HeaderMap, options: HeadOptions) -> Result<(), Reset> {
         match self {
             UpstreamConn::Http1(stream) => stream.send_head(head, options),
+            UpstreamConn::Http2(stream) => stream.send_head(head, options),
         }
     }
 
@@ -85,6 +127,7 @@ impl UpstreamConn {
     pub fn send_data(&mut self, data: Buf, end: bool) {
         match self {
             UpstreamConn::Http1(stream) => stream.send_data(data, end),
+            UpstreamConn::Http2(stream) => stream.send_data(data, end),
         }
     }
 
@@ -92,6 +135,7 @@ impl UpstreamConn {
     pub fn send_trailers(&mut self, trailers: &HeaderMap) {
         match self {
             UpstreamConn::Http1(stream) => stream.send_trailers(trailers),
+            UpstreamConn::Http2(stream) => stream.send_trailers(trailers),
         }
     }
 
@@ -105,6 +149,7 @@ impl UpstreamConn {
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reset>> {
         match self {
             UpstreamConn::Http1(stream) => stream.poll_flush(cx),
+            UpstreamConn::Http2(stream) => stream.poll_flush(cx),
         }
     }
 
@@ -113,6 +158,7 @@ impl UpstreamConn {
     pub fn buffered(&self) -> usize {
         match self {
             UpstreamConn::Http1(stream) => stream.buffered(),
+            UpstreamConn::Http2(stream) => stream.buffered(),
         }
     }
 
@@ -125,6 +171,7 @@ impl UpstreamConn {
     pub fn poll_piece(&mut self, cx: &mut Context<'_>, head: &mut HeaderMap) -> Poll<Result<UpPiece, Reset>> {
         match self {
             UpstreamConn::Http1(stream) => stream.poll_piece(cx, head),
+            UpstreamConn::Http2(stream) => stream.poll_piece(cx, head),
         }
     }
 
@@ -133,6 +180,7 @@ impl UpstreamConn {
     pub fn finish(self) {
         match self {
             UpstreamConn::Http1(stream) => stream.finish(),
+            UpstreamConn::Http2(stream) => drop(stream),
         }
     }
 
@@ -141,6 +189,7 @@ impl UpstreamConn {
     pub fn host(&self) -> &Rc<WorkerHost> {
         match self {
             UpstreamConn::Http1(stream) => stream.host(),
+            UpstreamConn::Http2(stream) => stream.host(),
         }
     }
 
@@ -148,6 +197,7 @@ impl UpstreamConn {
     pub fn protocol(&self) -> Protocol {
         match self {
             UpstreamConn::Http1(_) => Protocol::Http11,
+            UpstreamConn::Http2(_) => Protocol::Http2,
         }
     }
 
@@ -155,6 +205,7 @@ impl UpstreamConn {
     pub fn bytes(&self) -> WireBytes {
         match self {
             UpstreamConn::Http1(stream) => stream.bytes(),
+            UpstreamConn::Http2(stream) => stream.bytes(),
         }
     }
 
@@ -162,6 +213,7 @@ impl UpstreamConn {
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             UpstreamConn::Http1(stream) => stream.local_addr(),
+            UpstreamConn::Http2(stream) => stream.local_addr(),
         }
     }
 
@@ -169,6 +221,7 @@ impl UpstreamConn {
     pub fn connection_id(&self) -> u64 {
         match self {
             UpstreamConn::Http1(stream) => stream.connection_id(),
+            UpstreamConn::Http2(stream) => stream.connection_id(),
         }
     }
 
@@ -176,6 +229,7 @@ impl UpstreamConn {
     pub fn requests(&self) -> u32 {
         match self {
             UpstreamConn::Http1(stream) => stream.requests(),
+            UpstreamConn::Http2(stream) => stream.requests(),
         }
     }
 }

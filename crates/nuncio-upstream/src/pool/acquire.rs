@@ -1,11 +1,13 @@
 //! One request's way to a connection.
 
-use super::http1::{Http1Pool, Waiting};
 use super::WorkerHost;
-use crate::breaker::{Permit, Resource};
-use crate::conn::UpstreamConn;
+use super::http1::Http1Pool;
+use super::http2::Http2Pool;
+use super::waiting::Waiting;
+use crate::breaker::{Permit, Resource, RoutingPriority};
+use crate::conn::{Http1Connection, Http2Connection, UpstreamConn};
 use crate::reset::{PoolFailure, Reset, ResetReason};
-use nuncio_stats::tables::cluster::{UPSTREAM_RQ_ACTIVE_OVERFLOW};
+use nuncio_stats::tables::cluster::UPSTREAM_RQ_ACTIVE_OVERFLOW;
 use std::{
     rc::Rc,
     task::{Context, Poll},
@@ -16,14 +18,24 @@ use std::{
 #[derive(Debug)]
 pub struct Acquire {
     host: Rc<WorkerHost>,
-    pool: Rc<Http1Pool>,
-    waiting: Option<Rc<Waiting>>,
+    way: Way,
     watched: bool,
 }
 
+/// The pool, and the place in its queue.
+#[derive(Debug)]
+enum Way {
+    Http1(Rc<Http1Pool>, Option<Rc<Waiting<Box<Http1Connection>>>>),
+    Http2(Rc<Http2Pool>, Option<Rc<Waiting<Rc<Http2Connection>>>>),
+}
+
 impl Acquire {
-    pub(super) fn new(host: Rc<WorkerHost>, pool: Rc<Http1Pool>) -> Acquire {
-        Acquire { host, pool, waiting: None, watched: false }
+    pub(super) fn http1(host: Rc<WorkerHost>, pool: Rc<Http1Pool>) -> Acquire {
+        Acquire { host, way: Way::Http1(pool, None), watched: false }
+    }
+
+    pub(super) fn http2(host: Rc<WorkerHost>, pool: Rc<Http2Pool>) -> Acquire {
+        Acquire { host, way: Way::Http2(pool, None), watched: false }
     }
 
     /// The host that was asked.
@@ -43,51 +55,96 @@ impl Acquire {
     /// # Errors
     /// [`PoolFailure`] when a breaker is open or the host cannot be connected to.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<UpstreamConn, PoolFailure>> {
-        let conn = match &self.waiting {
-            None => match self.pool.take_idle(cx) {
-                Some(conn) => {
-                    self.watched = true;
-                    self.pool.preconnect();
-                    conn
-                }
-                None => return self.wait(cx),
-            },
-            Some(waiting) => match waiting.outcome(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(reset)) => {
-                    self.waiting = None;
-                    return Poll::Ready(Err(PoolFailure { reset, host: Some(self.host.host.clone()) }));
-                }
-                Poll::Ready(Ok(conn)) => {
-                    self.waiting = None;
-                    conn
-                }
-            },
-        };
-        let Some(permit) = Permit::take(&self.host.cluster, self.pool.priority, Resource::Requests) else {
-            self.host.cluster.inc(UPSTREAM_RQ_ACTIVE_OVERFLOW);
-            self.pool.give_back(conn);
-            let reset = Reset::new(ResetReason::Overflow);
-            return Poll::Ready(Err(PoolFailure { reset, host: Some(self.host.host.clone()) }));
-        };
-        Poll::Ready(Ok(UpstreamConn::begin(conn, self.host.clone(), self.pool.clone(), permit)))
-    }
-
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<UpstreamConn, PoolFailure>> {
-        match self.pool.wait(cx) {
-            Ok(waiting) => {
-                self.waiting = Some(waiting);
-                Poll::Pending
+        match &mut self.way {
+            Way::Http1(pool, waiting) => {
+                let conn = match waiting {
+                    None => match pool.take_idle(cx) {
+                        Some(conn) => {
+                            self.watched = true;
+                            pool.preconnect();
+                            conn
+                        }
+                        None => return enter(waiting, pool.wait(cx)),
+                    },
+                    Some(wait) => match wait.outcome(cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(outcome) => {
+                            *waiting = None;
+                            match outcome {
+                                Ok(conn) => conn,
+                                Err(reset) => return failed(&self.host, reset),
+                            }
+                        }
+                    },
+                };
+                let Some(permit) = permit(&self.host, pool.priority) else {
+                    pool.give_back(conn);
+                    return failed(&self.host, Reset::new(ResetReason::Overflow));
+                };
+                Poll::Ready(Ok(UpstreamConn::http1(conn, self.host.clone(), pool.clone(), permit)))
             }
-            Err(reset) => Poll::Ready(Err(PoolFailure { reset, host: None })),
+            Way::Http2(pool, waiting) => {
+                let conn = match waiting {
+                    None => match pool.promise() {
+                        Some(conn) => conn,
+                        None => return enter(waiting, pool.wait(cx)),
+                    },
+                    Some(wait) => match wait.outcome(cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(outcome) => {
+                            *waiting = None;
+                            match outcome {
+                                Ok(conn) => conn,
+                                Err(reset) => return failed(&self.host, reset),
+                            }
+                        }
+                    },
+                };
+                let Some(permit) = permit(&self.host, pool.priority) else {
+                    conn.release_promise();
+                    return failed(&self.host, Reset::new(ResetReason::Overflow));
+                };
+                Poll::Ready(Ok(UpstreamConn::http2(conn, self.host.clone(), permit)))
+            }
         }
+    }
+}
+
+fn permit(host: &WorkerHost, priority: RoutingPriority) -> Option<Permit> {
+    let permit = Permit::take(&host.cluster, priority, Resource::Requests);
+    if permit.is_none() {
+        host.cluster.inc(UPSTREAM_RQ_ACTIVE_OVERFLOW);
+    }
+    permit
+}
+
+fn failed(host: &WorkerHost, reset: Reset) -> Poll<Result<UpstreamConn, PoolFailure>> {
+    Poll::Ready(Err(PoolFailure { reset, host: Some(host.host.clone()) }))
+}
+
+fn enter<T>(place: &mut Option<Rc<Waiting<T>>>, entered: Result<Rc<Waiting<T>>, Reset>) -> Poll<Result<UpstreamConn, PoolFailure>> {
+    match entered {
+        Ok(waiting) => {
+            *place = Some(waiting);
+            Poll::Pending
+        }
+        Err(reset) => Poll::Ready(Err(PoolFailure { reset, host: None })),
     }
 }
 
 impl Drop for Acquire {
     fn drop(&mut self) {
-        if let Some(waiting) = self.waiting.take() {
-            self.pool.cancel(&waiting);
+        match &mut self.way {
+            Way::Http1(pool, waiting) => {
+                if let Some(waiting) = waiting.take() {
+                    pool.cancel(&waiting);
+                }
+            }
+            Way::Http2(pool, waiting) => {
+                if let Some(waiting) = waiting.take() {
+                    pool.cancel(&waiting);
+                }
+            }
         }
     }
 }

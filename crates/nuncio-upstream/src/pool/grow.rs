@@ -1,10 +1,9 @@
 //! When a pool makes connections: for requests that wait, in advance of those to come, within the limits.
 
-use super::http1::{Closed, Http1Pool};
+use super::http1::Http1Pool;
 use crate::breaker::{Permit, Resource};
 use crate::conn::Http1Connection;
-use crate::host::HostStat;
-use crate::reset::{Reset, ResetReason, connect_failure};
+use crate::reset::{Reset, connect_failure};
 use nuncio_rt::Time;
 use nuncio_stats::tables::cluster as stat;
 use std::rc::Rc;
@@ -63,7 +62,7 @@ impl Http1Pool {
 
     /// Begins one connection if the limits permit; answers whether they do.
     fn connect_one(self: &Rc<Self>) -> bool {
-        let permit = match self.host_has_room() {
+        let permit = match super::host_has_room(&self.cluster, &self.host) {
             true => Permit::take(&self.cluster, self.priority, Resource::Connections),
             false => None,
         };
@@ -79,19 +78,8 @@ impl Http1Pool {
         permitted
     }
 
-    fn host_has_room(&self) -> bool {
-        let max = self.cluster.info.config.circuit_breakers.per_host_max_connections;
-        max.is_none_or(|max| self.host.state.stat(HostStat::CxActive) < u64::from(max))
-    }
-
     fn connect(self: &Rc<Self>, permit: Permit) {
-        self.cluster.inc(stat::UPSTREAM_CX_TOTAL);
-        self.cluster.inc(stat::UPSTREAM_CX_HTTP1_TOTAL);
-        self.cluster.gauge(stat::UPSTREAM_CX_ACTIVE, 1);
-        self.count_host(|cells| {
-            cells.inc(HostStat::CxTotal);
-            cells.inc(HostStat::CxActive);
-        });
+        super::count_opened(&self.cluster, &self.host, stat::UPSTREAM_CX_HTTP1_TOTAL);
         self.open.set(self.open.get() + 1);
         self.connecting.set(self.connecting.get() + 1);
         let pool = self.clone();
@@ -99,10 +87,7 @@ impl Http1Pool {
             let begun = Time::now();
             let config = &pool.cluster.info.config;
             let options = pool.cluster.info.tcp_options();
-            let again = || {
-                pool.cluster.inc(stat::UPSTREAM_CX_TOTAL);
-                pool.count_host(|cells| cells.inc(HostStat::CxTotal));
-            };
+            let again = || super::count_opened_again(&pool.cluster, &pool.host);
             let made = pool.host.connect(&options, config.connect_timeout, again).await;
             pool.connecting.set(pool.connecting.get() - 1);
             match made {
@@ -119,22 +104,14 @@ impl Http1Pool {
     }
 
     fn connect_failed(self: &Rc<Self>, reset: Reset, begun: Time, permit: Permit) {
-        self.cluster.inc(stat::UPSTREAM_CX_CONNECT_FAIL);
-        self.count_host(|cells| cells.inc(HostStat::CxConnectFail));
-        let closed = match reset.reason {
-            ResetReason::ConnectionTimeout => {
-                self.cluster.inc(stat::UPSTREAM_CX_CONNECT_TIMEOUT);
-                Closed::Local
-            }
-            _ => Closed::Remote,
-        };
+        let closed = super::count_connect_failed(&self.cluster, &self.host, &reset);
         drop(permit);
         self.count_close(closed, false, begun);
         // Everyone who waits learns at once that the host is bad, and may go elsewhere.
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         for request in waiting {
             self.cluster.inc(stat::UPSTREAM_RQ_PENDING_FAILURE_EJECT);
-            request.settle(self, Err(reset.clone()));
+            request.settle(Err(reset.clone()));
         }
         self.leave_if_unused();
     }

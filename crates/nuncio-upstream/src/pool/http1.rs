@@ -1,11 +1,13 @@
 //! The HTTP/1 connections of one worker to one host: idle, being made, and those that requests wait for.
 
+use super::Closed;
 use super::reaper::Stir;
-use crate::breaker::{Permit, Resource, RoutingPriority};
+use super::waiting::Waiting;
+use crate::breaker::RoutingPriority;
 use crate::conn::Http1Connection;
-use crate::host::{Host, HostCounters, HostStat};
+use crate::host::Host;
 use crate::info::ClusterCx;
-use crate::reset::{Reset, ResetReason};
+use crate::reset::Reset;
 use nuncio_rt::Time;
 use nuncio_stats::tables::cluster as stat;
 use std::{
@@ -27,7 +29,7 @@ pub(crate) struct Http1Pool {
     waker: Waker,
     #[expect(clippy::vec_box, reason = "connections move between stack, queue and streams: as a pointer, not as 400 bytes")]
     pub(super) idle: RefCell<Vec<Box<Http1Connection>>>,
-    pub(super) waiting: RefCell<VecDeque<Rc<Waiting>>>,
+    pub(super) waiting: RefCell<VecDeque<Rc<Waiting<Box<Http1Connection>>>>>,
     /// Connections being made.
     pub(super) connecting: Cell<u32>,
     /// Connections in all: being made, idle, busy.
@@ -39,48 +41,6 @@ pub(crate) struct Http1Pool {
     pub(super) counted: Cell<bool>,
     /// When the reaper will look in next.
     sweep: Cell<Time>,
-}
-
-/// A request in the queue.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    outcome: RefCell<Option<Result<Box<Http1Connection>, Reset>>>,
-    waker: RefCell<Waker>,
-    permit: RefCell<Option<Permit>>,
-}
-
-impl Waiting {
-    /// What the wait came to.
-    pub(super) fn outcome(&self, cx: &Context<'_>) -> Poll<Result<Box<Http1Connection>, Reset>> {
-        match self.outcome.borrow_mut().take() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => {
-                self.waker.borrow_mut().clone_from(cx.waker());
-                Poll::Pending
-            }
-        }
-    }
-
-    pub(super) fn settle(&self, pool: &Http1Pool, outcome: Result<Box<Http1Connection>, Reset>) {
-        *self.outcome.borrow_mut() = Some(outcome);
-        self.leave_queue(pool);
-        self.waker.borrow().wake_by_ref();
-    }
-
-    fn leave_queue(&self, pool: &Http1Pool) {
-        drop(self.permit.borrow_mut().take());
-        pool.cluster.gauge(stat::UPSTREAM_RQ_PENDING_ACTIVE, -1);
-        pool.count_host(|cells| cells.dec(HostStat::RqPendingActive));
-    }
-}
-
-/// Who ended a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Closed {
-    /// We did.
-    Local,
-    /// The peer did, or the network.
-    Remote,
 }
 
 impl Http1Pool {
@@ -119,20 +79,9 @@ impl Http1Pool {
     }
 
     /// Enters the queue, and sees to it that a connection comes.
-    pub(super) fn wait(self: &Rc<Self>, cx: &Context<'_>) -> Result<Rc<Waiting>, Reset> {
-        let Some(permit) = Permit::take(&self.cluster, self.priority, Resource::PendingRequests) else {
-            self.cluster.inc(stat::UPSTREAM_RQ_PENDING_OVERFLOW);
-            self.leave_if_unused();
-            return Err(Reset::new(ResetReason::Overflow));
-        };
-        self.cluster.inc(stat::UPSTREAM_RQ_PENDING_TOTAL);
-        self.cluster.gauge(stat::UPSTREAM_RQ_PENDING_ACTIVE, 1);
-        self.count_host(|cells| cells.inc(HostStat::RqPendingActive));
-        let waiting = Rc::new(Waiting {
-            outcome: RefCell::new(None),
-            waker: RefCell::new(cx.waker().clone()),
-            permit: RefCell::new(Some(permit)),
-        });
+    pub(super) fn wait(self: &Rc<Self>, cx: &Context<'_>) -> Result<Rc<Waiting<Box<Http1Connection>>>, Reset> {
+        let entered = Waiting::enter(&self.cluster, &self.host, self.priority, cx);
+        let waiting = entered.inspect_err(|_| self.leave_if_unused())?;
         self.waiting.borrow_mut().push_back(waiting.clone());
         self.enter();
         self.grow();
@@ -140,14 +89,14 @@ impl Http1Pool {
     }
 
     /// A request gave up waiting.
-    pub(super) fn cancel(self: &Rc<Self>, waiting: &Rc<Waiting>) {
+    pub(super) fn cancel(self: &Rc<Self>, waiting: &Rc<Waiting<Box<Http1Connection>>>) {
         self.cluster.inc(stat::UPSTREAM_RQ_CANCELLED);
-        match waiting.outcome.borrow_mut().take() {
+        match waiting.take_outcome() {
             Some(Ok(conn)) => self.give_back(conn),
             Some(Err(_)) => {}
             None => {
                 self.waiting.borrow_mut().retain(|other| !Rc::ptr_eq(other, waiting));
-                waiting.leave_queue(self);
+                waiting.leave_queue();
                 self.leave_if_unused();
             }
         }
@@ -160,7 +109,7 @@ impl Http1Pool {
         }
         let next = self.waiting.borrow_mut().pop_front();
         if let Some(next) = next {
-            next.settle(self, Ok(conn));
+            next.settle(Ok(conn));
             return self.grow_for_waiting();
         }
         if self.retired.get() {
@@ -261,28 +210,9 @@ impl Http1Pool {
     }
 
     pub(super) fn count_close(&self, by: Closed, with_active_request: bool, created: Time) {
-        let cluster = &self.cluster;
         self.open.set(self.open.get().saturating_sub(1));
         self.leave_if_unused();
-        cluster.inc(stat::UPSTREAM_CX_DESTROY);
-        let (total, active) = match by {
-            Closed::Local => (stat::UPSTREAM_CX_DESTROY_LOCAL, stat::UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ),
-            Closed::Remote => (stat::UPSTREAM_CX_DESTROY_REMOTE, stat::UPSTREAM_CX_DESTROY_REMOTE_WITH_ACTIVE_RQ),
-        };
-        cluster.inc(total);
-        if with_active_request {
-            cluster.inc(stat::UPSTREAM_CX_DESTROY_WITH_ACTIVE_RQ);
-            cluster.inc(active);
-        }
-        cluster.gauge(stat::UPSTREAM_CX_ACTIVE, -1);
-        self.count_host(|cells| cells.dec(HostStat::CxActive));
-        cluster.record(stat::UPSTREAM_CX_LENGTH_MS, Time::now().millis_since(created));
-    }
-
-    pub(super) fn count_host(&self, count: impl FnOnce(&HostCounters)) {
-        if let Some(cells) = self.host.state.counters(self.cluster.worker.lane) {
-            count(cells);
-        }
+        super::count_closed(&self.cluster, &self.host, by, with_active_request, created);
     }
 
     /// A busy connection was closed: whoever waits needs another.

@@ -2,24 +2,33 @@
 //!
 //! * [`Http1Pool`] keeps idle connections in a stack (the warm one is used next), a queue of requests that wait, and
 //!   connects when more wait than are being connected and the breaker permits.
-//! * `grow`: when it makes connections. [`Acquire`] is one request's way to a connection.
+//! * `grow`: when it makes connections. [`Http2Pool`] keeps connections that requests share, and makes another only when none
+//!   has room. [`Acquire`] is one request's way to a connection.
 //! * [`Reaper`] closes idle connections whose peer has gone or whose time is up; one task per worker.
 //!
 //! A connection belongs to its pool until it is closed, even while a stream has it: the pool counts it, and decides at
 //! its return whether it is kept. Statistics are counted as Envoy counts them, here and nowhere else.
 
 mod acquire;
+mod counting;
 mod grow;
 mod http1;
+mod http2;
 mod reaper;
+mod waiting;
 
 pub use acquire::Acquire;
-pub(crate) use http1::{Closed, Http1Pool};
+pub(crate) use counting::Closed;
+use counting::{count_closed, count_connect_failed, count_host, count_opened, count_opened_again, host_has_room};
+pub(crate) use http1::Http1Pool;
+use http2::Http2Pool;
 pub(crate) use reaper::Reaper;
 
 use crate::breaker::RoutingPriority;
 use crate::host::{HealthFlags, Host, HostCounters, HostStat};
+use crate::config::UpstreamProtocol;
 use crate::info::ClusterCx;
+use nuncio_core::Protocol;
 use nuncio_stats::tables::cluster::UPSTREAM_CX_POOL_OVERFLOW;
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -42,6 +51,8 @@ pub struct WorkerHost {
 struct Pools {
     default: OnceCell<Rc<Http1Pool>>,
     high: OnceCell<Rc<Http1Pool>>,
+    http2_default: OnceCell<Rc<Http2Pool>>,
+    http2_high: OnceCell<Rc<Http2Pool>>,
     /// As of the last host set, checks or outlier detection say that the host does not work.
     failed: Cell<bool>,
     /// Raw connections that close when it fails.
@@ -88,17 +99,25 @@ impl WorkerHost {
         Rc::new(WorkerHost { host, cluster: self.cluster.clone(), pools: self.pools.clone() })
     }
 
-    /// Asks for a connection. Poll what is returned.
+    /// Asks for a connection. Poll what is returned. `downstream` is what the client speaks, where the cluster goes by
+    /// that.
     #[inline]
-    pub fn acquire(self: &Rc<Self>, priority: RoutingPriority) -> Acquire {
-        Acquire::new(self.clone(), self.pool(priority).clone())
+    pub fn acquire(self: &Rc<Self>, priority: RoutingPriority, downstream: Protocol) -> Acquire {
+        if self.cluster.info.config.http.speaks_http2(downstream) {
+            Acquire::http2(self.clone(), self.http2_pool(priority).clone())
+        } else {
+            Acquire::http1(self.clone(), self.pool(priority).clone())
+        }
     }
 
     /// Whether there may be a pool for it: false (and `upstream_cx_pool_overflow` counted) when there are
     /// `max_connection_pools` of other hosts.
     pub fn may_have_pool(self: &Rc<Self>, priority: RoutingPriority) -> bool {
         let thresholds = self.cluster.info.breakers.thresholds(priority);
-        let may = thresholds.max_connection_pools == u64::MAX || self.pool(priority).enter();
+        let may = thresholds.max_connection_pools == u64::MAX || match self.cluster.info.config.http.protocol {
+            UpstreamProtocol::Http2 => self.http2_pool(priority).enter(),
+            _ => self.pool(priority).enter(),
+        };
         if !may {
             self.cluster.inc(UPSTREAM_CX_POOL_OVERFLOW);
         }
@@ -138,6 +157,14 @@ impl WorkerHost {
         slot.get_or_init(|| Http1Pool::new(self.cluster.clone(), self.host.clone(), priority))
     }
 
+    fn http2_pool(&self, priority: RoutingPriority) -> &Rc<Http2Pool> {
+        let slot = match priority {
+            RoutingPriority::Default => &self.pools.http2_default,
+            RoutingPriority::High => &self.pools.http2_high,
+        };
+        slot.get_or_init(|| Http2Pool::new(self.cluster.clone(), self.host.clone(), priority))
+    }
+
     /// For a raw connection that is to close when the host fails, where that is wanted.
     pub(crate) fn watch_failure(&self) -> Option<Rc<HostFailed>> {
         if !self.cluster.info.config.close_connections_on_host_health_failure {
@@ -161,15 +188,16 @@ impl WorkerHost {
 
     /// Closes idle connections and lets busy ones end; nothing is kept from now on.
     pub(crate) fn retire(&self) {
-        self.each_pool(Http1Pool::retire);
+        self.each_pool(Http1Pool::retire, Http2Pool::retire);
     }
 
     /// Closes idle connections and has busy ones closed when they are done; new ones may be made.
     pub(crate) fn drain(&self) {
-        self.each_pool(Http1Pool::drain);
+        self.each_pool(Http1Pool::drain, Http2Pool::drain);
     }
 
-    fn each_pool(&self, act: impl Fn(&Rc<Http1Pool>)) {
-        [&self.pools.default, &self.pools.high].into_iter().filter_map(OnceCell::get).for_each(act);
+    fn each_pool(&self, http1: impl Fn(&Rc<Http1Pool>), http2: impl Fn(&Rc<Http2Pool>)) {
+        [&self.pools.default, &self.pools.high].into_iter().filter_map(OnceCell::get).for_each(http1);
+        [&self.pools.http2_default, &self.pools.http2_high].into_iter().filter_map(OnceCell::get).for_each(http2);
     }
 }

@@ -186,7 +186,7 @@ pub fn pick(cluster: &WorkerCluster) -> Rc<WorkerHost> {
 
 /// Waits for a connection.
 pub async fn acquire(host: &Rc<WorkerHost>) -> Result<UpstreamConn, PoolFailure> {
-    let mut acquire = host.acquire(RoutingPriority::Default);
+    let mut acquire = host.acquire(RoutingPriority::Default, nuncio_core::Protocol::Http11);
     poll_fn(|cx| acquire.poll(cx)).await
 }
 

@@ -8,21 +8,13 @@ mod send;
 
 use crate::breaker::Permit;
 use crate::config::HttpOptions;
-use crate::host::HostStat;
 use crate::info::ClusterCx;
 use crate::pool::{Closed, Http1Pool, WorkerHost};
 use nuncio_codec::http1::{Encoding, NameCase, ResponseDecoder, ResponseRules};
 use nuncio_core::WireBytes;
 use nuncio_rt::{Buf, Io, OutQueue, Time};
 use nuncio_stats::tables::{cluster as stat, http1 as codec_stat};
-use std::{
-    net::SocketAddr,
-    rc::Rc,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
-
-/// Numbers connections; touched once per connection.
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+use std::{net::SocketAddr, rc::Rc};
 
 /// A connection, busy or idle.
 #[derive(Debug)]
@@ -65,7 +57,7 @@ impl Http1Connection {
             out: OutQueue::new(cluster.worker.bufs.clone()),
             input: None,
             decoder: ResponseDecoder::new(rules(options)),
-            id: NEXT_ID.fetch_add(1, Relaxed),
+            id: super::next_id(),
             spent: false,
             _permit: permit,
         }
@@ -139,15 +131,7 @@ impl Http1Stream {
             cluster.inc(stat::UPSTREAM_CX_MAX_REQUESTS);
             conn.spent = true;
         }
-        cluster.inc(stat::UPSTREAM_RQ_TOTAL);
-        cluster.gauge(stat::UPSTREAM_RQ_ACTIVE, 1);
-        if let Some(cells) = host.counters() {
-            cells.inc(HostStat::RqTotal);
-            cells.inc(HostStat::RqActive);
-        }
-        if cluster.info.compares_load() {
-            host.host.state.request_began();
-        }
+        super::request_begun(&host);
         Http1Stream {
             conn: Some(conn),
             host,
@@ -172,13 +156,7 @@ impl Http1Stream {
     fn end(&mut self) {
         let Some(mut conn) = self.conn.take() else { return };
         let cluster = self.host.cluster();
-        cluster.gauge(stat::UPSTREAM_RQ_ACTIVE, -1);
-        if let Some(cells) = self.host.counters() {
-            cells.dec(HostStat::RqActive);
-        }
-        if cluster.info.compares_load() {
-            self.host.host.state.request_ended();
-        }
+        super::request_ended(&self.host);
         let leftover = conn.input.take().is_some_and(|input| {
             let leftover = !input.is_empty();
             cluster.worker.bufs.put(input);
