@@ -322,9 +322,8 @@ impl Connection {
             let silent = match fault {
                 // Nobody is told anything who does not speak HTTP/2.
                 Fault::BadPreface => true,
-                Fault::Messaging { .. } => self.options.silent_on_invalid_http_message,
                 Fault::OutboundFlood | Fault::OutboundControlFlood => true,
-                _ => false,
+                _ => self.options.silent_on_fault,
             };
             if !silent {
                 self.goaway_frame(self.last_peer_stream.min(MAX_31), fault.code());

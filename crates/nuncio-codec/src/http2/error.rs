@@ -54,6 +54,8 @@ pub enum Fault {
     OutboundFlood,
     /// `max_outbound_control_frames` was exceeded.
     OutboundControlFlood,
+    /// A header block came in more frames than its largest size is worth.
+    TooManyContinuations,
     /// A single SETTINGS frame had more parameters than make sense.
     TooManySettings,
 }
@@ -72,6 +74,7 @@ impl Fault {
             | Fault::InboundWindowUpdateFramesFlood
             | Fault::OutboundFlood
             | Fault::OutboundControlFlood
+            | Fault::TooManyContinuations
             | Fault::TooManySettings => ErrorCode::ENHANCE_YOUR_CALM,
         }
     }
@@ -108,6 +111,7 @@ impl Fault {
             Fault::InboundWindowUpdateFramesFlood => "Too many WINDOW_UPDATE frames",
             Fault::OutboundFlood => "Too many frames in the outbound queue.",
             Fault::OutboundControlFlood => "Too many control frames in the outbound queue.",
+            Fault::TooManyContinuations => "too many CONTINUATION frames",
             Fault::TooManySettings => "too many settings in a frame",
         }
     }

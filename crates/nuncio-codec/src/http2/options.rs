@@ -28,8 +28,8 @@ pub struct Options {
     pub max_inbound_window_update_frames_per_data_frame_sent: u32,
     /// `override_stream_error_on_invalid_http_message`: a malformed message costs its stream, not the connection.
     pub stream_error_on_invalid_http_message: bool,
-    /// A connection that ends for a malformed message does so without GOAWAY, as Envoy's do.
-    pub silent_on_invalid_http_message: bool,
+    /// A connection that ends for what its peer did does so without GOAWAY, as Envoy's do.
+    pub silent_on_fault: bool,
     /// `max_headers_count`: most fields of a head or of trailers.
     pub max_headers: usize,
     /// `max_request_headers_kb` or `max_response_headers_kb`, in bytes: names and values of a head or of trailers.
@@ -52,7 +52,7 @@ impl Default for Options {
             max_inbound_priority_frames_per_stream: 100,
             max_inbound_window_update_frames_per_data_frame_sent: 10,
             stream_error_on_invalid_http_message: false,
-            silent_on_invalid_http_message: false,
+            silent_on_fault: false,
             max_headers: 100,
             max_header_bytes: 60 * 1024,
             underscores: UnderscoreAction::Allow,

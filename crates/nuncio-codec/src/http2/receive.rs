@@ -9,6 +9,9 @@ use crate::headers::Known;
 /// Most parameters of one SETTINGS frame.
 const MAX_SETTINGS: usize = 32;
 
+/// CONTINUATION frames of one block beyond those that a head of largest size fills.
+const CONTINUATIONS: usize = 8;
+
 /// What the next bytes are.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reading {
@@ -42,6 +45,8 @@ pub(super) struct OpenBlock {
     stream: u32,
     kind: BlockKind,
     end: bool,
+    /// CONTINUATION frames so far.
+    continuations: usize,
 }
 
 impl Connection {
@@ -239,15 +244,19 @@ impl Connection {
         }
         let fragment = frame::fragment(head, payload)?;
         let kind = self.block_kind(head)?;
-        let open = OpenBlock { stream: head.stream, kind, end: head.has(flag::END_STREAM) };
+        let open = OpenBlock { stream: head.stream, kind, end: head.has(flag::END_STREAM), continuations: 0 };
         self.builder.begin(kind);
         self.block_piece(open, fragment, head.has(flag::END_HEADERS))
     }
 
     fn continuation(&mut self, head: FrameHead, payload: &[u8]) -> Result<Option<Event>, Fault> {
-        let Reading::Block(open) = self.reading else {
+        let Reading::Block(mut open) = self.reading else {
             return Err(Fault::Protocol("CONTINUATION: unexpected"));
         };
+        open.continuations += 1;
+        if open.continuations > CONTINUATIONS + self.options.max_header_bytes / MAX_FRAME_BYTES {
+            return Err(Fault::TooManyContinuations);
+        }
         self.block_piece(open, payload, head.has(flag::END_HEADERS))
     }
 
@@ -296,7 +305,7 @@ impl Connection {
     }
 
     fn block_ends(&mut self, open: OpenBlock) -> Result<Option<Event>, Fault> {
-        let OpenBlock { stream: id, kind, end } = open;
+        let OpenBlock { stream: id, kind, end, .. } = open;
         let ended = self.builder.end();
         for _ in 0..self.builder.underscores_dropped {
             self.counts.add(Stat::DroppedHeadersWithUnderscores);

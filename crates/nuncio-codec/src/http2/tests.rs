@@ -258,6 +258,14 @@ fn floods_are_named_and_end_the_connection() {
 }
 
 #[test]
+fn a_header_block_has_an_end() {
+    let piece = raw(kind::CONTINUATION, 0, 1, &[0x00, 1, b'a', 1, b'b']);
+    let mut server = greeted(Options::default());
+    whole(&mut server, &[raw(kind::HEADERS, 0, 1, GET), piece.repeat(20)].concat());
+    assert_eq!(server.fault, Some(Fault::TooManyContinuations));
+}
+
+#[test]
 fn windows_hold_back_both_ends() {
     let mut small = Connection::new(Role::Server, Options { initial_stream_window_size: 65_535, initial_connection_window_size: 65_535, ..Options::default() });
     let mut client = Connection::new(Role::Client, Options::default());
