@@ -58,9 +58,17 @@ fn splits(byte: u8) -> bool {
 /// Replaces CR, LF and NUL by spaces, so that what is written later cannot split a message.
 #[inline]
 pub(super) fn scrub(bytes: &mut [u8]) {
-    // One compare a byte and no early exit, which runs many bytes per instruction; hardly a value has any
-    // control byte at all.
-    if bytes.iter().fold(false, |found, &b| found | (b <= b'\r')) {
+    // Eight bytes at a time, the last ones perhaps twice: does any look like a byte up to CR? Hardly a value has one.
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let low = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        word.wrapping_sub(ONES * (b'\r' as u64 + 1)) & !word & (ONES << 7)
+    };
+    let found = match bytes.last_chunk() {
+        Some(last) => bytes.as_chunks().0.iter().fold(low(last), |found, word| found | low(word)) != 0,
+        None => bytes.iter().any(|&b| b <= b'\r'),
+    };
+    if found {
         blank_splitters(bytes);
     }
 }
@@ -90,5 +98,22 @@ mod tests {
         let mut value = *b"a\r\nset-cookie: x\0";
         scrub(&mut value);
         assert_eq!(&value, b"a  set-cookie: x ");
+    }
+
+    #[test]
+    fn no_place_in_a_value_is_overlooked() {
+        for len in 0..40 {
+            for at in 0..len {
+                for bad in [0, b'\n', b'\r'] {
+                    let mut value = vec![b'x'; len];
+                    value[at] = bad;
+                    scrub(&mut value);
+                    assert_eq!(value[at], b' ', "{bad} at {at} of {len}");
+                }
+            }
+            let mut kept = vec![b'\t'; len];
+            scrub(&mut kept);
+            assert_eq!(kept, vec![b'\t'; len]);
+        }
     }
 }
