@@ -204,8 +204,8 @@ pub struct HcmConfig {
     pub request_id_in_response: bool,
     /// `proxy_100_continue`.
     pub proxy_100_continue: bool,
-    /// `add_user_agent`: the cluster name to send, from `--service-cluster` or `node.cluster`.
-    pub add_user_agent: Option<Arc<str>>,
+    /// `add_user_agent`: who to say that we are.
+    pub add_user_agent: Option<OwnName>,
     /// `common_http_protocol_options.max_requests_per_connection`; 0 is no limit.
     pub max_requests_per_connection: u32,
     /// `stream_error_on_invalid_http_message` / `override_stream_error_on_invalid_http_message`.
@@ -222,6 +222,15 @@ pub struct HcmConfig {
     pub upgrades: Vec<Upgrade>,
     /// Listener's `per_connection_buffer_limit_bytes`.
     pub buffer_limit: usize,
+}
+
+/// Who we are, by the command line or `node`.
+#[derive(Debug, Clone)]
+pub struct OwnName {
+    /// `--service-cluster`, `node.cluster`.
+    pub cluster: Arc<str>,
+    /// `--service-node`, `node.id`; may be empty.
+    pub node: Arc<str>,
 }
 
 /// The router filter's options (`envoy.extensions.filters.http.router.v3.Router`).

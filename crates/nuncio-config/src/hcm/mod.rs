@@ -15,7 +15,7 @@ use crate::codes;
 use crate::context::CompileCx;
 use crate::{access_log, unbuilt};
 use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3 as proto;
-use nuncio_http::config::{Cleaning, HcmConfig, RouteSource, ServerHeader, StripPort};
+use nuncio_http::config::{OwnName, Cleaning, HcmConfig, RouteSource, ServerHeader, StripPort};
 use nuncio_http::routes::{RouteConfig, RouteTable};
 use proto::http_connection_manager::{PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation, StripPortMode};
 use std::sync::Arc;
@@ -156,7 +156,8 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         preserve_external_request_id: *preserve_external_request_id,
         request_id_in_response: *always_set_request_id_in_response,
         proxy_100_continue: *proxy_100_continue,
-        add_user_agent: add_user_agent.unwrap_or(false).then(|| cx.identity.cluster.clone()),
+        add_user_agent: add_user_agent.unwrap_or(false)
+            .then(|| OwnName { cluster: cx.identity.cluster.clone(), node: cx.identity.id.clone() }),
         max_requests_per_connection: common_http_protocol_options.as_ref().and_then(|c| c.max_requests_per_connection).unwrap_or(0),
         keep_open_on_error: protocol::keep_open_on_error(from),
         http1: nuncio_codec::http1::RequestRules {

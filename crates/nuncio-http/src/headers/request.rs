@@ -5,7 +5,7 @@ use crate::config::{ClientAddress, HcmConfig};
 use nuncio_codec::headers::{HeaderMap, Known, KnownSet};
 use nuncio_core::{ConnInfo, StreamCx};
 use nuncio_rt::Address;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Headers that steer the router: obeyed from inside, removed when they come from outside.
 const INTERNAL_ONLY: KnownSet = KnownSet::of(&[
@@ -30,6 +30,7 @@ const EDGE_ONLY: KnownSet = KnownSet::of(&[
     Known::XEnvoyDecoratorOperation,
     Known::XEnvoyDownstreamServiceCluster,
     Known::XEnvoyDownstreamServiceNode,
+    Known::XEnvoyOriginalPath,
 ]);
 
 /// Headers of this hop, whatever becomes of the request.
@@ -55,7 +56,8 @@ impl Peer {
         let Some(ip) = conn.remote_ip().map(|a| a.ip().to_canonical()) else {
             return Peer { ip: None, forwarded_for: String::new(), external: String::new() };
         };
-        let shown = if ip.is_loopback() { super::local_address::of_this_host() } else { ip };
+        let own = ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(Ipv6Addr::LOCALHOST);
+        let shown = if own { super::local_address::of_this_host() } else { ip };
         let forwarded_for = match shown {
             IpAddr::V4(v4) if rules.ipv4_mapped => v4.to_ipv6_mapped().to_string(),
             shown => shown.to_string(),
@@ -84,9 +86,12 @@ pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, peer: &Peer, upgr
             cx.request.insert(Known::XEnvoyExternalAddress, ip.to_string());
         }
     }
-    if let Some(agent) = &config.add_user_agent {
-        cx.request.insert(Known::XEnvoyDownstreamServiceCluster, agent.as_bytes());
-        cx.request.add_if_absent(Known::UserAgent, agent.as_bytes());
+    if let Some(us) = &config.add_user_agent {
+        cx.request.insert(Known::XEnvoyDownstreamServiceCluster, us.cluster.as_bytes());
+        cx.request.add_if_absent(Known::UserAgent, us.cluster.as_bytes());
+        if !us.node.is_empty() {
+            cx.request.insert(Known::XEnvoyDownstreamServiceNode, us.node.as_bytes());
+        }
     }
     if config.generate_request_id {
         let renew = edge && !config.preserve_external_request_id;
@@ -198,6 +203,7 @@ fn append_forwarded_for(cx: &mut StreamCx, peer: &Peer) {
 fn set_scheme(cx: &mut StreamCx, config: &HcmConfig) {
     if let Some(scheme) = &config.scheme_overwrite {
         cx.request.insert(Known::Scheme, scheme.as_bytes());
+        cx.request.insert(Known::XForwardedProto, scheme.as_bytes());
     } else if !cx.request.contains(Known::Scheme) {
         let scheme = match cx.request.get(Known::XForwardedProto) {
             Some(b"https") => "https",

@@ -27,6 +27,13 @@ fn milliseconds(head: &HeaderMap, name: Known) -> Option<Duration> {
     head.get_str(name)?.parse().ok().map(Duration::from_millis)
 }
 
+/// Takes a timeout out of the request, whatever it says; `None` if that is no number.
+fn taken(head: &mut HeaderMap, name: Known) -> Option<Duration> {
+    let told = milliseconds(head, name);
+    head.remove(name);
+    told
+}
+
 impl Timeouts {
     /// Works the timeouts out; takes the headers that set them out of the request.
     ///
@@ -51,13 +58,11 @@ impl Timeouts {
             if let Some(told) = milliseconds(head, Known::XEnvoyExpectedRqTimeoutMs) {
                 timeouts.global = told;
             }
-        } else if let Some(told) = milliseconds(head, Known::XEnvoyUpstreamRqTimeoutMs) {
+        } else if let Some(told) = taken(head, Known::XEnvoyUpstreamRqTimeoutMs) {
             timeouts.global = told;
-            head.remove(Known::XEnvoyUpstreamRqTimeoutMs);
         }
-        if let Some(told) = milliseconds(head, Known::XEnvoyUpstreamRqPerTryTimeoutMs) {
+        if let Some(told) = taken(head, Known::XEnvoyUpstreamRqPerTryTimeoutMs) {
             timeouts.per_try = told;
-            head.remove(Known::XEnvoyUpstreamRqPerTryTimeoutMs);
         }
         if !timeouts.global.is_zero() && timeouts.per_try >= timeouts.global {
             timeouts.per_try = Duration::ZERO;
