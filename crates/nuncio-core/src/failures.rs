@@ -1,15 +1,18 @@
 //! The last requests that went wrong, kept for whoever asks why.
 //!
 //! Each worker has a [`FailureLog`] of [`KEPT`] requests; the oldest goes when another comes. A request that went well
-//! costs one comparison. No body is kept, and of path and host no more than [`TEXT_BYTES`] bytes.
+//! costs one comparison; of a flood of failures (rate limits, an upstream that is gone) only [`KEPT`] a second cost more.
+//! No body is kept, and of path and host no more than [`TEXT_BYTES`] bytes.
 
 use crate::{ResponseFlags, StreamCx};
 use nuncio_codec::headers::Known;
+use nuncio_rt::Time;
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-/// Requests kept for each worker.
+/// Requests kept for each worker, and taken in each second.
 pub const KEPT: usize = 128;
 /// Most bytes kept of a text that clients choose.
 pub const TEXT_BYTES: usize = 256;
@@ -54,6 +57,8 @@ pub struct FailedRequest {
 pub struct FailureLog {
     // Locked by its worker when a request fails, and by who asks: hardly ever by both.
     requests: Mutex<VecDeque<FailedRequest>>,
+    /// Seconds of the clock in the upper half, and how many were taken in that second in the lower. One thread writes.
+    taken: AtomicU64,
 }
 
 impl FailureLog {
@@ -62,9 +67,22 @@ impl FailureLog {
     #[inline]
     pub fn note(&self, cx: &StreamCx) {
         let info = &cx.info;
-        if !info.flags.is_empty() || info.status >= 500 || info.status == 0 || (info.local_reply && info.status >= 400) {
+        let failed = !info.flags.is_empty() || info.status >= 500 || info.status == 0 || (info.local_reply && info.status >= 400);
+        if failed && self.has_room(info.end.unwrap_or(info.start)) {
             self.keep(cx);
         }
+    }
+
+    /// Whether fewer than [`KEPT`] were taken in this second; takes one more.
+    fn has_room(&self, now: Time) -> bool {
+        let second = now.as_millis() / 1000;
+        let before = self.taken.load(Relaxed);
+        let taken = if before >> 32 == second { before & u64::from(u32::MAX) } else { 0 };
+        let room = taken < KEPT as u64;
+        if room {
+            self.taken.store(second << 32 | (taken + 1), Relaxed);
+        }
+        room
     }
 
     #[cold]
@@ -103,5 +121,19 @@ impl FailureLog {
     /// What is kept, the oldest first.
     pub fn requests(&self) -> Vec<FailedRequest> {
         self.requests.lock().map_or_else(|_| Vec::new(), |requests| requests.iter().cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_failures_is_kept_in_part_only_and_the_next_second_begins_anew() {
+        let log = FailureLog::default();
+        let at = |ms: u64| Time(ms * 1_000_000);
+        assert!((0..KEPT).all(|_| log.has_room(at(5_000))));
+        assert!(!log.has_room(at(5_999)));
+        assert!(log.has_room(at(6_000)));
     }
 }

@@ -25,7 +25,7 @@ const INTERNAL_ONLY: KnownSet = KnownSet::of(&[
     Known::XEnvoyOriginalUrl,
 ]);
 
-/// Headers by which a service names itself: an edge believes nobody's.
+/// Headers by which one proxy tells the next what it knows: an edge believes nobody's.
 const EDGE_ONLY: KnownSet = KnownSet::of(&[
     Known::XEnvoyDecoratorOperation,
     Known::XEnvoyDownstreamServiceCluster,

@@ -10,7 +10,7 @@ use crate::reset::{PoolFailure, Reset, ResetReason};
 use nuncio_stats::tables::cluster::UPSTREAM_RQ_ACTIVE_OVERFLOW;
 use std::{
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 /// A request that wants a connection. Dropping it gives up the place in the queue (`upstream_rq_cancelled`), not the
@@ -66,15 +66,9 @@ impl Acquire {
                         }
                         None => return enter(waiting, pool.wait(cx)),
                     },
-                    Some(wait) => match wait.outcome(cx) {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(outcome) => {
-                            *waiting = None;
-                            match outcome {
-                                Ok(conn) => conn,
-                                Err(reset) => return failed(&self.host, reset),
-                            }
-                        }
+                    Some(_) => match ready!(served(waiting, cx)) {
+                        Ok(conn) => conn,
+                        Err(reset) => return failed(&self.host, reset),
                     },
                 };
                 let Some(permit) = permit(&self.host, pool.priority) else {
@@ -89,15 +83,9 @@ impl Acquire {
                         Some(conn) => conn,
                         None => return enter(waiting, pool.wait(cx)),
                     },
-                    Some(wait) => match wait.outcome(cx) {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(outcome) => {
-                            *waiting = None;
-                            match outcome {
-                                Ok(conn) => conn,
-                                Err(reset) => return failed(&self.host, reset),
-                            }
-                        }
+                    Some(_) => match ready!(served(waiting, cx)) {
+                        Ok(conn) => conn,
+                        Err(reset) => return failed(&self.host, reset),
                     },
                 };
                 let Some(permit) = permit(&self.host, pool.priority) else {
@@ -108,6 +96,14 @@ impl Acquire {
             }
         }
     }
+}
+
+/// What the wait came to; the place in the queue is given up with it.
+fn served<T>(place: &mut Option<Rc<Waiting<T>>>, cx: &Context<'_>) -> Poll<Result<T, Reset>> {
+    let Some(waiting) = place else { return Poll::Pending };
+    let outcome = ready!(waiting.outcome(cx));
+    *place = None;
+    Poll::Ready(outcome)
 }
 
 fn permit(host: &WorkerHost, priority: RoutingPriority) -> Option<Permit> {

@@ -42,7 +42,7 @@ pub(crate) fn told(failed: &[FailedRequest], id: Option<&str>) -> Result<String,
     let Some(id) = id else { return Ok(list(failed)) };
     match failed.iter().rev().find(|request| request.id == id) {
         Some(request) => Ok(explained(request)),
-        None => Err(format!("no failed request {id} is known: it went well, or it was before the {} that are kept", failed.len())),
+        None => Err(format!("no failed request {id} is known: it went well, or it is not among the {} that are kept", failed.len())),
     }
 }
 
