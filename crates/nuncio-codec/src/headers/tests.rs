@@ -189,3 +189,9 @@ fn it_behaves_like_a_list_of_pairs() {
         }
     }
 }
+
+#[test]
+fn a_map_stays_small() {
+    // Every stream has four; see ARCHITECTURE.md.
+    assert_eq!(size_of::<HeaderMap>(), 240);
+}
