@@ -4,6 +4,7 @@
 //! * [`HttpFilter`], [`Step`], [`Phases`]: how an HTTP filter takes part; it returns verdicts, only the engine acts.
 //! * [`Terminal`], [`TerminalWorker`], [`Connection`]: how a network filter that ends a chain takes a connection.
 //! * [`Worker`]: what belongs to one worker thread.
+//! * [`HttpClient`]: requests of a filter's own.
 //! * [`RuntimeView`], [`RuntimeFraction`], …: values that may be changed while the process runs.
 //! * [`AccessLogger`], [`LogFilter`], [`LogFiles`]: writing down what happened.
 //! * [`FailureLog`]: the last requests that went wrong.
@@ -17,6 +18,7 @@
 
 mod access_log;
 mod build;
+mod client;
 mod conn;
 mod failures;
 mod filter;
@@ -39,6 +41,7 @@ pub use access_log::{
     LogFilter, LogSample, StreamTest,
 };
 pub use build::{BuildCx, ConfigError, FilterConfig, HttpFilterEntry, Posture};
+pub use client::{ClientFailure, ClientRequest, ClientResponse, ClientRetry, HttpClient, HttpClientPart, MAX_RESPONSE_BYTES};
 pub use conn::{Attached, ClientCertificate, ConnInfo, Connection, DrainSignal, LocalFuture, Terminal, TerminalWorker};
 pub use failures::{FailedRequest, FailureLog};
 pub use filter::{Apply, Hold, HttpFilter, Pending, Phases, StateSlot, Step};

@@ -97,6 +97,7 @@ impl Terminal for Hcm {
     fn on_worker(self: Arc<Self>, worker: &Rc<Worker>) -> Rc<dyn TerminalWorker> {
         let RouteSource::Fixed(table) = &self.config.routes;
         let clusters = worker.parts.get::<WorkerClusters>().unwrap_or_else(|| WorkerClusters::start(worker));
+        crate::router::install_client(worker, &clusters);
         Rc::new(HcmWorker {
             chains: Chains::new(self.config.filters.clone(), table),
             upgrade_chains: upgrade_chains(&self.config, table),

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod charge;
+mod client;
 mod failure;
 mod replay;
 mod retry;
@@ -31,6 +32,8 @@ use std::{
     task::{Context, Poll},
 };
 use timeouts::Timeouts;
+
+pub(crate) use client::install as install_client;
 
 /// What the router has for the exchange.
 #[derive(Debug)]

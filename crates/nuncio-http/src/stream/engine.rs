@@ -188,8 +188,9 @@ impl Engine {
         progress
     }
 
-    /// Tells every filter that the exchange is over.
+    /// Tells every filter that the exchange is over; what they still wait for is given up.
     pub(crate) fn done(&mut self, cx: &mut StreamCx) {
+        self.parked.clear();
         for installed in self.chain.filters() {
             installed.filter.done(cx);
         }

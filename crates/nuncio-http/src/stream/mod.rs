@@ -8,7 +8,7 @@ mod engine;
 mod engine_tests;
 mod exchange;
 mod redirect;
-mod reply;
+pub(crate) mod reply;
 mod routes;
 pub(crate) mod upgrade;
 

@@ -24,7 +24,7 @@ pub(crate) fn is_grpc(head: &HeaderMap) -> bool {
 }
 
 /// Fills the facts and begins `cx.response`: what a route, or `local_reply_config`, adds comes after this.
-pub(super) fn prepare(cx: &mut StreamCx, reply: &LocalReply) {
+pub(crate) fn prepare(cx: &mut StreamCx, reply: &LocalReply) {
     cx.info.flags.set(reply.flags);
     cx.info.details = reply.details.clone();
     cx.info.local_reply = true;
@@ -37,7 +37,7 @@ pub(super) fn prepare(cx: &mut StreamCx, reply: &LocalReply) {
 }
 
 /// Completes `cx.response`: the body's headers, or for gRPC all that it takes. Returns the body that goes with it.
-pub(super) fn seal(cx: &mut StreamCx, reply: &LocalReply) -> Option<Buf> {
+pub(crate) fn seal(cx: &mut StreamCx, reply: &LocalReply) -> Option<Buf> {
     let head = &mut cx.response;
     if is_grpc(&cx.request) {
         head.set_status(200);
