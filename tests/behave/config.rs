@@ -3,8 +3,8 @@
 //! By default there is one listener `main` on `PORT_main` with a connection manager (`hcm:` is merged over it) whose
 //! routes are `routes:`, in one virtual host for every domain (`vhost:` is merged over it; `virtual_hosts:` replaces
 //! it). `listeners:` names several instead, each with its own `hcm:`, `routes:` and other fields. `clusters:` are STATIC
-//! with the backends in `endpoints:` (default: the backend of the same name); other fields are merged over. `bootstrap:`
-//! is merged over everything.
+//! with the backends in `endpoints:` (default: the backend of the same name, but for types that find hosts themselves);
+//! other fields are merged over. `bootstrap:` is merged over everything.
 
 use crate::{
     node::{Node, read},
@@ -101,11 +101,17 @@ fn cluster(name: &str, node: &Node, ports: &mut Ports) -> Result<Node, String> {
             name => format!("{{endpoint: {}}}", address(&name.text(), ports)),
         })
         .collect();
-    let mut cluster = read(&format!(
-        "{{name: {name}, type: STATIC, connect_timeout: 1s,
-          load_assignment: {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{}]}}]}}}}",
-        endpoints.join(", ")
-    ))?;
+    let mut cluster = read(&format!("{{name: {name}, connect_timeout: 1s}}"))?;
+    if node.get("cluster_type").is_none() && node.get("type").is_none() {
+        cluster.merge(&read("{type: STATIC}")?);
+    }
+    // Types that find their hosts themselves have none here.
+    let finds = node.get("cluster_type").is_some() || matches!(node.string("type").as_deref(), Some("ORIGINAL_DST" | "EDS"));
+    if node.get("endpoints").is_some() || !finds {
+        let endpoints = endpoints.join(", ");
+        let assignment = format!("{{cluster_name: {name}, endpoints: [{{lb_endpoints: [{endpoints}]}}]}}");
+        cluster.merge(&read(&format!("{{load_assignment: {assignment}}}"))?);
+    }
     cluster.merge(&without(node, &["endpoints"]));
     Ok(cluster)
 }

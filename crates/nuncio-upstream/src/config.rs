@@ -129,6 +129,18 @@ pub enum Discovery {
     StrictDns(DnsConfig),
     /// `LOGICAL_DNS`: one host, at the first address of the name whenever a connection is made.
     LogicalDns(DnsConfig),
+    /// `envoy.clusters.aggregate`: the priorities of other clusters in a row.
+    Aggregate(Arc<[Arc<str>]>),
+}
+
+impl Discovery {
+    /// Whether the configuration, or what stands for it, lists endpoints.
+    pub fn has_endpoints(&self) -> bool {
+        match self {
+            Discovery::Static | Discovery::StrictDns(_) | Discovery::LogicalDns(_) => true,
+            Discovery::Aggregate(_) => false,
+        }
+    }
 }
 
 /// How names are resolved.

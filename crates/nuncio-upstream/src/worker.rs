@@ -5,10 +5,12 @@
 //! came, changed or went meanwhile. A cluster that no request has asked for costs its slot and nothing else.
 
 use crate::breaker::{Permit, Resource, RoutingPriority};
+use crate::config::Discovery;
 use crate::host_set::HostSet;
 use crate::info::{ClusterCx, ClusterInfo};
-use crate::lb::{Balancer, PickCx, PickEnv};
+use crate::lb::{Balancer, PickCx, PickEnv, PriorityLoads};
 use crate::pool::{Reaper, WorkerHost};
+use crate::provided::{Aggregate, Member};
 use nuncio_core::{ClusterHealth, ClusterHealthPart, Worker};
 use nuncio_stats::tables::cluster as stat;
 use nuncio_stats::tables::cluster_manager::{CLUSTERS_INFLATED, THREAD_CLUSTERS};
@@ -39,6 +41,8 @@ pub struct WorkerClusters {
     reaper: Rc<Reaper>,
     scratch: Rc<RefCell<Vec<u8>>>,
     slots: RefCell<HashMap<Arc<str>, Rc<ClusterSlot>>>,
+    /// Changes with every change of any cluster.
+    generation: Rc<Cell<u64>>,
     /// Forsaken slots are swept out when there are this many.
     sweep_at: Cell<usize>,
     /// `thread_local_cluster_manager.<thread>.*`, made with the first cluster.
@@ -80,6 +84,7 @@ impl WorkerClusters {
             reaper,
             scratch: Rc::default(),
             slots: RefCell::default(),
+            generation: Rc::default(),
             sweep_at: Cell::new(64),
             stats: OnceCell::new(),
         });
@@ -134,8 +139,15 @@ impl WorkerClusters {
         }
     }
 
+    fn aggregate(&self, info: &ClusterInfo) -> Option<Box<Aggregate>> {
+        let Discovery::Aggregate(names) = &info.config.discovery else { return None };
+        let slots = names.iter().map(|name| self.slot(name)).collect();
+        Some(Box::new(Aggregate::new(slots, self.generation.clone(), info.config.common_lb.healthy_panic_threshold)))
+    }
+
     /// Takes in one change.
     pub fn apply(&self, update: ClusterUpdate) {
+        self.generation.set(self.generation.get().wrapping_add(1));
         match update {
             ClusterUpdate::Put(info, hosts) => {
                 let slot = self.slot(info.name());
@@ -143,7 +155,8 @@ impl WorkerClusters {
                     self.count(&info, 1);
                 }
                 let cx = ClusterCx { info, worker: self.worker.clone(), reaper: self.reaper.clone(), scratch: self.scratch.clone() };
-                let cluster = WorkerCluster { cx: Rc::new(cx), latest: RefCell::new(hosts), members: RefCell::default() };
+                let aggregate = self.aggregate(&cx.info);
+                let cluster = WorkerCluster { cx: Rc::new(cx), latest: RefCell::new(hosts), members: RefCell::default(), aggregate };
                 let before = slot.cluster.replace(Some(Rc::new(cluster)));
                 before.inspect(|cluster| cluster.retire());
             }
@@ -171,6 +184,8 @@ pub struct WorkerCluster {
     latest: RefCell<Arc<HostSet>>,
     /// Made by the first pick.
     members: RefCell<Option<Members>>,
+    /// It has no hosts of its own but those of other clusters.
+    aggregate: Option<Box<Aggregate>>,
 }
 
 /// The balancer, and the worker's side of the hosts it chooses from.
@@ -199,8 +214,31 @@ impl WorkerCluster {
         self.latest.borrow().clone()
     }
 
-    /// Chooses a host. `None`: there is none to use (`upstream_cx_none_healthy` has been counted).
+    /// Which cluster the host for a request is to come from, where load is spread over priorities by `loads` or as usual.
+    #[inline]
+    pub fn member(&self, loads: Option<&PriorityLoads>) -> Member {
+        match &self.aggregate {
+            None => Member::Own,
+            Some(aggregate) => aggregate.choose(loads, &self.cx.worker.rng),
+        }
+    }
+
+    /// Chooses a host, of a member where the cluster is an aggregate. `None`: there is none to use
+    /// (`upstream_cx_none_healthy` has been counted).
     pub fn pick(&self, cx: &PickCx<'_>) -> Option<Rc<WorkerHost>> {
+        let host = match self.member(cx.loads) {
+            Member::Own => self.find(cx),
+            Member::Of(member) => member.cluster().find(&PickCx { loads: Some(member.loads()), ..*cx }),
+            Member::Nowhere => None,
+        };
+        if host.is_none() {
+            self.cx.inc(stat::UPSTREAM_CX_NONE_HEALTHY);
+        }
+        host
+    }
+
+    /// Chooses one of its own hosts. Who finds none counts that, for whom it was to be.
+    pub fn find(&self, cx: &PickCx<'_>) -> Option<Rc<WorkerHost>> {
         let mut members = self.members.borrow_mut();
         let members = members.get_or_insert_with(|| self.inflate(None));
         let cluster = &self.cx;
@@ -209,10 +247,7 @@ impl WorkerCluster {
             count: &|id| cluster.inc(id),
             in_flight: &|| cluster.info.stats.gauge(stat::UPSTREAM_RQ_ACTIVE),
         };
-        let Some(choice) = members.balancer.pick(&env, cx) else {
-            cluster.inc(stat::UPSTREAM_CX_NONE_HEALTHY);
-            return None;
-        };
+        let choice = members.balancer.pick(&env, cx)?;
         let place = members.hosts.get_mut(choice.priority)?.get_mut(choice.index)?;
         if let Some(host) = place {
             return Some(host.clone());
@@ -220,6 +255,25 @@ impl WorkerCluster {
         let host = WorkerHost::new(members.balancer.host(choice)?.clone(), self.cx.clone());
         *place = Some(host.clone());
         Some(host)
+    }
+
+    /// How many priorities it has.
+    pub fn priorities(&self) -> usize {
+        self.aggregate.as_ref().map_or_else(|| self.latest.borrow().priorities.len(), |aggregate| aggregate.priorities())
+    }
+
+    /// How load is spread over priorities without those that are `avoided`. `None`: nothing could be had from the others.
+    pub fn loads_without(&self, avoided: &[bool]) -> Option<PriorityLoads> {
+        match &self.aggregate {
+            Some(aggregate) => aggregate.loads_without(avoided),
+            None => PriorityLoads::without(&self.latest.borrow(), avoided),
+        }
+    }
+
+    /// The priority of a host as this cluster counts, which may be an aggregate of the host's.
+    pub fn priority_of(&self, host: &WorkerHost) -> u32 {
+        let own = host.host.priority;
+        self.aggregate.as_ref().map_or(own, |aggregate| aggregate.priority_of(host.cluster().info.name(), own))
     }
 
     /// Asks the breaker for one more. `None`: it is open. Connections, pending requests and requests are the pool's to

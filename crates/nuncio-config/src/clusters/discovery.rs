@@ -5,6 +5,7 @@ use crate::context::CompileCx;
 use crate::{address, unbuilt};
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
+use nuncio_api::envoy::extensions::clusters::aggregate::v3::ClusterConfig as AggregateConfig;
 use nuncio_api::envoy::extensions::clusters::dns::v3 as dns;
 use nuncio_api::envoy::extensions::network::dns_resolver::cares::v3 as cares;
 use nuncio_upstream::config::{Discovery, DnsConfig, LookupFamily, ResolverConfig};
@@ -58,6 +59,11 @@ fn custom_type(cx: &mut CompileCx<'_>, custom: &proto::cluster::CustomClusterTyp
     if message == "envoy.extensions.clusters.dns.v3.DnsCluster" {
         let decoded = config.and_then(|c| dns::DnsCluster::decode(c.value.as_slice()).ok()).unwrap_or_default();
         return cx.at("typed_config", |cx| dns_cluster(cx, &decoded));
+    }
+    if message == "envoy.extensions.clusters.aggregate.v3.ClusterConfig" {
+        let decoded = config.and_then(|c| AggregateConfig::decode(c.value.as_slice()).ok()).unwrap_or_default();
+        let AggregateConfig { clusters } = decoded;
+        return Discovery::Aggregate(clusters.iter().map(|name| name.as_str().into()).collect());
     }
     check_default(cx, name, config);
     match name.as_str() {

@@ -20,7 +20,7 @@ pub(super) enum Names {
     Refused,
     /// They are looked up, by a cluster of this type.
     LookedUp(&'static str),
-    /// They are the business of a cluster type that is not built.
+    /// They are the business of a cluster type that is not built, or has no use for endpoints.
     Ignored,
 }
 
@@ -30,6 +30,7 @@ impl Names {
         match discovery {
             Discovery::StrictDns(_) => Names::LookedUp("STRICT_DNS"),
             Discovery::LogicalDns(_) => Names::LookedUp("LOGICAL_DNS"),
+            Discovery::Aggregate(_) => Names::Ignored,
             Discovery::Static => match &cluster.cluster_discovery_type {
                 None => Names::Refused,
                 Some(ClusterDiscoveryType::Type(number)) if *number == DiscoveryType::Static as i32 => Names::Refused,

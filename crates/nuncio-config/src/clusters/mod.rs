@@ -131,6 +131,14 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         Some(assignment) => cx.at("load_assignment", |cx| endpoints::compile(cx, cluster, endpoints::Names::of(cluster, &discovery), assignment)),
         None => Assignment::default(),
     };
+    let assignment = if discovery.has_endpoints() {
+        assignment
+    } else {
+        if load_assignment.is_some() {
+            cx.without_effect("load_assignment");
+        }
+        Assignment::default()
+    };
     if matches!(discovery, Discovery::LogicalDns(_)) {
         discovery::check_single_endpoint(cx, cluster);
     }

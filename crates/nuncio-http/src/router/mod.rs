@@ -23,7 +23,7 @@ use nuncio_codec::headers::Known;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_rt::{Buf, Time};
 use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
-use nuncio_upstream::{Host, HostStat, PickCx, PoolFailure, Reset, RoutingPriority, WorkerCluster, outlier};
+use nuncio_upstream::{Host, HostStat, Member, PickCx, PoolFailure, Reset, RoutingPriority, WorkerCluster, outlier};
 use replay::Replay;
 use retry::{Decision, Retries};
 use shadow::Shadow;
@@ -368,7 +368,13 @@ impl Router {
             Some(Action::Forward(action)) => Some(action),
             _ => None,
         };
-        let config = &cluster.info().config;
+        // The host comes from this cluster, or from one that it is made of.
+        let member = cluster.member(loads.as_ref());
+        let (from, loads) = match &member {
+            Member::Of(member) => (member.cluster(), Some(member.loads())),
+            Member::Own | Member::Nowhere => (&cluster, loads.as_ref()),
+        };
+        let config = &from.info().config;
         let hash = match config.lb.is_hashing() {
             true => select::hash(action.map(|action| &**action), config, cx, &mut self.cookies),
             false => None,
@@ -383,16 +389,20 @@ impl Router {
             metadata,
             reject: avoid.then_some(&rejects as &dyn Fn(&Host) -> bool),
             reject_attempts: policy.map_or(1, |p| p.host_selection_retry_max_attempts),
-            loads: loads.as_ref(),
+            loads,
         };
-        let Some(host) = cluster.pick(&pick).filter(|host| host.may_have_pool(self.priority)) else {
+        let found = if let Member::Nowhere = member { None } else { from.find(&pick) };
+        if found.is_none() {
+            cluster.cx().inc(stat::UPSTREAM_CX_NONE_HEALTHY);
+        }
+        let Some(host) = found.filter(|host| host.may_have_pool(self.priority)) else {
             self.attempt.clear();
             charge::status(cluster.cx(), None, 503, cx.info.internal, None);
             return Err(failure::no_healthy_host());
         };
         self.named_hosts += select::used(&named, &host);
         select::auto_host_rewrite(self.action(), cx, &host, !self.suppress_envoy_headers);
-        self.retries.attempted(&host.host);
+        self.retries.attempted(&cluster, &host);
         if cx.info.attempts > 1 {
             self.attempt.refill(&self.replay, self.request_ended.is_some(), cx);
         }

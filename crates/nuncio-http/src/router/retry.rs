@@ -6,7 +6,7 @@ use nuncio_codec::headers::{HeaderMap, HeaderName, Known, KnownSet};
 use nuncio_core::{ResponseFlags, StreamInfo};
 use nuncio_rt::Rng;
 use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
-use nuncio_upstream::{Host, Permit, PriorityLoads, Reset, ResetReason, Resource, RoutingPriority, WorkerCluster};
+use nuncio_upstream::{Host, Permit, PriorityLoads, Reset, ResetReason, Resource, RoutingPriority, WorkerCluster, WorkerHost};
 use std::{sync::Arc, time::Duration};
 
 /// Headers that steer retries: they are for us, not for the upstream.
@@ -121,14 +121,13 @@ impl Retries {
             return None;
         }
         if self.been.len().is_multiple_of(frequency) {
-            let set = cluster.hosts();
-            self.avoided.resize(set.priorities.len(), false);
+            self.avoided.resize(cluster.priorities(), false);
             for priority in &self.been {
                 if let Some(avoid) = self.avoided.get_mut(*priority as usize) {
                     *avoid = true;
                 }
             }
-            self.loads = PriorityLoads::without(&set, &self.avoided);
+            self.loads = cluster.loads_without(&self.avoided);
             if self.loads.is_none() {
                 // All have been tried: from the start again.
                 self.avoided.fill(false);
@@ -138,12 +137,12 @@ impl Retries {
         self.loads.as_ref()
     }
 
-    /// An attempt is made at a host.
-    pub(crate) fn attempted(&mut self, host: &Arc<Host>) {
+    /// An attempt is made at a host of the cluster.
+    pub(crate) fn attempted(&mut self, cluster: &WorkerCluster, host: &WorkerHost) {
         if let Some(policy) = &self.policy {
-            self.tried.push(host.clone());
+            self.tried.push(host.host.clone());
             if policy.previous_priorities.is_some() {
-                self.been.push(host.priority);
+                self.been.push(cluster.priority_of(host));
             }
         }
     }

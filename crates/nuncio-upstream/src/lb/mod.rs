@@ -21,7 +21,7 @@ mod table;
 mod zone;
 
 pub use hash::xxh64;
-pub use priority::PriorityLoads;
+pub use priority::{Availability, PriorityLoads};
 pub(crate) use plan::{Plan, PlanCx};
 pub(crate) use subset::Subsets;
 

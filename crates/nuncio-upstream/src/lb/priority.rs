@@ -26,31 +26,59 @@ pub enum Availability {
     Degraded,
 }
 
+/// Priorities in a row, each with the set that it is of (which says how its hosts are reckoned).
+pub(crate) type Tiers<'a> = [(&'a HostSet, &'a PriorityHosts)];
+
 impl PriorityLoads {
     /// Reckons the loads of a host set. `panic_threshold` is in percent.
     pub fn new(set: &HostSet, panic_threshold: f64) -> PriorityLoads {
-        let n = set.priorities.len();
-        let mut loads = PriorityLoads { healthy: vec![0; n], degraded: vec![0; n], panic: vec![false; n] };
-        if n == 0 {
+        PriorityLoads::of(&tiers(set), panic_threshold)
+    }
+
+    /// Reckons the loads of priorities. `panic_threshold` is in percent.
+    pub(crate) fn of(tiers: &Tiers<'_>, panic_threshold: f64) -> PriorityLoads {
+        let mut loads = PriorityLoads::none(tiers.len());
+        if tiers.is_empty() {
             return loads;
         }
-        let (healthy, degraded): (Vec<u32>, Vec<u32>) = set.priorities.iter().map(|p| availability(set, p)).unzip();
+        let (healthy, degraded): (Vec<u32>, Vec<u32>) = tiers.iter().map(|(set, tier)| availability(set, tier)).unzip();
         let total = healthy.iter().chain(&degraded).sum::<u32>().min(100);
         loads.share(&healthy, &degraded, total);
-        loads.panic(set, total, whole_percent(panic_threshold));
+        loads.panic(tiers, total, whole_percent(panic_threshold));
         loads
+    }
+
+    /// Everything for one of `n` priorities.
+    pub(crate) fn only(n: usize, priority: usize, availability: Availability) -> PriorityLoads {
+        let mut loads = PriorityLoads::none(n);
+        let list = match availability {
+            Availability::Healthy => &mut loads.healthy,
+            Availability::Degraded => &mut loads.degraded,
+        };
+        if let Some(load) = list.get_mut(priority) {
+            *load = 100;
+        }
+        loads
+    }
+
+    fn none(n: usize) -> PriorityLoads {
+        PriorityLoads { healthy: vec![0; n], degraded: vec![0; n], panic: vec![false; n] }
     }
 
     /// Loads without some priorities, for requests that have been there in vain. `None`: nothing could be had from
     /// the others.
     pub fn without(set: &HostSet, avoided: &[bool]) -> Option<PriorityLoads> {
-        let n = set.priorities.len();
-        let mut loads = PriorityLoads { healthy: vec![0; n], degraded: vec![0; n], panic: vec![false; n] };
-        let reckoned = |(at, tier): (usize, &PriorityHosts)| match avoided.get(at) {
+        PriorityLoads::of_without(&tiers(set), avoided)
+    }
+
+    /// The same over priorities.
+    pub(crate) fn of_without(tiers: &Tiers<'_>, avoided: &[bool]) -> Option<PriorityLoads> {
+        let mut loads = PriorityLoads::none(tiers.len());
+        let reckoned = |(at, (set, tier)): (usize, &(&HostSet, &PriorityHosts))| match avoided.get(at) {
             Some(true) => (0, 0),
             _ => availability(set, tier),
         };
-        let (healthy, degraded): (Vec<u32>, Vec<u32>) = set.priorities.iter().enumerate().map(reckoned).unzip();
+        let (healthy, degraded): (Vec<u32>, Vec<u32>) = tiers.iter().enumerate().map(reckoned).unzip();
         let total = healthy.iter().chain(&degraded).sum::<u32>().min(100);
         loads.share(&healthy, &degraded, total);
         (total > 0).then_some(loads)
@@ -70,22 +98,22 @@ impl PriorityLoads {
         }
     }
 
-    fn panic(&mut self, set: &HostSet, total: u32, threshold: u32) {
+    fn panic(&mut self, tiers: &Tiers<'_>, total: u32, threshold: u32) {
         if threshold == 0 && total == 0 {
             self.healthy[0] = 100;
             return;
         }
-        for (panic, tier) in self.panic.iter_mut().zip(&set.priorities) {
+        for (panic, (_, tier)) in self.panic.iter_mut().zip(tiers) {
             *panic = total < 100 && in_panic(tier, threshold);
         }
         if self.panic.iter().all(|&p| p) {
-            self.total_panic(set);
+            self.total_panic(tiers);
         }
     }
 
     /// Every priority panics: load goes by number of hosts.
-    fn total_panic(&mut self, set: &HostSet) {
-        let all: usize = set.priorities.iter().map(|p| p.hosts.len()).sum();
+    fn total_panic(&mut self, tiers: &Tiers<'_>) {
+        let all: usize = tiers.iter().map(|(_, p)| p.hosts.len()).sum();
         self.degraded.fill(0);
         if all == 0 {
             self.healthy.fill(0);
@@ -93,11 +121,11 @@ impl PriorityLoads {
             return;
         }
         let mut left = 100;
-        for (load, tier) in self.healthy.iter_mut().zip(&set.priorities) {
+        for (load, (_, tier)) in self.healthy.iter_mut().zip(tiers) {
             *load = (100 * tier.hosts.len() / all) as u32;
             left -= *load;
         }
-        if let Some(first) = set.priorities.iter().position(|p| !p.hosts.is_empty()) {
+        if let Some(first) = tiers.iter().position(|(_, p)| !p.hosts.is_empty()) {
             self.healthy[first] += left;
         }
     }
@@ -117,6 +145,10 @@ impl PriorityLoads {
         }
         (0, Availability::Healthy)
     }
+}
+
+fn tiers(set: &HostSet) -> Vec<(&HostSet, &PriorityHosts)> {
+    set.priorities.iter().map(|tier| (set, tier)).collect()
 }
 
 /// What share of all load a priority could take with its healthy and with its degraded hosts, each up to 100.

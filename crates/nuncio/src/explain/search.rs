@@ -14,6 +14,7 @@ use nuncio_http::routes::{
 };
 use nuncio_listen::{FilterChainConfig, ListenerConfig, matching};
 use nuncio_rt::Address;
+use nuncio_upstream::ClusterConfig;
 use nuncio_upstream::config::{Discovery, LbConfig};
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -261,7 +262,7 @@ fn destination(name: String, share: f64, high: bool, facts: &Facts<'_>) -> Desti
     let limits = config.map(|config| if high { config.circuit_breakers.high } else { config.circuit_breakers.default });
     Destination {
         share,
-        kind: config.map(|config| format!("{} {}", discovery(&config.discovery), policy(&config.lb))),
+        kind: config.map(|config| kind(config)),
         hosts: facts.hosts.of(&name),
         limits: limits.map_or([0; 4], |l| [l.max_connections, l.max_pending_requests, l.max_requests, l.max_retries]),
         checked: config.is_some_and(|config| !config.health_checks.is_empty()),
@@ -269,12 +270,14 @@ fn destination(name: String, share: f64, high: bool, facts: &Facts<'_>) -> Desti
     }
 }
 
-fn discovery(discovery: &Discovery) -> &'static str {
-    match discovery {
+fn kind(config: &ClusterConfig) -> String {
+    let discovery = match &config.discovery {
         Discovery::Static => "STATIC",
         Discovery::StrictDns(_) => "STRICT_DNS",
         Discovery::LogicalDns(_) => "LOGICAL_DNS",
-    }
+        Discovery::Aggregate(members) => return format!("aggregate of {}", members.join(", ")),
+    };
+    format!("{discovery} {}", policy(&config.lb))
 }
 
 fn policy(lb: &LbConfig) -> &'static str {
