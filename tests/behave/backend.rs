@@ -14,6 +14,7 @@
 //!   - {path: /ws, raw: "HTTP/1.1 101 Switching Protocols\r\n\r\n", echo: true}   # then sends back what it gets
 //!   - {path: /early, early: true}                  # answers before it reads the body
 //!   - {path: /health, unseen: true}                # not in the transcript
+//!   - {path: /pkg.Service/Method, unseen_body: true, body_hex: 0000000000}   # a body that is no text, either way
 //!   b2: refuse                                     # nobody listens
 //! ```
 //!
@@ -84,7 +85,8 @@ impl Backend {
         let Some(request) = message::read(stream, Kind::Request)? else { return Ok(false) };
         let rule = self.rule(&request);
         if !rule.flag("unseen") {
-            self.note(&request);
+            let body = if rule.flag("unseen_body") { Vec::new() } else { request.body.clone() };
+            self.note(&Message { body, ..request.clone() });
         }
         if request.broken.is_some() {
             return Ok(false);
@@ -162,7 +164,12 @@ impl Backend {
                 let _ = write!(text, "{name}: {}\r\n", value.text());
             }
         }
-        let body = match rule.number("body_len") {
+        let hex = rule.string("body_hex").map(|hex| {
+            let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
+            digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()
+        });
+        let body: Vec<u8> = match rule.number("body_len") {
+            _ if hex.is_some() => hex.unwrap_or_default(),
             Some(length) => (0..length).map(|n| b'a' + (n % 23) as u8).collect(),
             None => rule.string("body").unwrap_or_else(|| self.name.clone()).into_bytes(),
         };

@@ -7,3 +7,4 @@ pub mod http;
 pub mod rate_limits;
 pub mod read;
 pub mod registry;
+pub mod service;

@@ -4,6 +4,7 @@ mod additions;
 pub mod buffer;
 pub mod cors;
 pub mod csrf;
+pub mod ext_authz;
 pub mod fault;
 pub mod header_mutation;
 pub mod header_to_metadata;

@@ -201,6 +201,9 @@ impl Engine {
             return;
         }
         let step = apply(cx);
+        if cx.route_is_stale {
+            ends.reroute(cx);
+        }
         let lane = &mut self.held[dir as usize];
         let Some(at) = lane.iter().position(|h| h.position == position) else { return };
         lane[at].waiting = false;
