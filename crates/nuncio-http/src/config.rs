@@ -3,6 +3,7 @@
 //! Source: `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
 
 use crate::stream::Installed;
+use nuncio_codec::headers::Known;
 use nuncio_codec::path::EscapedSlashes;
 use nuncio_core::AccessLogger;
 pub use nuncio_core::matching::Cidr;
@@ -240,8 +241,8 @@ pub struct RouterOptions {
     pub suppress_envoy_headers: bool,
     /// `respect_expected_rq_timeout`.
     pub respect_expected_rq_timeout: bool,
-    /// `strict_check_headers`.
-    pub strict_check_headers: Vec<Arc<str>>,
+    /// `strict_check_headers`: requests in which one of these is not valid are refused.
+    pub strict_check_headers: Arc<[Known]>,
     /// False when `dynamic_stats` is off.
     pub dynamic_stats: bool,
 }

@@ -96,7 +96,7 @@ fn start_worker(front: TcpListener, upstream: SocketAddr) {
     let worker = Worker::new(0, Lane::worker(0));
     nuncio_rt::spawn(worker.timers.clone().drive());
     let clusters = WorkerClusters::start(&worker);
-    let info = ClusterInfo::new(Arc::new(ClusterConfig::named("backend")), &store);
+    let info = ClusterInfo::new(Arc::new(ClusterConfig::named("backend")), &store, Arc::default());
     clusters.apply(ClusterUpdate::Put(info, Arc::new(HostSet::new(vec![host(upstream)], &Default::default(), 140, false))));
     let terminal = Arc::new(Hcm::new(manager(), &store, "listener.127.0.0.1_10000.")).on_worker(&worker);
     nuncio_rt::spawn(accept(front, terminal));

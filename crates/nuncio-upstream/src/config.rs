@@ -41,6 +41,8 @@ pub struct ClusterConfig {
     pub subsets: Option<Arc<SubsetConfig>>,
     /// How requests are hashed whatever their route says: `hash_policy` of the policy or of `HttpProtocolOptions`.
     pub hash_policy: Option<Attached>,
+    /// What `HttpProtocolOptions` says about requests, for who routes them: retries, mirrors, what a failure is.
+    pub http_policies: Option<Attached>,
     /// What names hosts to take before any other (`OverrideHost`).
     pub named_by: Vec<NamedBy>,
     /// `connect_timeout`.
@@ -97,6 +99,7 @@ impl ClusterConfig {
             common_lb: CommonLbConfig::default(),
             subsets: None,
             hash_policy: None,
+            http_policies: None,
             named_by: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             per_connection_buffer_limit_bytes: 1024 * 1024,

@@ -6,9 +6,10 @@ use crate::outlier::Feedback;
 use crate::pool::Reaper;
 use nuncio_core::Worker;
 use nuncio_rt::TcpOptions;
-use nuncio_stats::{Scope, Store, tables::cluster::CLUSTER, tables::http1::HTTP1, tables::http2::HTTP2};
+use nuncio_stats::{Scope, Store, tables::cluster::CLUSTER, tables::cluster_part::PART, tables::http1::HTTP1, tables::http2::HTTP2};
 use std::{
     cell::RefCell,
+    collections::HashMap,
     rc::Rc,
     sync::{Arc, OnceLock, Weak},
 };
@@ -23,6 +24,8 @@ pub struct ClusterInfo {
     pub stats: Arc<Scope>,
     /// Its limits and what counts against them.
     pub breakers: Breakers,
+    /// The zone we are in (`node.locality.zone`), may be empty.
+    pub zone: Arc<str>,
     /// `cluster.<name>.http1.*`, made with the first connection.
     codec_stats: OnceLock<Arc<Scope>>,
     /// `cluster.<name>.http2.*`, likewise.
@@ -34,11 +37,20 @@ pub struct ClusterInfo {
 
 impl ClusterInfo {
     /// A cluster nobody uses yet.
-    pub fn new(config: Arc<ClusterConfig>, store: &Arc<Store>) -> Arc<ClusterInfo> {
+    pub fn new(config: Arc<ClusterConfig>, store: &Arc<Store>, zone: Arc<str>) -> Arc<ClusterInfo> {
         let name = config.display_name().replace(':', "_");
         let stats = store.scope(&format!("cluster.{name}."), &CLUSTER);
         let breakers = Breakers::new(config.circuit_breakers);
-        Arc::new(ClusterInfo { config, stats, breakers, codec_stats: OnceLock::new(), http2_stats: OnceLock::new(), store: Arc::downgrade(store), feedback: OnceLock::new() })
+        Arc::new(ClusterInfo {
+            config,
+            stats,
+            breakers,
+            zone,
+            codec_stats: OnceLock::new(),
+            http2_stats: OnceLock::new(),
+            store: Arc::downgrade(store),
+            feedback: OnceLock::new(),
+        })
     }
 
     /// `name`.
@@ -94,6 +106,30 @@ pub struct ClusterCx {
     pub(crate) reaper: Rc<Reaper>,
     /// Where heads are written before they are queued.
     pub(crate) scratch: Rc<RefCell<Vec<u8>>>,
+    pub(crate) parts: Rc<Parts>,
+}
+
+/// The most parts of a cluster that a worker counts apart: their names come with requests.
+const MAX_PARTS: usize = 1000;
+
+/// Statistics of parts of a cluster's requests, by the part's name. They outlive changes of the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Parts(RefCell<HashMap<Box<str>, Arc<Scope>>>);
+
+impl ClusterCx {
+    /// `cluster.<name>.<part>.*`; `None` when there are a thousand of them.
+    pub fn part(&self, part: &str) -> Option<Arc<Scope>> {
+        let mut parts = self.parts.0.borrow_mut();
+        if let Some(scope) = parts.get(part) {
+            return Some(scope.clone());
+        }
+        if parts.len() >= MAX_PARTS {
+            return None;
+        }
+        let scope = self.info.store()?.scope(&format!("{}{part}.", self.info.stats.prefix()), &PART);
+        parts.insert(part.into(), scope.clone());
+        Some(scope)
+    }
 }
 
 macro_rules! counting {

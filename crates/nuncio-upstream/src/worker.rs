@@ -154,7 +154,13 @@ impl WorkerClusters {
                 if slot.get().is_none() {
                     self.count(&info, 1);
                 }
-                let cx = ClusterCx { info, worker: self.worker.clone(), reaper: self.reaper.clone(), scratch: self.scratch.clone() };
+                let cx = ClusterCx {
+                    info,
+                    worker: self.worker.clone(),
+                    reaper: self.reaper.clone(),
+                    scratch: self.scratch.clone(),
+                    parts: slot.get().map(|before| before.cx.parts.clone()).unwrap_or_default(),
+                };
                 let aggregate = self.aggregate(&cx.info);
                 let cluster = WorkerCluster { cx: Rc::new(cx), latest: RefCell::new(hosts), members: RefCell::default(), aggregate };
                 let before = slot.cluster.replace(Some(Rc::new(cluster)));

@@ -22,6 +22,12 @@ pub(super) fn hash_policy(cx: &mut CompileCx<'_>, cluster: &Cluster) -> Option<A
     cx.entry("typed_extension_protocol_options", KEY, |cx| super::balancing::hash_policy(cx, &options.hash_policy))
 }
 
+/// What `HttpProtocolOptions` says about requests.
+pub(super) fn policies(cx: &mut CompileCx<'_>, cluster: &Cluster) -> Option<Attached> {
+    let options = typed(cluster)?;
+    cx.entry("typed_extension_protocol_options", KEY, |cx| super::policies::compile(cx, &options))
+}
+
 fn typed(cluster: &Cluster) -> Option<proto::HttpProtocolOptions> {
     let config = cluster.typed_extension_protocol_options.get(KEY)?;
     proto::HttpProtocolOptions::decode(config.value.as_slice()).ok()
@@ -102,20 +108,13 @@ fn of_typed(cx: &mut CompileCx<'_>, typed: &proto::HttpProtocolOptions, options:
         upstream_http_protocol_options,
         http_filters,
         header_validation_config,
-        outlier_detection,
-        request_mirror_policies,
+        outlier_detection: _,
+        request_mirror_policies: _,
         hash_policy: _,
-        retry_policy,
+        retry_policy: _,
         upstream_protocol_options,
     } = typed;
-    unbuilt!(
-        cx,
-        upstream_http_protocol_options,
-        header_validation_config,
-        outlier_detection,
-        request_mirror_policies,
-        retry_policy
-    );
+    unbuilt!(cx, upstream_http_protocol_options, header_validation_config);
     upstream_filters(cx, http_filters);
     if let Some(common) = common_http_protocol_options {
         cx.at("common_http_protocol_options", |cx| of_common(cx, common, options));

@@ -4,6 +4,7 @@ use crate::context::CompileCx;
 use crate::{unbuilt, unsafe_unbuilt};
 use nuncio_api::envoy::extensions::filters::http::router::v3 as proto;
 use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3::{HttpFilter, http_filter::ConfigType};
+use nuncio_codec::headers::classify;
 use nuncio_http::config::RouterOptions;
 
 const UPSTREAM_CODEC: &str = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
@@ -33,7 +34,8 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::Router) -> RouterOpt
     RouterOptions {
         suppress_envoy_headers: *suppress_envoy_headers,
         respect_expected_rq_timeout: *respect_expected_rq_timeout,
-        strict_check_headers: strict_check_headers.iter().map(|h| h.as_str().into()).collect(),
+        // Which there may be is a rule of the message.
+        strict_check_headers: strict_check_headers.iter().map(|name| classify(name.as_bytes())).collect(),
         dynamic_stats: dynamic_stats.unwrap_or(true),
     }
 }

@@ -26,6 +26,12 @@ pub(super) fn mirrors(
     cx.each("request_mirror_policies", list, |cx, policy| mirror(cx, policy, rules)).into()
 }
 
+/// The same list of a cluster's options. Its clusters need not be there.
+pub(crate) fn mirrors_of_cluster(cx: &mut CompileCx<'_>, list: &[action::RequestMirrorPolicy]) -> Box<[MirrorPolicy]> {
+    let rules = Rules { validate_clusters: false, direct_response_limit: 0 };
+    cx.each("request_mirror_policies", list, |cx, policy| mirror(cx, policy, rules)).into()
+}
+
 fn mirror(cx: &mut CompileCx<'_>, from: &action::RequestMirrorPolicy, rules: Rules) -> Option<MirrorPolicy> {
     let action::RequestMirrorPolicy {
         cluster,

@@ -4,7 +4,6 @@ use super::{conditions, headers};
 use crate::codes;
 use crate::context::CompileCx;
 use crate::nearest::nearest;
-use crate::unbuilt;
 use nuncio_api::envoy::config::core::v3::TypedExtensionConfig;
 use nuncio_api::envoy::config::route::v3 as proto;
 use nuncio_api::envoy::extensions::retry::host::{
@@ -24,7 +23,7 @@ const RATE_LIMITED_MAX: Duration = Duration::from_secs(300);
 const SHORTEST_BACK_OFF: Duration = Duration::from_millis(1);
 
 /// The field `retry_policy` of the current message.
-pub(super) fn field(cx: &mut CompileCx<'_>, from: Option<&proto::RetryPolicy>) -> Option<Arc<RetryPolicy>> {
+pub(crate) fn field(cx: &mut CompileCx<'_>, from: Option<&proto::RetryPolicy>) -> Option<Arc<RetryPolicy>> {
     cx.at("retry_policy", |cx| from.map(|from| Arc::new(compile(cx, from))))
 }
 
@@ -45,8 +44,6 @@ fn compile(cx: &mut CompileCx<'_>, from: &proto::RetryPolicy) -> RetryPolicy {
         retriable_request_headers,
         refresh_cluster_on_retry,
     } = from;
-    // Only cluster specifier plugins can name another cluster for a retry.
-    unbuilt!(cx, refresh_cluster_on_retry);
     cx.each("retry_options_predicates", retry_options_predicates, no_options_predicate);
     let on = cx.at("retry_on", |cx| tokens(cx, retry_on));
     let predicates = cx.each("retry_host_predicate", retry_host_predicate, predicate);

@@ -3,7 +3,7 @@
 //! A request is a router of its own, without a route: hosts, breakers, retries, timeouts and statistics are those of any
 //! request to the cluster. It lives in the future that its asker polls, and ends with it: an asker who goes away cancels.
 
-use super::{Event, Router, charge};
+use super::{Event, Router, charge::{Answer, Classes}};
 use crate::config::RouterOptions;
 use crate::headers::local_address;
 use crate::routes::{BackOff, RetryOn, RetryPolicy};
@@ -87,7 +87,7 @@ impl HttpClient for Client {
 
     fn charge(&self, cluster: &str, status: u16, internal: bool) {
         if let Some(cluster) = self.clusters.upgrade().and_then(|clusters| clusters.by_name(cluster)) {
-            charge::status(cluster.cx(), None, status, internal, None);
+            Classes::default().status(status, Answer { cluster: cluster.cx(), host: None, internal, head: None });
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What goes wrong on the way to a response, and what the client is told. Texts, flags and details are Envoy's.
 
-use super::{Decision, Event, Router, attempt, charge, retry};
+use super::{Decision, Event, Router, attempt, charge::Answer, retry};
 use nuncio_core::{LocalReply, ResponseFlags, StreamCx};
 use nuncio_rt::Time;
 use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
 use nuncio_upstream::outlier::Outcome;
-use nuncio_upstream::{HostStat, Reset, ResetReason, WorkerHost};
+use nuncio_upstream::{HostStat, PoolFailure, Reset, ResetReason, WorkerHost};
 
 /// Why there is no response from upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,25 @@ fn reset_reply(reset: &Reset, retried: bool) -> Box<LocalReply> {
 }
 
 impl Router {
+    /// The upstream stream ended before its time.
+    pub(super) fn reset(&mut self, cx: &mut StreamCx, reset: Reset, now: Time) -> Option<Event> {
+        let host = self.attempt.host().cloned();
+        let sent = self.attempt.has_sent();
+        self.attempt.note_bytes(cx);
+        self.attempt.clear();
+        self.failed(cx, reset, host.as_deref(), sent, now)
+    }
+
+    pub(super) fn connect_failed(&mut self, cx: &mut StreamCx, failure: PoolFailure, now: Time) -> Option<Event> {
+        let host = self.attempt.host().cloned().filter(|_| failure.host.is_some());
+        if host.is_none() {
+            cx.info.upstream.host = None;
+            cx.info.upstream.host_name = None;
+        }
+        self.attempt.clear();
+        self.failed(cx, failure.reset, host.as_deref(), false, now)
+    }
+
     /// An attempt failed before its response: tries again, or answers. After the response began, it is cut.
     pub(super) fn failed(&mut self, cx: &mut StreamCx, reset: Reset, host: Option<&WorkerHost>, sent: bool, now: Time) -> Option<Event> {
         let cluster = self.cluster.clone()?;
@@ -63,7 +82,7 @@ impl Router {
             return Some(Event::Cut);
         }
         let wanted = self.retries.wanted_for_reset(&reset, sent);
-        match self.retries.decide(wanted, &cluster, self.priority, &self.classes, &cx.worker.rng) {
+        match self.decide(cx, wanted) {
             Decision::After(wait) => {
                 self.note_timeout_retry(cx, false);
                 host.inspect(|h| h.count(HostStat::RqError));
@@ -75,8 +94,7 @@ impl Router {
             Decision::No => {}
         }
         let reply = reset_reply(&reset, self.retries.made() > 0);
-        charge::status(cluster.cx(), host, reply.status, cx.info.internal, None);
-        self.classes.status(cx.worker.lane, reply.status);
+        self.classes.status(reply.status, Answer { cluster: cluster.cx(), host, internal: cx.info.internal, head: None });
         host.inspect(|h| h.count(HostStat::RqError));
         self.finished = true;
         Some(Event::Reply(self.counted(cx, reply)))
@@ -126,7 +144,7 @@ impl Router {
         }
         if per_try {
             let wanted = self.retries.wanted_for_timeout();
-            match self.retries.decide(wanted, &cluster, self.priority, &self.classes, &cx.worker.rng) {
+            match self.decide(cx, wanted) {
                 Decision::After(wait) => {
                     self.note_timeout_retry(cx, true);
                     self.attempt.back_off(now + wait);
@@ -142,8 +160,8 @@ impl Router {
             reply.status = 204;
             reply.body = "".into();
         }
-        charge::status(cluster.cx(), host.as_deref(), reply.status, cx.info.internal, None);
-        self.classes.status(cx.worker.lane, reply.status);
+        let answer = Answer { cluster: cluster.cx(), host: host.as_deref(), internal: cx.info.internal, head: None };
+        self.classes.status(reply.status, answer);
         self.finished = true;
         Some(Event::Reply(self.counted(cx, reply)))
     }

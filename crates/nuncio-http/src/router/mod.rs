@@ -12,23 +12,25 @@ mod replay;
 mod retry;
 mod select;
 mod shadow;
+mod strict;
 mod timeouts;
 
 use crate::config::RouterOptions;
-use crate::routes::{Action, BufferLimit, Finalize, InternalRedirect, RouteAction, RouteEntry, finalize_request, finalize_response};
+use crate::routes::{Action, BufferLimit, ClusterPolicies, Finalize, InternalRedirect, RouteAction, RouteEntry, finalize_request, finalize_response};
 use crate::stream::{Piece, Routes, upgrade};
 use attempt::{Attempt, Phase};
-use charge::Classes;
+use charge::{Answer, Classes};
 use nuncio_codec::headers::Known;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_rt::{Buf, Time};
 use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
-use nuncio_upstream::{Host, HostStat, Member, PickCx, PoolFailure, Reset, RoutingPriority, WorkerCluster, outlier};
+use nuncio_upstream::{Host, HostStat, Member, PickCx, Reset, RoutingPriority, WorkerCluster, outlier};
 use replay::Replay;
 use retry::{Decision, Retries};
 use shadow::Shadow;
 use std::{
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
 };
 use timeouts::Timeouts;
@@ -63,6 +65,8 @@ pub(crate) struct Router {
     id: RouteId,
     /// Which of the weighted clusters was picked.
     choice: Option<usize>,
+    /// Those picked so far, where retries pick anew.
+    choices: Vec<usize>,
     cluster: Option<Rc<WorkerCluster>>,
     /// Statistics of the request's virtual cluster and route.
     classes: Classes,
@@ -94,6 +98,10 @@ pub(crate) struct Router {
     timeout_retry_upstream: bool,
     suppress_envoy_headers: bool,
     respect_expected: bool,
+    /// Headers that must be valid, if any.
+    strict: Option<Arc<[Known]>>,
+    /// See [`Classes::uncharged`].
+    uncharged: bool,
 }
 
 impl Default for Router {
@@ -103,6 +111,7 @@ impl Default for Router {
             routes: None,
             id: RouteId { virtual_host: 0, route: 0 },
             choice: None,
+            choices: Vec::new(),
             cluster: None,
             classes: Classes::default(),
             priority: RoutingPriority::Default,
@@ -124,6 +133,8 @@ impl Default for Router {
             timeout_retry_upstream: false,
             suppress_envoy_headers: false,
             respect_expected: false,
+            strict: None,
+            uncharged: false,
         }
     }
 }
@@ -140,6 +151,7 @@ impl Router {
         self.shadows.clear();
         self.cookies.clear();
         self.named_hosts = 0;
+        self.choices.clear();
         self.started = false;
         self.request_ended = None;
         self.responding = false;
@@ -149,6 +161,8 @@ impl Router {
         self.body_lost = false;
         self.suppress_envoy_headers = options.suppress_envoy_headers;
         self.respect_expected = options.respect_expected_rq_timeout;
+        self.strict = (!options.strict_check_headers.is_empty()).then(|| options.strict_check_headers.clone());
+        self.uncharged = !options.dynamic_stats;
     }
 
     fn entry(&self) -> Option<&RouteEntry> {
@@ -301,7 +315,8 @@ impl Router {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(attempt::Read::Informational)) => {
                 if let (Some(cluster), Some(status)) = (&self.cluster, cx.response.status()) {
-                    charge::status(cluster.cx(), None, status, cx.info.internal, None);
+                    let host = self.attempt.host().map(|host| &**host);
+                    self.classes.status(status, Answer { cluster: cluster.cx(), host, internal: cx.info.internal, head: Some(&cx.response) });
                 }
                 Poll::Ready(Some(Event::Informational))
             }
@@ -323,6 +338,9 @@ impl Router {
     /// The head of a request: finds out where it goes and begins the first attempt.
     fn start(&mut self, cx: &mut StreamCx, routes: &Rc<Routes>, end: bool, now: Time) -> Result<(), Box<LocalReply>> {
         let target = select::target(cx, routes, self.suppress_envoy_headers)?;
+        if let Some(strict) = &self.strict {
+            strict::check(&cx.request, strict)?;
+        }
         self.id = target.id;
         self.choice = target.choice;
         self.cluster = Some(target.cluster);
@@ -331,11 +349,17 @@ impl Router {
         if let Some(entry) = table.get(self.id)
             && let Action::Forward(action) = &entry.route.action
         {
-            self.classes = Classes { virtual_cluster: routes.class(self.id, &cx.request), route: routes.route_stats(self.id) };
+            self.classes = Classes {
+                virtual_cluster: routes.class(self.id, &cx.request),
+                route: routes.route_stats(self.id),
+                alternative: charge::alternative(&mut cx.request),
+                uncharged: self.uncharged || cx.info.health_check,
+            };
             self.buffer_limit = buffer_limit(entry, self.buffer_limit);
             self.keeps_body = action.more.as_ref().is_some_and(|more| more.internal_redirect.is_some());
             self.priority = if action.high_priority { RoutingPriority::High } else { RoutingPriority::Default };
-            let policy = action.retry_policy.as_ref().or(entry.host.retry_policy.as_ref());
+            let of_cluster = self.cluster.as_ref().and_then(|cluster| ClusterPolicies::of(&cluster.info().config)?.retry.as_ref());
+            let policy = of_cluster.or(action.retry_policy.as_ref()).or(entry.host.retry_policy.as_ref());
             self.attempt_count_upstream = entry.host.include_request_attempt_count;
             self.attempt_count_in_response = entry.host.include_attempt_count_in_response;
             self.timeout_retry_upstream = entry.host.include_is_timeout_retry_header;
@@ -347,8 +371,10 @@ impl Router {
         self.started = true;
         self.attempt.end_with_head(end);
         self.next_attempt(cx, now)?;
-        if let Some(entry) = table.get(self.id) {
-            let copies = shadow::policies(routes, entry).iter();
+        if let Some(entry) = table.get(self.id)
+            && let Some(cluster) = self.cluster.clone()
+        {
+            let copies = shadow::policies(&cluster, routes, entry).iter();
             let copies: Vec<Shadow> = copies.filter_map(|policy| shadow::mirror(cx, self, routes, policy, end)).collect();
             self.shadows = copies;
         }
@@ -357,9 +383,9 @@ impl Router {
 
     /// Picks a host and asks its pool for a connection.
     fn next_attempt(&mut self, cx: &mut StreamCx, now: Time) -> Result<(), Box<LocalReply>> {
-        let Some(cluster) = self.cluster.clone() else { return Err(failure::no_cluster()) };
         cx.info.attempts += 1;
         let retry = cx.info.attempts > 1;
+        let Some(cluster) = self.cluster.clone() else { return Err(failure::no_cluster()) };
         let loads = if retry { self.retries.loads(&cluster).cloned() } else { None };
         let policy = self.retries.policy();
         let rejects = |host: &Host| self.retries.rejects(host);
@@ -375,10 +401,7 @@ impl Router {
             Member::Own | Member::Nowhere => (&cluster, loads.as_ref()),
         };
         let config = &from.info().config;
-        let hash = match config.lb.is_hashing() {
-            true => select::hash(action.map(|action| &**action), config, cx, &mut self.cookies),
-            false => None,
-        };
+        let hash = if config.lb.is_hashing() { select::hash(action.map(|action| &**action), config, cx, &mut self.cookies) } else { None };
         let named = select::named_hosts(config, cx, self.named_hosts);
         let asked = action.filter(|_| config.subsets.is_some()).and_then(|action| action.metadata_match(self.choice));
         let merged = select::criteria(config, cx, asked);
@@ -397,7 +420,7 @@ impl Router {
         }
         let Some(host) = found.filter(|host| host.may_have_pool(self.priority)) else {
             self.attempt.clear();
-            charge::status(cluster.cx(), None, 503, cx.info.internal, None);
+            self.classes.status(503, Answer { cluster: cluster.cx(), host: None, internal: cx.info.internal, head: None });
             return Err(failure::no_healthy_host());
         };
         self.named_hosts += select::used(&named, &host);
@@ -441,7 +464,7 @@ impl Router {
         if wanted {
             self.retries.note_wait(&cx.response, || cx.worker.clock.unix_seconds(now));
         }
-        match self.retries.decide(wanted, &cluster, self.priority, &self.classes, &cx.worker.rng) {
+        match self.decide(cx, wanted) {
             Decision::After(wait) => {
                 self.note_timeout_retry(cx, false);
                 cluster.cx().code(stat::RETRY_UPSTREAM_RQ, status);
@@ -491,8 +514,8 @@ impl Router {
         let status = cx.response.status().unwrap_or(0);
         let cluster = self.cluster.clone()?;
         let host = self.attempt.host().cloned();
-        charge::status(cluster.cx(), host.as_deref(), status, cx.info.internal, Some(&cx.response));
-        self.classes.status(cx.worker.lane, status);
+        let answer = Answer { cluster: cluster.cx(), host: host.as_deref(), internal: cx.info.internal, head: Some(&cx.response) };
+        self.classes.status(status, answer);
         if let Some(host) = &host {
             charge::outcome(host, status);
         }
@@ -548,31 +571,13 @@ impl Router {
         cx.info.timings.upstream_last_rx = Some(now);
         self.attempt.note_bytes(cx);
         if let (Some(cluster), Some(began)) = (&self.cluster, self.request_ended) {
-            charge::time(cluster.cx(), self.attempt.host().map(|h| &**h), cx.info.internal, Some(&cx.response), began, now);
-            self.classes.time(cx.worker.lane, now.millis_since(began));
+            let host = self.attempt.host().map(|host| &**host);
+            let answer = Answer { cluster: cluster.cx(), host, internal: cx.info.internal, head: Some(&cx.response) };
+            self.classes.time(now.millis_since(began), answer);
         }
         self.finished = true;
         self.attempt.finish();
         self.retries.end();
-    }
-
-    /// The upstream stream ended before its time.
-    fn reset(&mut self, cx: &mut StreamCx, reset: Reset, now: Time) -> Option<Event> {
-        let host = self.attempt.host().cloned();
-        let sent = self.attempt.has_sent();
-        self.attempt.note_bytes(cx);
-        self.attempt.clear();
-        self.failed(cx, reset, host.as_deref(), sent, now)
-    }
-
-    fn connect_failed(&mut self, cx: &mut StreamCx, failure: PoolFailure, now: Time) -> Option<Event> {
-        let host = self.attempt.host().cloned().filter(|_| failure.host.is_some());
-        if host.is_none() {
-            cx.info.upstream.host = None;
-            cx.info.upstream.host_name = None;
-        }
-        self.attempt.clear();
-        self.failed(cx, failure.reset, host.as_deref(), false, now)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Whether an attempt that failed is made again, when, and where not. As Envoy's `RetryStateImpl`.
 
-use super::charge::Classes;
+use super::{Router, charge::Classes, select};
 use crate::routes::{RetryOn, RetryPolicy};
 use nuncio_codec::headers::{HeaderMap, HeaderName, Known, KnownSet};
-use nuncio_core::{ResponseFlags, StreamInfo};
+use nuncio_core::{ResponseFlags, StreamCx, StreamInfo};
 use nuncio_rt::Rng;
 use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
 use nuncio_upstream::{Host, Permit, PriorityLoads, Reset, ResetReason, Resource, RoutingPriority, WorkerCluster, WorkerHost};
@@ -102,6 +102,11 @@ impl Retries {
     /// Retries made so far.
     pub(crate) fn made(&self) -> u32 {
         self.made
+    }
+
+    /// Whether the next retry, if there is one, may go to another cluster.
+    pub(crate) fn refreshes_cluster(&self) -> bool {
+        self.left > 0 && self.policy.as_ref().is_some_and(|policy| policy.refresh_cluster_on_retry)
     }
 
     /// The policy, if there is one.
@@ -258,6 +263,28 @@ impl Retries {
         self.permit = None;
         self.policy = None;
         self.tried.clear();
+    }
+}
+
+impl Router {
+    /// Decides whether there is another attempt. What a retry counts as is its own cluster's to count.
+    pub(super) fn decide(&mut self, cx: &mut StreamCx, wanted: bool) -> Decision {
+        if wanted && self.retries.refreshes_cluster() {
+            self.refresh_cluster(cx);
+        }
+        let Some(cluster) = self.cluster.clone() else { return Decision::No };
+        self.retries.decide(wanted, &cluster, self.priority, &self.classes, &cx.worker.rng)
+    }
+
+    /// A retry goes to another of the weighted clusters, where there are some.
+    fn refresh_cluster(&mut self, cx: &mut StreamCx) {
+        if self.choices.is_empty() {
+            self.choices.extend(self.choice);
+        }
+        let Some(routes) = self.routes.clone() else { return };
+        if let Some(target) = select::another(cx, &routes, self.id, &mut self.choices) {
+            (self.choice, self.cluster) = (target.choice, Some(target.cluster));
+        }
     }
 }
 

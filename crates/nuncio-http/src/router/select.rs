@@ -2,10 +2,10 @@
 
 use super::failure;
 use crate::routes::{
-    Action, ClusterSpecifier, HashPolicy, HostRewrite, NewCookie, RouteAction, direct_reply, hash_request, redirect_reply, rewrite_host,
+    Action, ClusterSpecifier, Draw, HashPolicy, HostRewrite, NewCookie, RouteAction, direct_reply, hash_request, redirect_reply, rewrite_host,
 };
 use crate::stream::Routes;
-use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
+use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx, StreamInfo};
 use nuncio_stats::tables::router as stat;
 use nuncio_rt::Address;
 use nuncio_core::metadata::MetadataValue;
@@ -55,8 +55,7 @@ pub(super) fn target(cx: &mut StreamCx, routes: &Rc<Routes>, suppress: bool) -> 
     let picked = action.pick_cluster(&cx.request, cx.random, hash, &runtime);
     match routes.cluster(id, &picked) {
         Some(cluster) => {
-            cx.info.upstream.cluster = Some(cluster.info().name().clone());
-            cx.info.upstream.cluster_display = Some(cluster.info().display_name().clone());
+            note_cluster(&mut cx.info, &cluster);
             Ok(Target { id, choice: picked.choice, cluster })
         }
         None => {
@@ -66,6 +65,24 @@ pub(super) fn target(cx: &mut StreamCx, routes: &Rc<Routes>, suppress: bool) -> 
             Err(reply)
         }
     }
+}
+
+/// Where a retry goes, with a policy that lets it go elsewhere; `None` where the request went before. `before`: the weighted
+/// clusters it has been to.
+pub(super) fn another(cx: &mut StreamCx, routes: &Rc<Routes>, id: RouteId, before: &mut Vec<usize>) -> Option<Target> {
+    let Action::Forward(action) = &routes.table().get(id)?.route.action else { return None };
+    let runtime = cx.worker.runtime.values();
+    let hash = hash_request(action.hash_policy(), &cx.request, source_ip(cx), &mut |_| None);
+    let picked = action.pick_again(Draw { head: &cx.request, random: cx.random, hash, runtime: &runtime }, before)?;
+    let cluster = routes.cluster(id, &picked)?;
+    let choice = picked.choice;
+    note_cluster(&mut cx.info, &cluster);
+    Some(Target { id, choice, cluster })
+}
+
+fn note_cluster(info: &mut StreamInfo, cluster: &WorkerCluster) {
+    info.upstream.cluster = Some(cluster.info().name().clone());
+    info.upstream.cluster_display = Some(cluster.info().display_name().clone());
 }
 
 /// The client's address, as load balancing hashes it.

@@ -6,7 +6,7 @@
 
 use super::{Router, charge::Classes};
 use crate::headers::local_address;
-use crate::routes::{MirrorPolicy, RouteEntry, Side};
+use crate::routes::{ClusterPolicies, MirrorPolicy, RouteEntry, Side};
 use crate::stream::{Piece, Routes};
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_core::StreamCx;
@@ -89,13 +89,14 @@ impl Drop for Shadow {
     }
 }
 
-/// The policies of a route: its own, else its virtual host's, else those of all routes.
-pub(super) fn policies<'r>(routes: &'r Routes, entry: &'r RouteEntry) -> &'r [MirrorPolicy] {
+/// The policies for a request: its cluster's, else its route's own, else its virtual host's, else those of all routes.
+pub(super) fn policies<'r>(cluster: &'r WorkerCluster, routes: &'r Routes, entry: &'r RouteEntry) -> &'r [MirrorPolicy] {
+    let of_cluster = ClusterPolicies::of(&cluster.info().config).map_or(&[][..], |policies| &policies.mirrors);
     let own = match &entry.route.action {
         crate::routes::Action::Forward(action) => action.more.as_ref().map_or(&[][..], |more| &more.mirror_policies),
         _ => &[],
     };
-    let levels = [own, &entry.host.mirror_policies, &routes.table().config().mirror_policies];
+    let levels = [of_cluster, own, &entry.host.mirror_policies, &routes.table().config().mirror_policies];
     levels.into_iter().find(|level| !level.is_empty()).unwrap_or_default()
 }
 

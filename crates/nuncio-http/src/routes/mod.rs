@@ -11,6 +11,7 @@
 //! after a route is found (the router).
 
 mod action;
+mod cluster;
 mod config;
 mod domains;
 mod finalize;
@@ -28,6 +29,7 @@ mod template;
 mod trie;
 
 pub use action::*;
+pub use cluster::{ClusterPolicies, ResponseMatch};
 pub use config::*;
 pub use domains::DomainMatch;
 pub use finalize::{Finalize, finalize_request, finalize_response, rewrite_host};
@@ -43,7 +45,7 @@ pub use nuncio_core::{ClientCertificate, Fraction, RuntimeFraction};
 pub use mutation::{
     AppendAction, FormatValue, HeaderAddition, HeaderMutations, HeaderRules, Value,
 };
-pub use pick::PickedCluster;
+pub use pick::{Draw, PickedCluster};
 pub use redirect::{direct_reply, redirect_location, redirect_reply, tls_redirect};
 pub use retry::{BackOff, HostPredicate, RateLimitedBackOff, ResetHeader, RetryOn, RetryPolicy};
 pub use table::{Explanation, HostEntry, PinnedTable, RouteEntry, RouteMatch, RouteTable};

@@ -13,6 +13,19 @@ pub struct PickedCluster<'a> {
     pub choice: Option<usize>,
 }
 
+/// What a pick is made by.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw<'a, 'r> {
+    /// The request's head.
+    pub head: &'a HeaderMap,
+    /// The request's random number.
+    pub random: u64,
+    /// What the route's `hash_policy` made of it.
+    pub hash: Option<u64>,
+    /// Weights may be changed.
+    pub runtime: &'r RuntimeValues,
+}
+
 impl RouteAction {
     /// Picks the cluster. `random` is the request's random number, `hash` what the route's `hash_policy` made of
     /// the request where `use_hash_policy` asks for it. The answer holds for all attempts, unless the retry policy
@@ -27,8 +40,20 @@ impl RouteAction {
         match &self.cluster {
             ClusterSpecifier::Cluster(name) => PickedCluster { name, choice: None },
             ClusterSpecifier::Header(header) => PickedCluster { name: named_by(head, header), choice: None },
-            ClusterSpecifier::Weighted(weighted) => weighted.pick(head, random, hash, runtime),
+            ClusterSpecifier::Weighted(weighted) => weighted.pick_among(Draw { head, random, hash, runtime }, |_| true),
         }
+    }
+
+    /// Picks anew for a retry (`refresh_cluster_on_retry`): among the weighted clusters that have not been picked for this
+    /// request, `before`, or among all when all have been. `None`: there is nothing else to pick.
+    pub fn pick_again<'a>(&'a self, draw: Draw<'a, '_>, before: &mut Vec<usize>) -> Option<PickedCluster<'a>> {
+        let ClusterSpecifier::Weighted(weighted) = &self.cluster else { return None };
+        if before.len() >= weighted.clusters.len() {
+            before.clear();
+        }
+        let picked = weighted.pick_among(draw, |choice| !before.contains(&choice));
+        before.push(picked.choice?);
+        Some(picked)
     }
 
     /// The runtime has set all weights to zero: the route takes no request.
@@ -60,15 +85,18 @@ impl WeightedClusters {
         self.clusters.iter().map(|cluster| cluster.weight.now(runtime)).fold(0, u64::saturating_add)
     }
 
-    fn pick<'a>(&'a self, head: &'a HeaderMap, random: u64, hash: Option<u64>, runtime: &RuntimeValues) -> PickedCluster<'a> {
+    fn pick_among<'a>(&'a self, draw: Draw<'a, '_>, may: impl Fn(usize) -> bool) -> PickedCluster<'a> {
+        let Draw { head, random, hash, runtime } = draw;
         let from_header = self.random_header.as_ref().and_then(|header| {
             let mut values = head.get_all(header);
             let value = values.next().filter(|_| values.next().is_none())?;
             std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok()
         });
         let from_hash = hash.filter(|_| self.use_hash_policy);
-        let mut left = from_header.or(from_hash).unwrap_or(random) % self.total(runtime).max(1);
-        for (choice, cluster) in self.clusters.iter().enumerate() {
+        let choices = || self.clusters.iter().enumerate().filter(|(choice, _)| may(*choice));
+        let total = choices().map(|(_, cluster)| cluster.weight.now(runtime)).fold(0, u64::saturating_add);
+        let mut left = from_header.or(from_hash).unwrap_or(random) % total.max(1);
+        for (choice, cluster) in choices() {
             let weight = cluster.weight.now(runtime);
             if left < weight {
                 return PickedCluster { name: cluster.cluster.of(head), choice: Some(choice) };

@@ -32,7 +32,7 @@ pub struct RetryPolicy {
     pub back_off: BackOff,
     /// Waiting as the upstream asks for it.
     pub rate_limited_back_off: Option<RateLimitedBackOff>,
-    /// Weighted and header-picked clusters are picked anew for each retry.
+    /// Weighted clusters are picked anew for each retry, those that have not been tried first.
     pub refresh_cluster_on_retry: bool,
 }
 
@@ -201,12 +201,22 @@ impl RetryOn {
 
     /// Reads a list as in the header `x-envoy-retry-on`: conditions of HTTP only.
     pub fn parse_header(list: &str) -> RetryOn {
-        Self::parse_with(list, &TOKENS[..*GRPC_TOKENS.start()], |_| {})
+        Self::parse_header_with(list, |_| {})
+    }
+
+    /// The same, telling what is not one of them.
+    pub fn parse_header_with(list: &str, unknown: impl FnMut(&str)) -> RetryOn {
+        Self::parse_with(list, &TOKENS[..*GRPC_TOKENS.start()], unknown)
     }
 
     /// Reads a list as in the header `x-envoy-retry-grpc-on`: conditions of gRPC only.
     pub fn parse_grpc_header(list: &str) -> RetryOn {
-        Self::parse_with(list, &TOKENS[GRPC_TOKENS], |_| {})
+        Self::parse_grpc_header_with(list, |_| {})
+    }
+
+    /// The same, telling what is not one of them.
+    pub fn parse_grpc_header_with(list: &str, unknown: impl FnMut(&str)) -> RetryOn {
+        Self::parse_with(list, &TOKENS[GRPC_TOKENS], unknown)
     }
 
     fn parse_with(list: &str, tokens: &[(&str, RetryOn)], mut unknown: impl FnMut(&str)) -> RetryOn {

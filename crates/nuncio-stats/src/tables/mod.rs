@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod cluster_manager;
+pub mod cluster_part;
 pub mod control_plane;
 pub mod dispatcher;
 pub mod dns;

@@ -127,7 +127,8 @@ impl ClusterManager {
             return Change::None;
         }
         let change = if latest.is_none() { Change::Added } else { Change::Modified };
-        let cluster = Cluster::new(ClusterInfo::new(config, &self.0.store), &self.0);
+        let zone = self.0.local.borrow().locality.as_ref().map(|here| here.zone.as_str().into()).unwrap_or_default();
+        let cluster = Cluster::new(ClusterInfo::new(config, &self.0.store, zone), &self.0);
         self.0.retally(entry, |entry| entry.warming = Some(cluster.clone()));
         drop(clusters);
         let count = match change {

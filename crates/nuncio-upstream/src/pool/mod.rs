@@ -29,7 +29,7 @@ use crate::host::{HealthFlags, Host, HostCounters, HostStat};
 use crate::config::UpstreamProtocol;
 use crate::info::ClusterCx;
 use nuncio_core::Protocol;
-use nuncio_stats::tables::cluster::UPSTREAM_CX_POOL_OVERFLOW;
+use nuncio_stats::{Scope, tables::cluster::UPSTREAM_CX_POOL_OVERFLOW};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     rc::{Rc, Weak},
@@ -44,6 +44,7 @@ pub struct WorkerHost {
     pub host: Arc<Host>,
     pub(crate) cluster: Rc<ClusterCx>,
     pools: Rc<Pools>,
+    zone: OnceCell<Option<Arc<Scope>>>,
 }
 
 /// The pools of a host, made when first used; they outlive changes of the host's weight or metadata.
@@ -82,7 +83,7 @@ impl HostFailed {
 
 impl WorkerHost {
     pub(crate) fn new(host: Arc<Host>, cluster: Rc<ClusterCx>) -> Rc<WorkerHost> {
-        let worker_host = Rc::new(WorkerHost { host, cluster, pools: Rc::default() });
+        let worker_host = Rc::new(WorkerHost { host, cluster, pools: Rc::default(), zone: OnceCell::new() });
         worker_host.has_failed_since();
         worker_host
     }
@@ -96,7 +97,7 @@ impl WorkerHost {
 
     /// The same host with other facts, keeping the connections.
     pub(crate) fn with_host(&self, host: Arc<Host>) -> Rc<WorkerHost> {
-        Rc::new(WorkerHost { host, cluster: self.cluster.clone(), pools: self.pools.clone() })
+        Rc::new(WorkerHost { host, cluster: self.cluster.clone(), pools: self.pools.clone(), zone: OnceCell::new() })
     }
 
     /// Asks for a connection. Poll what is returned. `downstream` is what the client speaks, where the cluster goes by
@@ -127,6 +128,22 @@ impl WorkerHost {
     /// The cluster it belongs to.
     pub fn cluster(&self) -> &Rc<ClusterCx> {
         &self.cluster
+    }
+
+    /// The part of its cluster's statistics that requests from our zone to its zone have: `zone.<from>.<to>`. `None` where
+    /// either is not known.
+    pub fn zone_part(&self) -> Option<String> {
+        let (from, to) = (&*self.cluster.info.zone, &self.host.locality.zone);
+        (!from.is_empty() && !to.is_empty()).then(|| format!("zone.{from}.{to}"))
+    }
+
+    /// The statistics of [`WorkerHost::zone_part`] of a cluster: its own, or one that its own is a member of.
+    #[inline]
+    pub fn zone_stats(&self, cluster: &ClusterCx) -> Option<Arc<Scope>> {
+        if std::ptr::eq(cluster, &*self.cluster) {
+            return self.zone.get_or_init(|| cluster.part(&self.zone_part()?)).clone();
+        }
+        cluster.part(&self.zone_part()?)
     }
 
     /// Counts one in the host's own statistics (`rq_success`, `rq_error`, `rq_timeout` are the router's to count).
