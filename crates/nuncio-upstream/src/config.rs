@@ -134,6 +134,8 @@ pub enum Discovery {
     LogicalDns(DnsConfig),
     /// `envoy.clusters.aggregate`: the priorities of other clusters in a row.
     Aggregate(Arc<[Arc<str>]>),
+    /// `ORIGINAL_DST`: hosts are where requests want to go.
+    OriginalDst(Box<OriginalDstConfig>),
 }
 
 impl Discovery {
@@ -141,9 +143,22 @@ impl Discovery {
     pub fn has_endpoints(&self) -> bool {
         match self {
             Discovery::Static | Discovery::StrictDns(_) | Discovery::LogicalDns(_) => true,
-            Discovery::Aggregate(_) => false,
+            Discovery::Aggregate(_) | Discovery::OriginalDst(_) => false,
         }
     }
+}
+
+/// `OriginalDstLbConfig`, and what else concerns hosts made on demand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginalDstConfig {
+    /// `http_header_name`, in lower case, where `use_http_header` is set.
+    pub header: Option<String>,
+    /// `metadata_key`.
+    pub metadata: Option<(Box<str>, Box<[Box<str>]>)>,
+    /// `upstream_port_override`.
+    pub port: Option<u16>,
+    /// `cleanup_interval`: hosts not used for that long go.
+    pub cleanup_interval: Duration,
 }
 
 /// How names are resolved.

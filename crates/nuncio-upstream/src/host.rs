@@ -9,7 +9,7 @@ use nuncio_core::metadata::{Metadata, is_canary};
 use crate::outlier::{Monitor, Origin};
 use nuncio_rt::{Address, Io, TcpOptions, Time};
 use nuncio_stats::Lane;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::{io, time::Duration};
 
@@ -151,6 +151,8 @@ pub struct HostState {
     /// Nanoseconds on the process's clock, 0 while not known.
     healthy_since: AtomicU64,
     lanes: Box<[OnceLock<Box<HostCounters>>]>,
+    /// A request has asked for it lately, where hosts come on demand.
+    used: AtomicBool,
     monitor: Option<Box<Monitor>>,
 }
 
@@ -262,6 +264,7 @@ impl HostState {
             monitor: monitor.map(Box::new),
             flags: AtomicU32::new(flags.0),
             active: OnceLock::new(),
+            used: AtomicBool::new(false),
             healthy_since: AtomicU64::new(0),
             lanes: (0..lanes).map(|_| OnceLock::new()).collect(),
         })
@@ -277,6 +280,19 @@ impl HostState {
         let before =
             if on { self.flags.fetch_or(flags.0, Relaxed) } else { self.flags.fetch_and(!flags.0, Relaxed) };
         if on { before & flags.0 != flags.0 } else { before & flags.0 != 0 }
+    }
+
+    /// Notes that a request asks for it.
+    pub(crate) fn mark_used(&self) {
+        // Mostly it is said already, and the cache line stays with everybody.
+        if !self.used.load(Relaxed) {
+            self.used.store(true, Relaxed);
+        }
+    }
+
+    /// Whether a request has asked for it since this was asked last.
+    pub(crate) fn take_used(&self) -> bool {
+        self.used.swap(false, Relaxed)
     }
 
     /// What outlier detection notes about it, where there is some.

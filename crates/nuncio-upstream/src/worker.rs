@@ -10,7 +10,7 @@ use crate::host_set::HostSet;
 use crate::info::{ClusterCx, ClusterInfo};
 use crate::lb::{Balancer, PickCx, PickEnv, PriorityLoads};
 use crate::pool::{Reaper, WorkerHost};
-use crate::provided::{Aggregate, Member};
+use crate::provided::{Aggregate, Member, OriginalDst};
 use nuncio_core::{ClusterHealth, ClusterHealthPart, Worker};
 use nuncio_stats::tables::cluster as stat;
 use nuncio_stats::tables::cluster_manager::{CLUSTERS_INFLATED, THREAD_CLUSTERS};
@@ -162,7 +162,9 @@ impl WorkerClusters {
                     parts: slot.get().map(|before| before.cx.parts.clone()).unwrap_or_default(),
                 };
                 let aggregate = self.aggregate(&cx.info);
-                let cluster = WorkerCluster { cx: Rc::new(cx), latest: RefCell::new(hosts), members: RefCell::default(), aggregate };
+                let original_dst = original_dst(&cx.info, &hosts);
+                let (cx, latest) = (Rc::new(cx), RefCell::new(hosts));
+                let cluster = WorkerCluster { cx, latest, members: RefCell::default(), aggregate, original_dst };
                 let before = slot.cluster.replace(Some(Rc::new(cluster)));
                 before.inspect(|cluster| cluster.retire());
             }
@@ -192,6 +194,8 @@ pub struct WorkerCluster {
     members: RefCell<Option<Members>>,
     /// It has no hosts of its own but those of other clusters.
     aggregate: Option<Box<Aggregate>>,
+    /// Its hosts are made on demand.
+    original_dst: Option<Box<OriginalDst>>,
 }
 
 /// The balancer, and the worker's side of the hosts it chooses from.
@@ -245,6 +249,9 @@ impl WorkerCluster {
 
     /// Chooses one of its own hosts. Who finds none counts that, for whom it was to be.
     pub fn find(&self, cx: &PickCx<'_>) -> Option<Rc<WorkerHost>> {
+        if let Some(original_dst) = &self.original_dst {
+            return Some(original_dst.find(&self.cx, cx.destination?));
+        }
         let mut members = self.members.borrow_mut();
         let members = members.get_or_insert_with(|| self.inflate(None));
         let cluster = &self.cx;
@@ -299,6 +306,9 @@ impl WorkerCluster {
     /// Takes in another host set: hosts that stay keep their connections, those that went close theirs.
     fn set_hosts(&self, set: Arc<HostSet>) {
         let previous = self.latest.replace(set.clone());
+        if let Some(original_dst) = &self.original_dst {
+            return original_dst.set_hosts(&set);
+        }
         let mut members = self.members.borrow_mut();
         let Some(mut before) = members.take() else { return };
         let mut known: HashMap<*const _, Rc<WorkerHost>> = HashMap::new();
@@ -335,10 +345,18 @@ impl WorkerCluster {
 
     /// The cluster is gone or replaced: its connections close as they become idle.
     fn retire(&self) {
+        self.original_dst.iter().for_each(|original_dst| original_dst.retire());
         if let Some(members) = self.members.borrow_mut().take() {
             members.hosts.iter().flatten().flatten().for_each(|host| host.retire());
         }
     }
+}
+
+fn original_dst(info: &ClusterInfo, hosts: &HostSet) -> Option<Box<OriginalDst>> {
+    let Discovery::OriginalDst(_) = info.config.discovery else { return None };
+    let made = OriginalDst::default();
+    made.set_hosts(hosts);
+    Some(Box::new(made))
 }
 
 /// Whether two sets have the same hosts, whatever has become of their health or weight.

@@ -93,7 +93,8 @@ fn check_provided(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, policy: LbPo
 }
 
 /// Custom types that pick hosts themselves.
-const PROVIDING_TYPES: [&str; 3] = [
+const PROVIDING_TYPES: [&str; 4] = [
+    super::original_dst::MESSAGE,
     "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
     "envoy.extensions.clusters.aggregate.v3.ClusterConfig",
     "envoy.extensions.clusters.composite.v3.ClusterConfig",
@@ -201,7 +202,10 @@ fn unused_options(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, policy: LbPo
         Some(ProtoLbConfig::RingHashLbConfig(_)) => ("ring_hash_lb_config", LbPolicy::RingHash),
         Some(ProtoLbConfig::MaglevLbConfig(_)) => ("maglev_lb_config", LbPolicy::Maglev),
         Some(ProtoLbConfig::OriginalDstLbConfig(_)) => {
-            cx.without_effect("original_dst_lb_config");
+            let uses = matches!(&cluster.cluster_discovery_type, Some(ClusterDiscoveryType::Type(t)) if *t == DiscoveryType::OriginalDst as i32);
+            if !uses {
+                cx.without_effect("original_dst_lb_config");
+            }
             return;
         }
         Some(ProtoLbConfig::RoundRobinLbConfig(_)) => ("round_robin_lb_config", LbPolicy::RoundRobin),

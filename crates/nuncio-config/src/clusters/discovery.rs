@@ -2,6 +2,7 @@
 
 use crate::codes;
 use crate::context::CompileCx;
+use super::original_dst;
 use crate::{address, unbuilt};
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
@@ -26,12 +27,9 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> Disco
                 endpoints_over_xds(cx, cluster);
                 Discovery::Static
             }
-            DiscoveryType::OriginalDst => {
-                unbuilt_type(cx, "the cluster type ORIGINAL_DST");
-                Discovery::Static
-            }
+            DiscoveryType::OriginalDst => original_dst::of_cluster(cx, cluster),
         },
-        Some(ClusterDiscoveryType::ClusterType(custom)) => cx.at("cluster_type", |cx| custom_type(cx, custom)),
+        Some(ClusterDiscoveryType::ClusterType(custom)) => cx.at("cluster_type", |cx| custom_type(cx, cluster, custom)),
     }
 }
 
@@ -52,7 +50,7 @@ fn endpoints_over_xds(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) {
     unbuilt_type(cx, "the cluster type EDS");
 }
 
-fn custom_type(cx: &mut CompileCx<'_>, custom: &proto::cluster::CustomClusterType) -> Discovery {
+fn custom_type(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, custom: &proto::cluster::CustomClusterType) -> Discovery {
     let proto::cluster::CustomClusterType { name, typed_config } = custom;
     let config = typed_config.as_ref();
     let message = config.map_or("", |c| nuncio_api::schema::type_name(&c.type_url));
@@ -64,6 +62,9 @@ fn custom_type(cx: &mut CompileCx<'_>, custom: &proto::cluster::CustomClusterTyp
         let decoded = config.and_then(|c| AggregateConfig::decode(c.value.as_slice()).ok()).unwrap_or_default();
         let AggregateConfig { clusters } = decoded;
         return Discovery::Aggregate(clusters.iter().map(|name| name.as_str().into()).collect());
+    }
+    if message == original_dst::MESSAGE || (name == "envoy.cluster.original_dst" && config.is_none()) {
+        return original_dst::of_type(cx, cluster, config);
     }
     check_default(cx, name, config);
     match name.as_str() {

@@ -11,6 +11,7 @@ mod discovery;
 mod endpoints;
 mod health;
 mod limits;
+mod original_dst;
 pub(crate) mod metadata;
 mod outlier;
 mod policies;
@@ -79,7 +80,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         typed_dns_resolver_config: _,
         wait_for_warm_on_init,
         outlier_detection,
-        cleanup_interval,
+        cleanup_interval: _,
         upstream_bind_config: _,
         lb_subset_config: _,
         common_lb_config: _,
@@ -107,7 +108,6 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         transport_socket_matcher,
         stats_matcher,
         per_connection_buffer_high_watermark_timeout,
-        cleanup_interval,
         lrs_server,
         lrs_report_endpoint_metrics,
         track_timeout_budgets,
@@ -136,7 +136,9 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         assignment
     } else {
         if load_assignment.is_some() {
-            cx.without_effect("load_assignment");
+            cx.at("load_assignment", |cx| {
+                cx.warn(codes::CONFLICT, "a cluster of this type has no endpoints of its own: these are not used").on_key();
+            });
         }
         Assignment::default()
     };

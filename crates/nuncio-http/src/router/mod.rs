@@ -6,6 +6,7 @@
 
 mod attempt;
 mod charge;
+mod destination;
 mod client;
 mod failure;
 mod replay;
@@ -25,6 +26,7 @@ use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_rt::{Buf, Time};
 use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
 use nuncio_upstream::{Host, HostStat, Member, PickCx, Reset, RoutingPriority, WorkerCluster, outlier};
+use nuncio_upstream::config::Discovery;
 use replay::Replay;
 use retry::{Decision, Retries};
 use shadow::Shadow;
@@ -403,12 +405,17 @@ impl Router {
         let config = &from.info().config;
         let hash = if config.lb.is_hashing() { select::hash(action.map(|action| &**action), config, cx, &mut self.cookies) } else { None };
         let named = select::named_hosts(config, cx, self.named_hosts);
+        let destination = match &config.discovery {
+            Discovery::OriginalDst(wants) => destination::of(cx, wants, from),
+            _ => None,
+        };
         let asked = action.filter(|_| config.subsets.is_some()).and_then(|action| action.metadata_match(self.choice));
         let merged = select::criteria(config, cx, asked);
         let metadata = merged.as_ref().or(asked);
         let pick = PickCx {
             hash,
             named: &named,
+            destination: destination.as_ref(),
             metadata,
             reject: avoid.then_some(&rejects as &dyn Fn(&Host) -> bool),
             reject_attempts: policy.map_or(1, |p| p.host_selection_retry_max_attempts),

@@ -30,7 +30,7 @@ use crate::host::Host;
 use crate::host_set::HostSet;
 use nuncio_core::metadata::{MetadataMatch, MetadataValue};
 use chooser::Chooser;
-use nuncio_rt::Rng;
+use nuncio_rt::{Address, Rng};
 use nuncio_stats::{CounterId, tables::cluster as stat};
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ pub struct PickCx<'a> {
     pub named: &'a [&'a str],
     /// What it asks of hosts' metadata, where the cluster has subsets.
     pub metadata: Option<&'a MetadataMatch>,
+    /// Where it wants to go, where hosts come on demand.
+    pub destination: Option<&'a Address>,
     /// Hosts not to take if another can be had (`retry_host_predicate`).
     pub reject: Option<&'a dyn Fn(&Host) -> bool>,
     /// How often a rejected choice is repeated (`host_selection_retry_max_attempts`).

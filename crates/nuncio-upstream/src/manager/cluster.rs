@@ -37,7 +37,7 @@ pub(crate) struct Cluster {
     phase: Cell<Phase>,
     /// Hosts whose first check the warming waits for.
     unchecked: RefCell<HashSet<*const HostState>>,
-    discovery: RefCell<Vec<Task>>,
+    pub(super) discovery: RefCell<Vec<Task>>,
     merge: RefCell<Merge>,
 }
 
@@ -124,6 +124,7 @@ impl Cluster {
         self.info.stats.add(Lane::MAIN, stat::DEFAULT_TOTAL_MATCH_COUNT, fixed as u64);
         self.sort_for(Vec::new(), 0);
         self.rebuild();
+        self.clean_up_later();
         self.discover(names);
     }
 
@@ -307,7 +308,7 @@ impl Cluster {
     }
 
     /// Sorts the hosts anew and shows them to the workers at once.
-    fn publish(self: &Rc<Self>, hosts: Vec<Arc<Host>>, membership: u64) {
+    pub(super) fn publish(self: &Rc<Self>, hosts: Vec<Arc<Host>>, membership: u64) {
         self.info.stats.add(Lane::MAIN, stat::MEMBERSHIP_CHANGE, membership);
         if let Some(checker) = self.checker.borrow().as_ref() {
             checker.set_hosts(&hosts);

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod discovery;
+mod on_demand;
 mod view;
 mod watch;
 

@@ -2,6 +2,7 @@
 //! anything to hear.
 
 use super::{Cluster, Task};
+use crate::config::Discovery;
 use crate::host::Host;
 use crate::outlier::{Detector, Feedback, Rates};
 use nuncio_rt::Time;
@@ -22,7 +23,8 @@ impl Cluster {
             let stats = shared.store.scope(&format!("{}outlier_detection.", self.info.stats.prefix()), &OUTLIER_DETECTION);
             *self.detector.borrow_mut() = Some(Detector::new(config.name.clone(), outlier.clone(), stats));
         }
-        if config.outlier.is_none() && config.health_checks.is_empty() {
+        let on_demand = matches!(config.discovery, Discovery::OriginalDst(_));
+        if config.outlier.is_none() && config.health_checks.is_empty() && !on_demand {
             return;
         }
         let (tell, heard) = unbounded_channel();
@@ -46,6 +48,7 @@ impl Cluster {
                 let checker = self.checker.borrow().clone();
                 checker.is_some_and(|checker| checker.failed_passively(&host))
             }
+            Feedback::Made(host) => return self.made(host),
         };
         if changed {
             self.health_changed();

@@ -20,7 +20,7 @@ pub use detector::Rates;
 pub use monitor::Outcome;
 pub(crate) use monitor::{Monitor, Origin};
 
-use crate::host::{HealthFlags, HostState};
+use crate::host::{HealthFlags, Host, HostState};
 use crate::pool::WorkerHost;
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ pub(crate) enum Feedback {
     Degraded(Arc<HostState>),
     /// It answered with `x-envoy-immediate-health-check-fail`.
     ImmediateFailure(Arc<HostState>),
+    /// A request wants to go where no host was: this one has been made.
+    Made(Arc<Host>),
 }
 
 impl WorkerHost {
