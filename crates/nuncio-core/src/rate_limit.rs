@@ -20,7 +20,75 @@ pub struct RateLimitPolicy {
     /// One action after the other adds its entry.
     pub actions: Box<[RateLimitAction]>,
     /// How much a request counts; 1 unless told.
-    pub hits: u64,
+    pub hits: Hits,
+    /// Another limit for it than the service's own (`limit`).
+    pub limit: Option<LimitSource>,
+    /// The request counts when its exchange is over (`apply_on_stream_done`).
+    pub on_stream_done: bool,
+}
+
+/// `hits_addend`
+#[derive(Debug)]
+pub enum Hits {
+    /// Not told.
+    One,
+    /// A number.
+    Number(u64),
+    /// What the exchange makes of a format, if it is a number.
+    Format(Format),
+}
+
+impl Hits {
+    fn of(&self, cx: &StreamCx) -> Option<u64> {
+        match self {
+            Hits::One => None,
+            Hits::Number(number) => Some(*number),
+            Hits::Format(format) => {
+                let mut text = Vec::new();
+                format.write(cx, &mut text);
+                std::str::from_utf8(&text).ok()?.parse().ok()
+            }
+        }
+    }
+}
+
+/// Where a limit comes from.
+#[derive(Debug)]
+pub enum LimitSource {
+    /// Always this.
+    Fixed(LimitOverride),
+    /// A structure in the exchange's metadata.
+    Metadata {
+        /// Namespace.
+        namespace: Box<str>,
+        /// Keys from the outside in.
+        path: Box<[Box<str>]>,
+    },
+}
+
+impl LimitSource {
+    fn of(&self, cx: &StreamCx) -> Option<LimitOverride> {
+        let (namespace, path) = match self {
+            LimitSource::Fixed(limit) => return Some(limit.clone()),
+            LimitSource::Metadata { namespace, path } => (namespace, path),
+        };
+        let MetadataValue::Struct(fields) = cx.metadata.get(&**namespace)?.at(path.iter().map(|key| &**key))? else { return None };
+        match (fields.get("requests_per_unit")?, fields.get("unit")?) {
+            (MetadataValue::Number(requests), MetadataValue::Text(unit)) if *requests >= 0.0 => {
+                Some(LimitOverride { requests_per_unit: *requests as u32, unit: unit.as_str().into() })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A limit that stands in the place of the service's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitOverride {
+    /// Requests in one unit of time.
+    pub requests_per_unit: u32,
+    /// `SECOND`, `MINUTE`…
+    pub unit: Box<str>,
 }
 
 /// `RateLimit.Action`.
@@ -131,8 +199,10 @@ impl DescriptorValue {
 pub struct Descriptor {
     /// Keys and values.
     pub entries: Vec<(Box<str>, String)>,
-    /// How much the request counts.
-    pub hits: u64,
+    /// How much the request counts, where that is told; 1 otherwise.
+    pub hits: Option<u64>,
+    /// Another limit for it.
+    pub limit: Option<LimitOverride>,
 }
 
 impl RateLimitPolicy {
@@ -145,7 +215,8 @@ impl RateLimitPolicy {
         for action in &self.actions {
             action.add(cx, &mut entries)?;
         }
-        (!entries.is_empty()).then_some(Descriptor { entries, hits: self.hits })
+        let limit = self.limit.as_ref().and_then(|limit| limit.of(cx));
+        (!entries.is_empty()).then(|| Descriptor { entries, hits: self.hits.of(cx), limit })
     }
 
     fn is_off(&self, runtime: &RuntimeValues, random: u64) -> bool {

@@ -3,7 +3,8 @@
 use crate::read::{self, within};
 use nuncio_api::envoy::config::route::v3 as proto;
 use nuncio_core::ConfigError;
-use nuncio_core::rate_limit::{DescriptorValue, RateLimitAction, RateLimitPolicy};
+use nuncio_core::rate_limit::{DescriptorValue, Hits, LimitOverride, LimitSource, RateLimitAction, RateLimitPolicy};
+use proto::rate_limit::r#override::{DynamicMetadata, OverrideSpecifier};
 use proto::rate_limit::action::{self, ActionSpecifier, meta_data::Source};
 
 /// Reads a policy; what has no effect is added to `warnings`.
@@ -14,12 +15,16 @@ pub fn policy(from: &proto::RateLimit, service_cluster: &str, warnings: &mut Vec
             warnings.push(ConfigError::at(field, "is accepted without effect: it is not built yet"));
         }
     };
-    unbuilt("limit", limit.is_some());
-    unbuilt("apply_on_stream_done", *apply_on_stream_done);
     unbuilt("x_ratelimit_option", *x_ratelimit_option != 0);
     let addend = hits_addend.as_ref();
-    unbuilt("hits_addend.format", addend.is_some_and(|addend| !addend.format.is_empty()));
     unbuilt("hits_addend.is_negative_hits", addend.is_some_and(|addend| addend.is_negative_hits));
+    let hits = match addend {
+        Some(addend) if !addend.format.is_empty() => Hits::Format(read::format(&addend.format, warnings).map_err(within("hits_addend.format"))?),
+        Some(addend) => addend.number.map_or(Hits::One, Hits::Number),
+        None => Hits::One,
+    };
+    let limit = limit.as_ref().and_then(|limit| limit.override_specifier.as_ref());
+    let limit = limit.map(limit_source).transpose().map_err(within("limit"))?;
     let mut made = Vec::with_capacity(actions.len());
     for (index, one) in actions.iter().enumerate() {
         made.push(action(one, service_cluster, warnings).map_err(within(&format!("actions[{index}]")))?);
@@ -28,7 +33,22 @@ pub fn policy(from: &proto::RateLimit, service_cluster: &str, warnings: &mut Vec
         stage: stage.unwrap_or(0),
         disable_key: disable_key.as_str().into(),
         actions: made.into(),
-        hits: addend.and_then(|addend| addend.number).unwrap_or(1),
+        hits,
+        limit,
+        on_stream_done: *apply_on_stream_done,
+    })
+}
+
+fn limit_source(from: &OverrideSpecifier) -> Result<LimitSource, ConfigError> {
+    Ok(match from {
+        OverrideSpecifier::DynamicMetadata(DynamicMetadata { metadata_key }) => {
+            let key = metadata_key.as_ref().map(read::metadata_key).transpose().map_err(within("dynamic_metadata.metadata_key"))?;
+            let (namespace, path) = key.unwrap_or_default();
+            LimitSource::Metadata { namespace, path }
+        }
+        OverrideSpecifier::RateLimit(limit) => {
+            LimitSource::Fixed(LimitOverride { requests_per_unit: limit.requests_per_unit, unit: limit.unit().as_str_name().into() })
+        }
     })
 }
 

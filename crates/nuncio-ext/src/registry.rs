@@ -2,7 +2,7 @@
 
 use crate::access_log;
 use crate::http::{
-    buffer, cors, csrf, ext_authz, fault, header_mutation, header_to_metadata, health_check, local_ratelimit, rbac, set_filter_state, set_metadata,
+    buffer, cors, csrf, ext_authz, fault, header_mutation, header_to_metadata, health_check, local_ratelimit, ratelimit, rbac, set_filter_state, set_metadata,
 };
 use nuncio_core::{AccessLogEntry, HttpFilterEntry};
 
@@ -17,6 +17,7 @@ pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     header_to_metadata::ENTRY,
     health_check::ENTRY,
     local_ratelimit::ENTRY,
+    ratelimit::ENTRY,
     rbac::ENTRY,
     set_filter_state::ENTRY,
     set_metadata::ENTRY,

@@ -87,6 +87,11 @@ impl GrpcService {
         })
     }
 
+    /// Calls may take this long, whatever the message says.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// Calls a method (`/package.Service/Method`).
     pub fn call<A: Message + Default + 'static>(&self, cx: &StreamCx, method: &str, question: &impl Message) -> LocalFuture<Result<A, GrpcFailure>> {
         let Some(client) = cx.worker.http_client() else {

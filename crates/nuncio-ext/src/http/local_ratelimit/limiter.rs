@@ -82,7 +82,7 @@ impl Limiter {
         for (limited, buckets) in limits.descriptors.iter().zip(&self.descriptors) {
             let Some(descriptor) = descriptors.iter().find(|descriptor| limited.matches(descriptor)) else { continue };
             let bucket = buckets.of(limited, descriptor, limits.max_dynamic);
-            if !bucket.take(descriptor.hits as f64, now) {
+            if !bucket.take(descriptor.hits.unwrap_or(1) as f64, now) {
                 if !limited.shadow {
                     return Outcome { allowed: false, shadowed, bucket: Some(bucket) };
                 }
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     fn descriptor(value: &str) -> Descriptor {
-        Descriptor { entries: vec![("user".into(), value.to_owned())], hits: 1 }
+        Descriptor { entries: vec![("user".into(), value.to_owned())], hits: None, limit: None }
     }
 
     fn limits(value: &str, shadow: bool, always_default: bool) -> Limits {
