@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -44,6 +44,26 @@ pub struct ConnInfo {
     pub client_certificate: ClientCertificate,
     /// What filters keep for the life of the connection.
     pub attached: Attached,
+}
+
+impl ConnInfo {
+    /// Where no client is: of requests that are made here, and of exchanges that wait to be used.
+    pub fn nobody() -> ConnInfo {
+        let nowhere = Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        ConnInfo {
+            id: 0,
+            start: Time::now(),
+            direct_remote: nowhere.clone(),
+            remote: nowhere.clone(),
+            local: nowhere,
+            listener: "".into(),
+            filter_chain: "".into(),
+            server_name: None,
+            tls: false,
+            client_certificate: ClientCertificate::default(),
+            attached: Attached::default(),
+        }
+    }
 }
 
 /// What filters keep for the life of a connection, by a number of the filter's own choosing.

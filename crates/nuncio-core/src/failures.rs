@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_flood_of_failures_is_kept_in_part_only_and_the_next_second_begins_anew() {
         let log = FailureLog::default();
-        let at = |ms: u64| Time(ms * 1_000_000);
+        let at = |ms: u64| Time::from_nanos(ms * 1_000_000);
         assert!((0..KEPT).all(|_| log.has_room(at(5_000))));
         assert!(!log.has_room(at(5_999)));
         assert!(log.has_room(at(6_000)));

@@ -57,7 +57,7 @@ impl Pings {
 
     /// When something is due.
     pub fn due(&self) -> Option<Time> {
-        [self.next, self.answer_by].into_iter().flatten().min()
+        Time::first([self.next, self.answer_by])
     }
 
     /// What is due at `now`; a PING counts as sent.

@@ -4,7 +4,7 @@ use crate::filter_state::FilterState;
 use crate::metadata::Metadata;
 use crate::rate_limit::RateLimitPolicy;
 use crate::{ConnInfo, ResponseFlags, StateSlot, Worker};
-use nuncio_codec::headers::HeaderMap;
+use nuncio_codec::headers::{HeaderMap, Trailers};
 use nuncio_rt::{Address, Time};
 use std::{any::Any, borrow::Cow, fmt, rc::Rc, sync::Arc, time::Duration};
 
@@ -289,11 +289,11 @@ pub struct StreamCx {
     /// Request head, pseudo headers included.
     pub request: HeaderMap,
     /// Request trailers, empty until they arrive.
-    pub request_trailers: HeaderMap,
+    pub request_trailers: Trailers,
     /// Response head, pseudo headers included; empty until there is one.
     pub response: HeaderMap,
     /// Response trailers, empty until they arrive.
-    pub response_trailers: HeaderMap,
+    pub response_trailers: Trailers,
     /// Facts.
     pub info: StreamInfo,
     /// The matched route.
@@ -320,9 +320,9 @@ impl StreamCx {
     pub fn new(worker: Rc<Worker>, conn: Rc<ConnInfo>) -> StreamCx {
         StreamCx {
             request: worker.take_headers(),
-            request_trailers: HeaderMap::default(),
+            request_trailers: Trailers::default(),
             response: worker.take_headers(),
-            response_trailers: HeaderMap::default(),
+            response_trailers: Trailers::default(),
             info: StreamInfo::default(),
             route: None,
             metadata: Metadata::new(),

@@ -104,6 +104,7 @@ impl Terminal for Hcm {
             routes: Routes::new(table.clone(), clusters, self.stats.router.clone(), self.stats.hosts.clone()),
             date: RefCell::default(),
             exchanges: RefCell::default(),
+            nobody: Rc::new(ConnInfo::nobody()),
             config: self.config.clone(),
             stats: self.stats.http.clone(),
             listener_stats: self.stats.listener.clone(),
@@ -128,6 +129,8 @@ pub(crate) struct HcmWorker {
     pub(crate) date: RefCell<DateCache>,
     listener_stats: Arc<Scope>,
     exchanges: RefCell<Vec<Box<Exchange>>>,
+    /// Whose exchanges those are: the connection that an exchange served last may be long gone, or out of cache.
+    nobody: Rc<ConnInfo>,
 }
 
 impl fmt::Debug for HcmWorker {
@@ -155,9 +158,10 @@ impl HcmWorker {
     }
 
     /// Gives a finished exchange back.
-    pub(crate) fn put_exchange(&self, exchange: Box<Exchange>) {
+    pub(crate) fn put_exchange(&self, mut exchange: Box<Exchange>) {
         let mut pool = self.exchanges.borrow_mut();
         if pool.len() < POOLED_EXCHANGES {
+            exchange.cx.conn = self.nobody.clone();
             pool.push(exchange);
         }
     }

@@ -309,17 +309,17 @@ mod tests {
         let rng = crate::Rng::seeded(5, 6);
         for round in 0..200u64 {
             let seen = Arc::new(Mutex::new(Vec::new()));
-            let t = Timers::starting_at(Time(round * 977 * MS));
+            let t = Timers::starting_at(Time::from_nanos(round * 977 * MS));
             let start = round * 977;
             let mut dues: Vec<u64> = (0..50).map(|_| start + 1 + rng.below(1 << rng.below(24))).collect();
             for &due in &dues {
-                t.arm(Time((due - 1) * MS), Waker::from(Arc::new(Note(due, seen.clone()))));
+                t.arm(Time::from_nanos((due - 1) * MS), Waker::from(Arc::new(Note(due, seen.clone()))));
             }
             dues.sort_unstable();
             let mut now = start;
             while now < start + (1 << 24) {
                 now += 1 + rng.below(1 << rng.below(23));
-                t.advance(Time(now * MS)).into_iter().for_each(Waker::wake);
+                t.advance(Time::from_nanos(now * MS)).into_iter().for_each(Waker::wake);
                 let fired = seen.lock().expect("test lock").len();
                 assert_eq!(fired, dues.iter().filter(|&&d| d <= now).count(), "round {round} at {now}");
             }
@@ -329,31 +329,31 @@ mod tests {
     #[test]
     fn a_cancelled_timer_does_not_fire_and_its_place_is_reused() {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let t = Timers::starting_at(Time(0));
-        let a = t.arm(Time(5 * MS), Waker::from(Arc::new(Note(1, seen.clone()))));
+        let t = Timers::starting_at(Time::ORIGIN);
+        let a = t.arm(Time::from_nanos(5 * MS), Waker::from(Arc::new(Note(1, seen.clone()))));
         t.cancel(a);
-        let b = t.arm(Time(9 * MS), Waker::from(Arc::new(Note(2, seen.clone()))));
+        let b = t.arm(Time::from_nanos(9 * MS), Waker::from(Arc::new(Note(2, seen.clone()))));
         assert_eq!(a, b);
-        t.advance(Time(100 * MS)).into_iter().for_each(Waker::wake);
+        t.advance(Time::from_nanos(100 * MS)).into_iter().for_each(Waker::wake);
         assert_eq!(*seen.lock().expect("test lock"), [2]);
     }
 
     #[test]
     fn a_deadline_that_moved_later_rearms_when_its_entry_fires() {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let t = Timers::starting_at(Time(0));
+        let t = Timers::starting_at(Time::ORIGIN);
         let waker = Waker::from(Arc::new(Note(1, seen.clone())));
         let cx = &mut Context::from_waker(&waker);
         let mut d = Deadline::new(t.clone());
-        d.set(Some(Time(10 * MS)));
-        assert!(d.poll(cx, Time(0)).is_pending());
-        d.set(Some(Time(30 * MS)));
-        assert!(d.poll(cx, Time(5 * MS)).is_pending());
-        t.advance(Time(12 * MS)).into_iter().for_each(Waker::wake);
+        d.set(Some(Time::from_nanos(10 * MS)));
+        assert!(d.poll(cx, Time::ORIGIN).is_pending());
+        d.set(Some(Time::from_nanos(30 * MS)));
+        assert!(d.poll(cx, Time::from_nanos(5 * MS)).is_pending());
+        t.advance(Time::from_nanos(12 * MS)).into_iter().for_each(Waker::wake);
         assert_eq!(seen.lock().expect("test lock").len(), 1);
-        assert!(d.poll(cx, Time(12 * MS)).is_pending());
-        t.advance(Time(32 * MS)).into_iter().for_each(Waker::wake);
+        assert!(d.poll(cx, Time::from_nanos(12 * MS)).is_pending());
+        t.advance(Time::from_nanos(32 * MS)).into_iter().for_each(Waker::wake);
         assert_eq!(seen.lock().expect("test lock").len(), 2);
-        assert!(d.poll(cx, Time(32 * MS)).is_ready());
+        assert!(d.poll(cx, Time::from_nanos(32 * MS)).is_ready());
     }
 }

@@ -309,15 +309,15 @@ impl HostState {
 
     /// Since when it is healthy: as health checks found, or else since somebody first asked, which is `now`.
     pub(crate) fn healthy_since(&self, now: Time) -> Time {
-        match self.healthy_since.compare_exchange(0, now.0.max(1), Relaxed, Relaxed) {
+        match self.healthy_since.compare_exchange(0, now.as_nanos().max(1), Relaxed, Relaxed) {
             Ok(_) => now,
-            Err(since) => Time(since),
+            Err(since) => Time::from_nanos(since),
         }
     }
 
     /// Health checks found it healthy after it was not.
     pub(crate) fn became_healthy(&self, now: Time) {
-        self.healthy_since.store(now.0.max(1), Relaxed);
+        self.healthy_since.store(now.as_nanos().max(1), Relaxed);
     }
 
     /// One lane's counters; `None` for a lane that the store does not have.

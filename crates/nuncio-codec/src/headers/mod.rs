@@ -18,6 +18,7 @@ mod iter;
 mod known;
 mod name;
 mod set;
+mod trailers;
 mod value;
 
 pub use iter::{Header, Iter};
@@ -25,6 +26,7 @@ pub use known::{Known, classify};
 
 pub use name::{HeaderName, Name, is_token_byte};
 pub use set::KnownSet;
+pub use trailers::Trailers;
 pub use value::ValueWriter;
 pub(crate) use value::put_decimal;
 
@@ -107,21 +109,24 @@ pub struct HeaderMap {
 
 impl Default for HeaderMap {
     fn default() -> Self {
-        HeaderMap {
-            bytes: Vec::new(),
-            entries: Vec::new(),
-            pseudo: [Entry::EMPTY; Known::PSEUDO],
-            present: KnownSet::EMPTY,
-            repeated: KnownSet::EMPTY,
-            live: 0,
-            size: 0,
-            garbage: 0,
-            spelled: Vec::new(),
-        }
+        HeaderMap::EMPTY
     }
 }
 
 impl HeaderMap {
+    /// An empty map.
+    pub const EMPTY: HeaderMap = HeaderMap {
+        bytes: Vec::new(),
+        entries: Vec::new(),
+        pseudo: [Entry::EMPTY; Known::PSEUDO],
+        present: KnownSet::EMPTY,
+        repeated: KnownSet::EMPTY,
+        live: 0,
+        size: 0,
+        garbage: 0,
+        spelled: Vec::new(),
+    };
+
     /// An empty map; allocates nothing until something is added.
     pub fn new() -> HeaderMap {
         HeaderMap::default()
@@ -193,6 +198,12 @@ impl HeaderMap {
         self.first(&name).is_some()
     }
 
+    /// Whether any name of the set has a value.
+    #[inline]
+    pub fn contains_any(&self, names: &KnownSet) -> bool {
+        !self.present.and(names).is_empty()
+    }
+
     /// Every value of a name, in order.
     pub fn get_all<'a, N: Name + 'a>(
         &'a self,
@@ -243,6 +254,25 @@ impl HeaderMap {
     #[inline]
     pub fn method_kind(&self) -> Method {
         Method::of(self.get(Known::Method).unwrap_or_default())
+    }
+
+    /// Whether `:method` is CONNECT.
+    #[inline]
+    pub fn is_connect(&self) -> bool {
+        self.has_method(b"CONNECT")
+    }
+
+    /// Whether `:method` is HEAD.
+    #[inline]
+    pub fn is_head(&self) -> bool {
+        self.has_method(b"HEAD")
+    }
+
+    /// Cheaper than [`HeaderMap::method_kind`]: mostly the length tells.
+    #[inline]
+    fn has_method(&self, method: &[u8]) -> bool {
+        self.pseudo_entry(Known::Method)
+            .is_some_and(|entry| entry.value_len as usize == method.len() && self.value_of(entry) == method)
     }
 
     /// `:path` of a request: path and query.

@@ -231,7 +231,7 @@ impl Builder {
         if !map.contains(Known::Method) {
             return false;
         }
-        let connect = map.method_kind().is_connect();
+        let connect = map.is_connect();
         if connect && !map.contains(Known::Protocol) {
             return authority && !map.contains(Known::Scheme) && !map.contains(Known::Path);
         }

@@ -329,7 +329,7 @@ impl Connection {
             stream.head_received = true;
             let status = self.builder.map.status();
             let bodiless = stream.bodiless || matches!(status, Some(204 | 304));
-            let counts = !bodiless && !stream.connect && !self.builder.map.method_kind().is_connect();
+            let counts = !bodiless && !stream.connect && !self.builder.map.is_connect();
             stream.expected = facts.content_length.filter(|_| counts);
             Event::Head { stream: id, end }
         };

@@ -15,7 +15,7 @@ fn millis(out: &mut Vec<u8>, from: Option<Time>, to: Option<Time>) -> Written {
 /// The time between two moments in units of so many nanoseconds; absent if one of them did not happen.
 fn span(out: &mut Vec<u8>, from: Option<Time>, to: Option<Time>, unit_ns: u64) -> Written {
     match (from, to) {
-        (Some(from), Some(to)) if to >= from => write::decimal(out, (to.0 - from.0) / unit_ns),
+        (Some(from), Some(to)) if to >= from => write::decimal(out, (to.as_nanos() - from.as_nanos()) / unit_ns),
         _ => Written::Absent,
     }
 }

@@ -33,7 +33,7 @@ fn address(text: &str) -> Address {
 pub(super) fn empty() -> StreamCx {
     let conn = ConnInfo {
         id: 7,
-        start: Time(0),
+        start: Time::ORIGIN,
         direct_remote: address("10.1.2.3:4567"),
         remote: address("10.1.2.3:4567"),
         local: address("127.0.0.1:10000"),
@@ -50,7 +50,7 @@ pub(super) fn empty() -> StreamCx {
 /// A proxied exchange.
 pub(super) fn proxied() -> StreamCx {
     let mut cx = empty();
-    let ms = |n: u64| Time(n * 1_000_000);
+    let ms = |n: u64| Time::from_nanos(n * 1_000_000);
     for (name, value) in [
         (":method", &b"GET"[..]),
         (":path", b"/rew"),
@@ -80,7 +80,7 @@ pub(super) fn proxied() -> StreamCx {
     info.route_resolutions = 1;
     info.timings.request_received = Some(ms(101));
     info.timings.upstream_first_rx = Some(ms(105));
-    info.timings.response_last_tx = Some(Time(106_900_000));
+    info.timings.response_last_tx = Some(Time::from_nanos(106_900_000));
     info.timings.upstream_pool_wait = Some(Duration::from_micros(1_500));
     info.upstream.cluster = Some(Arc::from("b"));
     info.upstream.cluster_display = Some(Arc::from("alt_b"));
@@ -97,8 +97,8 @@ pub(super) fn refused() -> StreamCx {
     cx.request.append(":method", b"POST");
     cx.request.append("content-type", b"application/grpc");
     let info = &mut cx.info;
-    info.start = Time(0);
-    info.end = Some(Time(1_000_000));
+    info.start = Time::ORIGIN;
+    info.end = Some(Time::from_nanos(1_000_000));
     info.status = 503;
     info.attempts = 2;
     info.flags.set(ResponseFlags::URX);

@@ -181,7 +181,7 @@ fn exchange() -> StreamCx {
     let address = nuncio_rt::Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 80)));
     let conn = ConnInfo {
         id: 1,
-        start: nuncio_rt::Time(0),
+        start: nuncio_rt::Time::ORIGIN,
         direct_remote: address.clone(),
         remote: address.clone(),
         local: address,

@@ -55,11 +55,11 @@ struct Cache {
 impl Cache {
     fn set(&self, status: u16, degraded: bool) {
         self.answer.store(u64::from(status) | u64::from(degraded) << 16, Ordering::Relaxed);
-        self.until.store((Time::now() + self.time).0, Ordering::Relaxed);
+        self.until.store((Time::now() + self.time).as_nanos(), Ordering::Relaxed);
     }
 
     fn get(&self) -> Option<(u16, bool)> {
-        let fresh = Time::now().0 < self.until.load(Ordering::Relaxed);
+        let fresh = Time::now().as_nanos() < self.until.load(Ordering::Relaxed);
         let answer = self.answer.load(Ordering::Relaxed);
         fresh.then_some((answer as u16, answer >> 16 != 0))
     }

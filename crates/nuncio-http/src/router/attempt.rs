@@ -64,7 +64,6 @@ pub(crate) struct Attempt {
     per_try_armed: bool,
     idle: Option<Duration>,
     idle_at: Option<Time>,
-    head_received: bool,
     sent: bool,
     /// When a connection was asked for.
     asked_at: Time,
@@ -98,7 +97,14 @@ impl Attempt {
     }
 
     /// Lets go of host and connection; a connection whose exchange is complete goes back to its pool.
+    #[inline]
     pub(crate) fn finish(&mut self) {
+        if self.phase != Phase::Idle || self.host.is_some() || !self.queue.is_empty() || self.trailers_queued {
+            self.let_go();
+        }
+    }
+
+    fn let_go(&mut self) {
         self.phase = Phase::Idle;
         self.acquire = None;
         if let Some(conn) = self.conn.take() {
@@ -111,7 +117,6 @@ impl Attempt {
         self.queue.clear();
         self.queued = 0;
         self.trailers_queued = false;
-        self.head_received = false;
         self.sent = false;
     }
 
@@ -235,8 +240,7 @@ impl Attempt {
     #[inline]
     pub(crate) fn poll_read(&mut self, task: &mut Context<'_>, cx: &mut StreamCx, now: Time) -> Poll<Result<Read, Reset>> {
         let Some(conn) = &mut self.conn else { return Poll::Pending };
-        let map = if self.head_received { &mut cx.response_trailers } else { &mut cx.response };
-        let piece = match conn.poll_piece(task, map) {
+        let piece = match conn.poll_piece(task, &mut cx.response, &mut cx.response_trailers) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(reset)) => return Poll::Ready(Err(reset)),
             Poll::Ready(Ok(piece)) => piece,
@@ -245,10 +249,7 @@ impl Attempt {
         cx.info.timings.upstream_first_rx.get_or_insert(now);
         Poll::Ready(Ok(match piece {
             UpPiece::Informational { .. } => Read::Informational,
-            UpPiece::Head { end, .. } => {
-                self.head_received = true;
-                Read::Head { end }
-            }
+            UpPiece::Head { end, .. } => Read::Head { end },
             UpPiece::Data(bytes, end) => Read::Data { bytes, end },
             UpPiece::Trailers => Read::Trailers,
         }))
@@ -277,7 +278,7 @@ impl Attempt {
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Time> {
         let until = if let Phase::BackingOff(until) = self.phase { Some(until) } else { None };
-        [until, self.per_try, self.idle_at].into_iter().flatten().min()
+        Time::first([until, self.per_try, self.idle_at])
     }
 
     /// The timeout that has passed at `now`.

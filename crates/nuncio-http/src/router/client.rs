@@ -10,14 +10,13 @@ use crate::routes::{BackOff, RetryOn, RetryPolicy};
 use crate::stream::{Piece, reply};
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_core::{
-    Attached, ClientCertificate, ClientFailure, ClientRequest, ClientResponse, ClientRetry, ConnInfo, HttpClient, HttpClientPart,
+    ClientFailure, ClientRequest, ClientResponse, ClientRetry, ConnInfo, HttpClient, HttpClientPart,
     LocalFuture, LocalReply, MAX_RESPONSE_BYTES, StreamCx, Worker,
 };
-use nuncio_rt::{Address, Buf, Deadline, Time};
+use nuncio_rt::{Buf, Deadline, Time};
 use nuncio_upstream::WorkerClusters;
 use std::{
     future::Future,
-    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     rc::{Rc, Weak},
     sync::Arc,
@@ -40,20 +39,7 @@ pub(crate) fn install(worker: &Rc<Worker>, clusters: &Rc<WorkerClusters>) {
     if worker.http_client().is_some() {
         return;
     }
-    let nowhere = Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let conn = Rc::new(ConnInfo {
-        id: 0,
-        start: Time::now(),
-        direct_remote: nowhere.clone(),
-        remote: nowhere.clone(),
-        local: nowhere,
-        listener: "".into(),
-        filter_chain: "".into(),
-        server_name: None,
-        tls: false,
-        client_certificate: ClientCertificate::default(),
-        attached: Attached::default(),
-    });
+    let conn = Rc::new(ConnInfo::nobody());
     let client = Client { worker: Rc::downgrade(worker), clusters: Rc::downgrade(clusters), conn };
     worker.parts.set(Rc::new(HttpClientPart(Rc::new(client))));
 }
@@ -187,7 +173,7 @@ impl Future for Call {
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
-            let now = Time::now();
+            let now = this.cx.worker.clock.read();
             if let Poll::Ready(answer) = this.advance(task, now) {
                 this.router.end();
                 return Poll::Ready(answer);

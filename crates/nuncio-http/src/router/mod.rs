@@ -236,7 +236,7 @@ impl Router {
             .request_ended
             .filter(|_| !self.timeouts.global.is_zero())
             .map(|at| at + self.timeouts.global);
-        [global, self.attempt.deadline()].into_iter().flatten().min()
+        Time::first([global, self.attempt.deadline()])
     }
 
     /// Moves things on. `may_read` is false while the client cannot take more of the response.

@@ -20,12 +20,23 @@ const STEERING: KnownSet = KnownSet::of(&[
 ]);
 
 /// What remains of an exchange's retries.
+///
+/// Small where nothing is retried: every stream has one, and most streams never look further.
 #[derive(Debug, Default)]
 pub(crate) struct Retries {
-    policy: Option<Arc<RetryPolicy>>,
     on: RetryOn,
     left: u32,
     made: u32,
+    /// Something may be, or might have been, retried: `plan` is this exchange's.
+    planned: bool,
+    /// Kept from one exchange to the next.
+    plan: Option<Box<Plan>>,
+}
+
+/// What is only needed where something may be retried.
+#[derive(Debug, Default)]
+struct Plan {
+    policy: Option<Arc<RetryPolicy>>,
     permit: Option<Permit>,
     /// Statuses from `x-envoy-retriable-status-codes`.
     statuses: Vec<u16>,
@@ -43,84 +54,27 @@ pub(crate) struct Retries {
     loads: Option<PriorityLoads>,
 }
 
-/// What to do about a failed attempt.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
-    /// Pass the failure on.
-    No,
-    /// Pass it on: retries are used up.
-    Exhausted,
-    /// Pass it on: the retry breaker is open.
-    Overflow,
-    /// Try again after this time.
-    After(Duration),
-}
-
-impl Retries {
-    /// Reads the policy and the `x-envoy-*` headers that add to it, and takes those out of the request.
-    pub(crate) fn begin(&mut self, policy: Option<&Arc<RetryPolicy>>, head: &mut HeaderMap) {
-        *self = Retries { tried: std::mem::take(&mut self.tried), been: std::mem::take(&mut self.been), ..Retries::default() };
+impl Plan {
+    fn begin(&mut self, policy: Option<&Arc<RetryPolicy>>, head: &HeaderMap) {
+        self.policy = policy.cloned();
+        self.permit = None;
+        self.asked = None;
+        self.loads = None;
+        self.statuses.clear();
+        self.headers.clear();
         self.tried.clear();
         self.been.clear();
-        self.on = policy.map_or(RetryOn::NONE, |p| p.retry_on);
-        self.left = policy.map_or(1, |p| p.num_retries);
-        if let Some(list) = head.get_str(Known::XEnvoyRetryOn) {
-            self.on = self.on.and(RetryOn::parse_header(list));
-        }
-        if let Some(list) = head.get_str(Known::XEnvoyRetryGrpcOn) {
-            self.on = self.on.and(RetryOn::parse_grpc_header(list));
-        }
-        if !self.on.is_empty()
-            && let Some(max) = head.get_str(Known::XEnvoyMaxRetries).and_then(|v| v.parse().ok())
-        {
-            self.left = max;
-        }
+        self.avoided.clear();
         if let Some(list) = head.get_str(Known::XEnvoyRetriableStatusCodes) {
             self.statuses.extend(list.split(',').filter_map(|s| s.trim().parse::<u16>().ok()));
         }
         if let Some(list) = head.get_str(Known::XEnvoyRetriableHeaderNames) {
             self.headers.extend(list.split(',').filter_map(|name| HeaderName::new(name.trim())));
         }
-        if let Some(p) = policy
-            && !p.retriable_request_headers.is_empty()
-            && !p.retriable_request_headers.iter().any(|m| m.matches(head))
-        {
-            self.on = RetryOn::NONE;
-        }
-        head.remove_all(&STEERING);
-        if !self.on.is_empty() {
-            self.policy = policy.cloned();
-        }
     }
 
-    /// True if anything might be retried, so that the request must be kept.
-    #[inline]
-    pub(crate) fn enabled(&self) -> bool {
-        !self.on.is_empty()
-    }
-
-    /// Retries made so far.
-    pub(crate) fn made(&self) -> u32 {
-        self.made
-    }
-
-    /// Whether the next retry, if there is one, may go to another cluster.
-    pub(crate) fn refreshes_cluster(&self) -> bool {
-        self.left > 0 && self.policy.as_ref().is_some_and(|policy| policy.refresh_cluster_on_retry)
-    }
-
-    /// The policy, if there is one.
-    pub(crate) fn policy(&self) -> Option<&RetryPolicy> {
-        self.policy.as_deref()
-    }
-
-    /// Whether a retry should look for another host than this.
-    pub(crate) fn rejects(&self, host: &Host) -> bool {
-        self.policy.as_ref().is_some_and(|policy| policy.host_predicates.iter().any(|p| p.rejects(host, &self.tried)))
-    }
-
-    /// How the next attempt, which is a retry, spreads over priorities if not as usual (`previous_priorities`).
-    pub(crate) fn loads(&mut self, cluster: &WorkerCluster) -> Option<&PriorityLoads> {
+    /// See [`Retries::loads`].
+    fn loads(&mut self, cluster: &WorkerCluster) -> Option<&PriorityLoads> {
         let frequency = self.policy.as_ref()?.previous_priorities.filter(|n| *n > 0)? as usize;
         if self.been.len() < frequency {
             return None;
@@ -141,13 +95,108 @@ impl Retries {
         }
         self.loads.as_ref()
     }
+}
+
+/// What to do about a failed attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Pass the failure on.
+    No,
+    /// Pass it on: retries are used up.
+    Exhausted,
+    /// Pass it on: the retry breaker is open.
+    Overflow,
+    /// Try again after this time.
+    After(Duration),
+}
+
+impl Retries {
+    /// Reads the policy and the `x-envoy-*` headers that add to it, and takes those out of the request.
+    #[inline]
+    pub(crate) fn begin(&mut self, policy: Option<&Arc<RetryPolicy>>, head: &mut HeaderMap) {
+        self.end();
+        self.made = 0;
+        self.on = RetryOn::NONE;
+        if policy.is_some() || head.contains_any(&STEERING) {
+            self.make_plan(policy, head);
+        }
+    }
+
+    fn make_plan(&mut self, policy: Option<&Arc<RetryPolicy>>, head: &mut HeaderMap) {
+        self.on = policy.map_or(RetryOn::NONE, |p| p.retry_on);
+        self.left = policy.map_or(1, |p| p.num_retries);
+        if let Some(list) = head.get_str(Known::XEnvoyRetryOn) {
+            self.on = self.on.and(RetryOn::parse_header(list));
+        }
+        if let Some(list) = head.get_str(Known::XEnvoyRetryGrpcOn) {
+            self.on = self.on.and(RetryOn::parse_grpc_header(list));
+        }
+        if !self.on.is_empty()
+            && let Some(max) = head.get_str(Known::XEnvoyMaxRetries).and_then(|v| v.parse().ok())
+        {
+            self.left = max;
+        }
+        if let Some(p) = policy
+            && !p.retriable_request_headers.is_empty()
+            && !p.retriable_request_headers.iter().any(|m| m.matches(head))
+        {
+            self.on = RetryOn::NONE;
+        }
+        self.planned = !self.on.is_empty();
+        if self.planned {
+            self.plan.get_or_insert_default().begin(policy, head);
+        }
+        head.remove_all(&STEERING);
+    }
+
+    fn plan(&self) -> Option<&Plan> {
+        self.plan.as_deref().filter(|_| self.planned)
+    }
+
+    fn plan_mut(&mut self) -> Option<&mut Plan> {
+        self.plan.as_deref_mut().filter(|_| self.planned)
+    }
+
+    /// True if anything might be retried, so that the request must be kept.
+    #[inline]
+    pub(crate) fn enabled(&self) -> bool {
+        !self.on.is_empty()
+    }
+
+    /// Retries made so far.
+    pub(crate) fn made(&self) -> u32 {
+        self.made
+    }
+
+    /// Whether the next retry, if there is one, may go to another cluster.
+    pub(crate) fn refreshes_cluster(&self) -> bool {
+        self.left > 0 && self.policy().is_some_and(|policy| policy.refresh_cluster_on_retry)
+    }
+
+    /// The policy, if there is one.
+    pub(crate) fn policy(&self) -> Option<&RetryPolicy> {
+        self.plan()?.policy.as_deref()
+    }
+
+    /// Whether a retry should look for another host than this.
+    pub(crate) fn rejects(&self, host: &Host) -> bool {
+        let Some(plan) = self.plan() else { return false };
+        plan.policy.as_ref().is_some_and(|policy| policy.host_predicates.iter().any(|p| p.rejects(host, &plan.tried)))
+    }
+
+    /// How the next attempt, which is a retry, spreads over priorities if not as usual (`previous_priorities`).
+    pub(crate) fn loads(&mut self, cluster: &WorkerCluster) -> Option<&PriorityLoads> {
+        self.plan_mut()?.loads(cluster)
+    }
 
     /// An attempt is made at a host of the cluster.
     pub(crate) fn attempted(&mut self, cluster: &WorkerCluster, host: &WorkerHost) {
-        if let Some(policy) = &self.policy {
-            self.tried.push(host.host.clone());
+        if let Some(plan) = self.plan_mut()
+            && let Some(policy) = &plan.policy
+        {
+            plan.tried.push(host.host.clone());
             if policy.previous_priorities.is_some() {
-                self.been.push(cluster.priority_of(host));
+                plan.been.push(cluster.priority_of(host));
             }
         }
     }
@@ -160,9 +209,7 @@ impl Retries {
     /// Whether a response calls for another attempt.
     pub(crate) fn wanted_for_response(&self, status: u16, head: &HeaderMap) -> bool {
         let on = self.on;
-        if on.is_empty() {
-            return false;
-        }
+        let Some(plan) = self.plan().filter(|_| !on.is_empty()) else { return false };
         if head.contains(Known::XEnvoyRateLimited) {
             return on.has(RetryOn::ENVOY_RATE_LIMITED);
         }
@@ -171,11 +218,11 @@ impl Retries {
             || on.has(RetryOn::GATEWAY_ERROR) && (502..=504).contains(&status)
             || on.has(RetryOn::RETRIABLE_4XX) && status == 409
             || on.has(RetryOn::RETRIABLE_STATUS_CODES)
-                && (self.statuses.contains(&status)
-                    || self.policy.as_ref().is_some_and(|p| p.retriable_status_codes.contains(&status)))
+                && (plan.statuses.contains(&status)
+                    || plan.policy.as_ref().is_some_and(|p| p.retriable_status_codes.contains(&status)))
             || on.has(RetryOn::RETRIABLE_HEADERS)
-                && (self.headers.iter().any(|name| head.contains(name))
-                    || self.policy.as_ref().is_some_and(|p| p.retriable_headers.iter().any(|m| m.matches(head))))
+                && (plan.headers.iter().any(|name| head.contains(name))
+                    || plan.policy.as_ref().is_some_and(|p| p.retriable_headers.iter().any(|m| m.matches(head))))
             || grpc.is_some_and(|code| match code {
                 1 => on.has(RetryOn::GRPC_CANCELLED),
                 4 => on.has(RetryOn::GRPC_DEADLINE_EXCEEDED),
@@ -206,8 +253,10 @@ impl Retries {
 
     /// Looks for how long a response that is going to be retried asks us to wait.
     pub(crate) fn note_wait(&mut self, head: &HeaderMap, unix_now: impl FnOnce() -> u64) {
-        if let Some(back_off) = self.policy.as_ref().and_then(|p| p.rate_limited_back_off.as_ref()) {
-            self.asked = back_off.asked(head, unix_now());
+        if let Some(plan) = self.plan_mut()
+            && let Some(back_off) = plan.policy.as_ref().and_then(|p| p.rate_limited_back_off.as_ref())
+        {
+            plan.asked = back_off.asked(head, unix_now());
         }
     }
 
@@ -220,8 +269,9 @@ impl Retries {
         classes: &Classes,
         rng: &Rng,
     ) -> Decision {
-        let before = self.permit.take();
-        let asked = self.asked.take();
+        let Some(plan) = self.plan.as_deref_mut().filter(|_| self.planned) else { return Decision::No };
+        let before = plan.permit.take();
+        let asked = plan.asked.take();
         let lane = cluster.cx().worker.lane;
         if !wanted {
             if before.is_some() {
@@ -242,7 +292,7 @@ impl Retries {
             classes.inc(lane, route_stat::UPSTREAM_RQ_RETRY_OVERFLOW);
             return Decision::Overflow;
         };
-        self.permit = Some(permit);
+        plan.permit = Some(permit);
         self.made += 1;
         cluster.cx().inc(stat::UPSTREAM_RQ_RETRY);
         classes.inc(lane, route_stat::UPSTREAM_RQ_RETRY);
@@ -253,16 +303,21 @@ impl Retries {
             return Decision::After(asked + Duration::from_nanos(rng.below(half.max(1))));
         }
         cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL);
-        let ceiling = self.policy.as_ref().map(|p| p.back_off).unwrap_or_default().ceiling(self.made);
+        let ceiling = plan.policy.as_ref().map(|p| p.back_off).unwrap_or_default().ceiling(self.made);
         let nanos = u64::try_from(ceiling.as_nanos()).unwrap_or(u64::MAX);
         Decision::After(Duration::from_nanos(rng.below(nanos.max(1))))
     }
 
     /// The exchange is over.
+    #[inline]
     pub(crate) fn end(&mut self) {
-        self.permit = None;
-        self.policy = None;
-        self.tried.clear();
+        if std::mem::take(&mut self.planned)
+            && let Some(plan) = &mut self.plan
+        {
+            plan.permit = None;
+            plan.policy = None;
+            plan.tried.clear();
+        }
     }
 }
 

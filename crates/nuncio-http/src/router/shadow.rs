@@ -183,7 +183,7 @@ impl Task {
                     Piece::Data { bytes, end }
                 }
                 Copied::Trailers(trailers) => {
-                    self.cx.request_trailers = trailers;
+                    self.cx.request_trailers = trailers.into();
                     Piece::Trailers
                 }
             };
@@ -226,7 +226,7 @@ impl Future for Task {
         let this = &mut *self;
         this.feed.waker.replace(Some(task.waker().clone()));
         loop {
-            let now = Time::now();
+            let now = this.cx.worker.clock.read();
             if this.is_over(task, now) {
                 this.feed.over.set(true);
                 this.router.end();

@@ -81,7 +81,7 @@ impl Served {
             self.drain_watched = true;
             self.drain.register(task.waker());
         }
-        let mut now = Time::now();
+        let mut now = self.hcm.worker.clock.read();
         loop {
             let next = match std::mem::replace(&mut self.state, State::Idle) {
                 State::Idle => self.poll_idle(task, now),
@@ -97,7 +97,7 @@ impl Served {
                     if self.deadline.poll(task, now).is_pending() {
                         return Poll::Pending;
                     }
-                    now = Time::now();
+                    now = self.hcm.worker.clock.read();
                     if self.expired(now) {
                         self.drain.unregister(task.waker());
                         return Poll::Ready(());
@@ -159,7 +159,7 @@ impl Served {
                     return Step::Go(State::Closing(None));
                 }
                 let idle = self.hcm.config.timeouts.idle.map(|d| self.idle_since + d);
-                Step::Stay(State::Idle, [idle, self.life_ends(), drained].into_iter().flatten().min())
+                Step::Stay(State::Idle, Time::first([idle, self.life_ends(), drained]))
             }
         }
     }
@@ -171,7 +171,7 @@ impl Served {
                 let head = t.request_headers.map(|d| exchange.cx.info.start + d);
                 let whole = t.request.map(|d| exchange.cx.info.start + d);
                 let idle = t.stream_idle.map(|d| now + d);
-                Step::Stay(State::Head(exchange), [head, whole, idle].into_iter().flatten().min())
+                Step::Stay(State::Head(exchange), Time::first([head, whole, idle]))
             }
             Poll::Ready(Err(_)) | Poll::Ready(Ok(Ok(Headway::End))) => {
                 self.left_in_head(exchange, now);

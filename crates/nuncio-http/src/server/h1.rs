@@ -375,7 +375,7 @@ impl ClientSide for H1 {
             end_stream: end,
             version: self.version,
             to_head: self.to_head,
-            to_connect: cx.request.method_kind().is_connect(),
+            to_connect: cx.request.is_connect(),
             case: self.hcm.config.header_case,
         };
         self.scratch.clear();

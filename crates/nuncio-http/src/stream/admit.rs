@@ -17,7 +17,7 @@ use std::rc::Rc;
 /// Looks at a request's head. An answer means that it goes no further.
 pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_host: Option<&str>) -> Option<Box<LocalReply>> {
     let lane = cx.worker.lane;
-    let connect = cx.request.method_kind().is_connect();
+    let connect = cx.request.is_connect();
     if !cx.request.contains(Known::Authority) {
         match default_host {
             Some(host) => cx.request.insert(Known::Authority, host),

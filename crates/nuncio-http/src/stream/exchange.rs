@@ -235,7 +235,7 @@ impl Exchange {
         let start = self.cx.info.start;
         let request = t.request.filter(|_| !self.request_ended && !self.head_sent).map(|d| start + d);
         let idle = self.idle_timeout(hcm).map(|d| self.last_progress + d);
-        [request, self.end_of_life, idle, self.router.deadline()].into_iter().flatten().min()
+        Time::first([request, self.end_of_life, idle, self.router.deadline()])
     }
 
     /// Acts on the connection manager's own timeouts that have passed; the router's are seen to by its poll.
@@ -334,7 +334,7 @@ impl Exchange {
                 self.cx.response.clear();
             }
             Event::Head { end } => {
-                let end = end || self.cx.request.method_kind().is_head();
+                let end = end || self.cx.request.is_head();
                 self.arrive(hcm, client, Dir::Response, Piece::Head { end }, now);
             }
             Event::Redirect { end } => {

@@ -62,7 +62,7 @@ pub(crate) fn seal(cx: &mut StreamCx, reply: &LocalReply) -> Option<Buf> {
     let len = reply.body.len() as u64;
     head.set_with(Known::ContentLength, |v| v.decimal(len));
     head.add_if_absent(Known::ContentType, reply.content_type.as_deref().unwrap_or("text/plain"));
-    (!cx.request.method_kind().is_head()).then(|| Buf::copy_of(reply.body.as_bytes()))
+    (!cx.request.is_head()).then(|| Buf::copy_of(reply.body.as_bytes()))
 }
 
 /// gRPC's percent-encoding of status messages.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 /// The protocol that a request wants to go on with, if any.
 pub(super) fn wanted(head: &HeaderMap) -> Option<&str> {
-    if head.method_kind().is_connect() {
+    if head.is_connect() {
         return Some("CONNECT");
     }
     let token = |list: &[u8]| list.split(|b| *b == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
@@ -44,14 +44,14 @@ pub(super) fn chain(cx: &StreamCx, hcm: &HcmWorker) -> Option<Rc<Chain>> {
 
 /// Whether the request asks for WebSocket: an answer of 200 is then none.
 pub(crate) fn is_websocket(head: &HeaderMap) -> bool {
-    !head.method_kind().is_connect() && wanted(head).is_some_and(|kind| kind.eq_ignore_ascii_case("websocket"))
+    !head.is_connect() && wanted(head).is_some_and(|kind| kind.eq_ignore_ascii_case("websocket"))
 }
 
 /// Whether the response's head in `cx` ends HTTP on the connection.
 pub(crate) fn is_tunnel(cx: &StreamCx) -> bool {
     match cx.response.status() {
         Some(101) => wanted(&cx.request).is_some(),
-        Some(200..=299) => cx.request.method_kind().is_connect(),
+        Some(200..=299) => cx.request.is_connect(),
         _ => false,
     }
 }

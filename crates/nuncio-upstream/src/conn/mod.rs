@@ -17,7 +17,7 @@ use crate::breaker::Permit;
 use crate::host::HostStat;
 use crate::pool::{Http1Pool, WorkerHost};
 use crate::reset::Reset;
-use nuncio_codec::headers::HeaderMap;
+use nuncio_codec::headers::{HeaderMap, Trailers};
 use nuncio_core::{Protocol, WireBytes};
 use nuncio_rt::Buf;
 use nuncio_stats::tables::cluster as stat;
@@ -168,10 +168,10 @@ impl UpstreamConn {
     /// # Errors
     /// [`Reset`] when the response cannot be completed. Drop the connection then.
     #[inline]
-    pub fn poll_piece(&mut self, cx: &mut Context<'_>, head: &mut HeaderMap) -> Poll<Result<UpPiece, Reset>> {
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>, head: &mut HeaderMap, trailers: &mut Trailers) -> Poll<Result<UpPiece, Reset>> {
         match self {
-            UpstreamConn::Http1(stream) => stream.poll_piece(cx, head),
-            UpstreamConn::Http2(stream) => stream.poll_piece(cx, head),
+            UpstreamConn::Http1(stream) => stream.poll_piece(cx, head, trailers),
+            UpstreamConn::Http2(stream) => stream.poll_piece(cx, head, trailers),
         }
     }
 

@@ -51,7 +51,7 @@ impl Chooser {
     pub fn new(set: Arc<HostSet>, policy: LbConfig, before: Option<Chooser>) -> Chooser {
         let mut tiers: Vec<Tier> = Vec::with_capacity(set.priorities.len());
         tiers.resize_with(set.priorities.len(), Tier::default);
-        let slow = set.plan.slow_start_until > Time(0) && Time::now() <= set.plan.slow_start_until;
+        let slow = set.plan.slow_start_until > Time::ORIGIN && Time::now() <= set.plan.slow_start_until;
         if let Some(before) = before {
             for ((tier, old), hosts) in tiers.iter_mut().zip(before.tiers).zip(&set.priorities) {
                 tier.all = old.all.map(|s| Source::new(hosts, None, policy, slow, s.turn));

@@ -60,7 +60,7 @@ impl Plan {
             locality_weighted: cx.common.locality_weighted,
             fail_traffic_on_panic: cx.common.zone_aware.fail_traffic_on_panic,
             zones: zones.map(|(local, hosts)| Zones::new(set, local, hosts, cx.common)),
-            slow_start_until: cx.lb.slow_start().map_or(Time(0), |config| slow_start::begin(set, config, Time::now())),
+            slow_start_until: cx.lb.slow_start().map_or(Time::ORIGIN, |config| slow_start::begin(set, config, Time::now())),
             subsets: cx.subsets.map(|subsets| Subsets::new(set, cx, subsets)),
             by_address: if cx.named_hosts { by_address(set) } else { HashMap::new() },
             loads,

@@ -7,7 +7,7 @@ use nuncio_rt::Time;
 
 /// Notes when hosts became healthy, as far as nobody has; returns the moment until which some host is in slow start.
 pub(super) fn begin(set: &HostSet, config: SlowStart, now: Time) -> Time {
-    let mut until = Time(0);
+    let mut until = Time::ORIGIN;
     for host in set.hosts().filter(|host| host.state.flags().health() == Health::Healthy) {
         let since = host.state.healthy_since(now);
         if now.since(since) <= config.window {

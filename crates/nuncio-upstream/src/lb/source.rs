@@ -67,7 +67,7 @@ impl Source {
             (Schedule::Weighted(edf), _) => edf.next()?,
             (Schedule::Dynamic(edf), _) => {
                 // Only slow start looks at the clock.
-                let now = policy.slow_start().map_or(Time(0), |_| Time::now());
+                let now = policy.slow_start().map_or(Time::ORIGIN, |_| Time::now());
                 edf.next(|e| members.share(e, policy, now))?
             }
             (_, LbConfig::LeastRequest { full_scan: true, .. }) => least_request::scan(n, active, rng),

@@ -45,7 +45,7 @@ impl Bench {
             .collect();
         let mut detector = Detector::new("c".into(), config, stats.clone());
         detector.set_hosts(&hosts);
-        Bench { detector, hosts, stats, now: Time(0), runtime: RuntimeValues::default(), _store: store }
+        Bench { detector, hosts, stats, now: Time::ORIGIN, runtime: RuntimeValues::default(), _store: store }
     }
 
     /// As a worker and the cluster would.

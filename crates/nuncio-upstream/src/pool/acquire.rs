@@ -7,6 +7,7 @@ use super::waiting::Waiting;
 use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::conn::{Http1Connection, Http2Connection, UpstreamConn};
 use crate::reset::{PoolFailure, Reset, ResetReason};
+use nuncio_rt::Time;
 use nuncio_stats::tables::cluster::UPSTREAM_RQ_ACTIVE_OVERFLOW;
 use std::{
     rc::Rc,
@@ -72,7 +73,7 @@ impl Acquire {
                     },
                 };
                 let Some(permit) = permit(&self.host, pool.priority) else {
-                    pool.give_back(conn);
+                    pool.give_back(conn, Time::now());
                     return failed(&self.host, Reset::new(ResetReason::Overflow));
                 };
                 Poll::Ready(Ok(UpstreamConn::http1(conn, self.host.clone(), pool.clone(), permit)))

@@ -96,7 +96,7 @@ impl Http1Pool {
                     let ms = now.millis_since(begun);
                     pool.cluster.record(stat::UPSTREAM_CX_CONNECT_MS, ms);
                     let conn = Http1Connection::new(io, &pool.cluster, permit, begun, pool.era.get());
-                    pool.give_back(Box::new(conn));
+                    pool.give_back(Box::new(conn), now);
                 }
                 Err(error) => pool.connect_failed(connect_failure(&error, &pool.host.address), begun, permit),
             }

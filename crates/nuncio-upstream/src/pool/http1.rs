@@ -92,7 +92,7 @@ impl Http1Pool {
     pub(super) fn cancel(self: &Rc<Self>, waiting: &Rc<Waiting<Box<Http1Connection>>>) {
         self.cluster.inc(stat::UPSTREAM_RQ_CANCELLED);
         match waiting.take_outcome() {
-            Some(Ok(conn)) => self.give_back(conn),
+            Some(Ok(conn)) => self.give_back(conn, Time::now()),
             Some(Err(_)) => {}
             None => {
                 self.waiting.borrow_mut().retain(|other| !Rc::ptr_eq(other, waiting));
@@ -103,7 +103,7 @@ impl Http1Pool {
     }
 
     /// A connection is free: the first in the queue gets it, or it becomes idle, or it is not fit to be kept.
-    pub(crate) fn give_back(self: &Rc<Self>, mut conn: Box<Http1Connection>) {
+    pub(crate) fn give_back(self: &Rc<Self>, mut conn: Box<Http1Connection>, now: Time) {
         if conn.is_spent() || conn.era != self.era.get() {
             return self.close(conn, Closed::Local, false);
         }
@@ -116,7 +116,7 @@ impl Http1Pool {
             return self.close(conn, Closed::Local, false);
         }
         match self.stirred(&mut conn, &mut Context::from_waker(&self.waker)) {
-            None => self.keep(conn),
+            None => self.keep(conn, now),
             Some(by) => self.close(conn, by, false),
         }
     }
@@ -143,8 +143,7 @@ impl Http1Pool {
         }
     }
 
-    fn keep(&self, mut conn: Box<Http1Connection>) {
-        let now = Time::now();
+    fn keep(&self, mut conn: Box<Http1Connection>, now: Time) {
         if conn.has_expired(now) {
             self.cluster.inc(stat::UPSTREAM_CX_MAX_DURATION_REACHED);
             return self.close(conn, Closed::Local, false);

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::panic, reason = "a test may")]
 
-use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_codec::headers::{HeaderMap, Known, Trailers};
 use nuncio_core::Worker;
 use nuncio_rt::{Address, Buf};
 use nuncio_stats::{CounterId, GaugeId, Lane, Scope, Store};
@@ -208,11 +208,10 @@ pub async fn exchange(conn: &mut UpstreamConn, head: &HeaderMap) -> Result<Respo
 
 /// Reads a response to its end.
 pub async fn read_response(conn: &mut UpstreamConn) -> Result<Response, Reset> {
-    let (mut head, mut trailers) = (HeaderMap::default(), HeaderMap::default());
+    let (mut head, mut trailers) = (HeaderMap::default(), Trailers::default());
     let mut response = Response::default();
     loop {
-        let map = if response.status == 0 { &mut head } else { &mut trailers };
-        match poll_fn(|cx| conn.poll_piece(cx, map)).await? {
+        match poll_fn(|cx| conn.poll_piece(cx, &mut head, &mut trailers)).await? {
             UpPiece::Informational { status } => response.interim.push(status),
             UpPiece::Head { status, end, .. } => {
                 response.status = status;

@@ -73,5 +73,5 @@ fn connection(client: &Client) -> ConnInfo {
 /// A moment of the process's clock on the workers' clock.
 fn at(moment: Instant, now: Time) -> Time {
     let ago = u64::try_from(moment.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    Time(now.0.saturating_sub(ago))
+    Time::from_nanos(now.as_nanos().saturating_sub(ago))
 }

@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn a_second_brings_a_seconds_bytes() {
         let mut pace = Pace::new(1000);
-        let start = Time(1_000_000_000);
+        let start = Time::from_nanos(1_000_000_000);
         assert_eq!((pace.take(5000, start), pace.take(5000, start)), (50, 0));
         assert_eq!(pace.take(5000, start + INTERVAL), 50);
         assert_eq!(pace.take(5000, start + Duration::from_secs(1)), 950);

@@ -86,7 +86,7 @@ struct LocalRateLimit {
 
 /// Seconds of the process's clock.
 fn seconds() -> f64 {
-    Time::now().0 as f64 / 1e9
+    Time::now().as_nanos() as f64 / 1e9
 }
 
 impl Settings {

@@ -11,7 +11,7 @@ fn exchange(path: &str, host: &str, headers: &[(&str, &str)]) -> StreamCx {
     let address = || Address::Ip("127.0.0.1:4567".parse().expect("an address"));
     let conn = ConnInfo {
         id: 1,
-        start: Time(0),
+        start: Time::ORIGIN,
         direct_remote: address(),
         remote: address(),
         local: address(),

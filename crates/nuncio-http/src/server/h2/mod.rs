@@ -93,13 +93,13 @@ impl Served {
             self.drain_watched = true;
             self.drain.register(task.waker());
         }
-        let mut now = Time::now();
+        let mut now = self.hcm.worker.clock.read();
         while !self.turn(task, now) {
             self.deadline.set(self.due());
             if self.deadline.poll(task, now).is_pending() {
                 return Poll::Pending;
             }
-            now = Time::now();
+            now = self.hcm.worker.clock.read();
             self.expire(now);
         }
         self.link.count();
@@ -347,7 +347,7 @@ impl Served {
             match exchange.poll(&mut Context::from_waker(waker), &self.hcm, &mut client, now) {
                 Poll::Pending => {
                     *due = exchange.deadline(&self.hcm);
-                    self.next_due = [self.next_due, *due].into_iter().flatten().min();
+                    self.next_due = Time::first([self.next_due, *due]);
                     at += 1;
                 }
                 Poll::Ready(outcome) => {
@@ -427,7 +427,7 @@ impl Served {
         let idle = t.idle.filter(|_| self.streams.is_empty() && !self.goodbye.has_begun()).map(|d| self.idle_since + d);
         let life = t.max_connection.filter(|_| !self.goodbye.has_begun()).map(|d| self.info.start + d);
         let pings = if self.goodbye.is_final() { None } else { self.pings.due() };
-        [self.next_due, idle, life, self.goodbye.due(), pings].into_iter().flatten().min()
+        Time::first([self.next_due, idle, life, self.goodbye.due(), pings])
     }
 
     /// Acts on what is due.
@@ -474,7 +474,7 @@ impl Served {
                 exchange.expire(&self.hcm, &mut Client { link: &mut self.link, side }, now);
                 stream.want();
             } else {
-                next = [next, stream.due].into_iter().flatten().min();
+                next = Time::first([next, stream.due]);
             }
         }
         self.next_due = next;

@@ -188,7 +188,7 @@ impl ClientSide for Client<'_> {
         if side.request_ended && !side.end_told {
             side.end_told = true;
             if let Some(trailers) = side.trailers.take() {
-                cx.request_trailers = trailers;
+                cx.request_trailers = trailers.into();
                 return Poll::Ready(ClientEvent::Trailers);
             }
             return Poll::Ready(ClientEvent::Data { bytes: self.link.hcm.worker.bufs.get(), end: true });
@@ -221,7 +221,7 @@ impl ClientSide for Client<'_> {
             self.link.codec.trailers(self.side.id, &cx.response_trailers);
             self.side.sent += self.link.queue_output();
         } else {
-            self.side.out_trailers = Some(cx.response_trailers.clone());
+            self.side.out_trailers = Some(HeaderMap::clone(&cx.response_trailers));
         }
     }
 

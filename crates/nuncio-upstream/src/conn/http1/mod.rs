@@ -174,7 +174,7 @@ impl Http1Stream {
         } else if self.peer_closed || conn.is_spent() {
             self.pool.close_busy(conn, by, false);
         } else {
-            self.pool.give_back(conn);
+            self.pool.give_back(conn, cluster.worker.clock.recent());
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Http1Stream, Phase, header_lines};
 use crate::conn::UpPiece;
 use crate::reset::{Reset, ResetReason};
-use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_codec::headers::{HeaderMap, Known, Trailers};
 use nuncio_codec::http1::{BodyState, Eof, Framing, Version, connection};
 use nuncio_rt::Buf;
 use nuncio_stats::tables::{cluster as stat, http1 as codec_stat};
@@ -14,13 +14,14 @@ impl Http1Stream {
         &mut self,
         cx: &mut Context<'_>,
         head: &mut HeaderMap,
+        trailers: &mut Trailers,
     ) -> Poll<Result<UpPiece, Reset>> {
         loop {
             let phase = self.phase;
             let decoded = match phase {
                 Phase::Head => self.decode_head(head),
                 Phase::Body => self.decode_body(),
-                Phase::Trailers => self.decode_trailers(head),
+                Phase::Trailers => self.decode_trailers(trailers),
                 Phase::Done => return Poll::Pending,
             };
             match decoded {
@@ -103,15 +104,15 @@ impl Http1Stream {
         Ok(Some(UpPiece::Data(input, end)))
     }
 
-    fn decode_trailers(&mut self, head: &mut HeaderMap) -> Result<Option<UpPiece>, Reset> {
+    fn decode_trailers(&mut self, trailers: &mut Trailers) -> Result<Option<UpPiece>, Reset> {
         let Some(conn) = self.conn.as_mut() else { return Ok(None) };
         let Some(input) = conn.input.as_mut().filter(|input| !input.is_empty()) else { return Ok(None) };
-        let decoded = conn.decoder.decode_trailers(input.filled(), head);
+        let decoded = conn.decoder.decode_trailers(input.filled(), trailers);
         let Some(consumed) = decoded.map_err(|v| Reset::protocol_error(v.details()))? else { return Ok(None) };
         input.consume(consumed);
         self.bytes.received += consumed as u64;
         self.phase = Phase::Done;
-        Ok(Some(match head.is_empty() {
+        Ok(Some(match trailers.is_empty() {
             true => UpPiece::Data(Buf::with_capacity(0), true),
             false => UpPiece::Trailers,
         }))

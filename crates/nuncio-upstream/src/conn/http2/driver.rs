@@ -246,7 +246,7 @@ impl Driver {
     fn due(&self, shared: &Shared) -> Option<Time> {
         let idle = self.terms.idle.filter(|_| shared.sides.is_empty()).map(|d| shared.idle_since + d);
         let expires = (!self.conn.draining.get() && self.terms.expires != Time::NEVER).then_some(self.terms.expires);
-        [idle, expires, self.pings.due()].into_iter().flatten().min()
+        Time::first([idle, expires, self.pings.due()])
     }
 
     fn expire(&mut self, shared: &mut Shared, now: Time) -> Option<(Closed, bool)> {

@@ -5,7 +5,7 @@ use crate::breaker::Permit;
 use crate::conn::{HeadOptions, UpPiece, request_begun, request_ended};
 use crate::pool::WorkerHost;
 use crate::reset::{Reset, ResetReason};
-use nuncio_codec::headers::HeaderMap;
+use nuncio_codec::headers::{HeaderMap, Trailers};
 use nuncio_core::WireBytes;
 use nuncio_rt::Buf;
 use nuncio_stats::tables::cluster as stat;
@@ -132,7 +132,12 @@ impl Http2Stream {
         waiting + usize::from(!self.handed_over)
     }
 
-    pub(in crate::conn) fn poll_piece(&mut self, cx: &Context<'_>, head: &mut HeaderMap) -> Poll<Result<UpPiece, Reset>> {
+    pub(in crate::conn) fn poll_piece(
+        &mut self,
+        cx: &Context<'_>,
+        head: &mut HeaderMap,
+        trailers: &mut Trailers,
+    ) -> Poll<Result<UpPiece, Reset>> {
         let mut shared = self.conn.shared.borrow_mut();
         let shared = &mut *shared;
         let Some((id, side)) = self.id.and_then(|id| Some((id, shared.sides.get_mut(&id)?))) else {
@@ -179,7 +184,7 @@ impl Http2Stream {
                 UpPiece::Data(buf, end)
             }
             Item::Trailers(mut map) => {
-                std::mem::swap(head, &mut map);
+                std::mem::swap(&mut **trailers, &mut map);
                 worker.put_headers(map);
                 self.ended = true;
                 UpPiece::Trailers

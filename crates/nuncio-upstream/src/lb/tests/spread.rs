@@ -71,7 +71,7 @@ fn a_ring_spreads_as_well_as_its_size_allows() {
 fn a_host_in_slow_start_gets_less() {
     let slow = Some(SlowStart { window: Duration::from_millis(20), aggression: 1.0, min_weight: 0.1 });
     let hosts = many(4, |_| 1);
-    hosts[..3].iter().for_each(|h| h.state.became_healthy(nuncio_rt::Time(1)));
+    hosts[..3].iter().for_each(|h| h.state.became_healthy(nuncio_rt::Time::from_nanos(1)));
     // Its time does not begin while the test runs: it stays at the least share.
     hosts[3].state.became_healthy(nuncio_rt::Time::now() + Duration::from_secs(3600));
     std::thread::sleep(Duration::from_millis(25));
