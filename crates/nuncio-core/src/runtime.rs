@@ -59,6 +59,11 @@ impl RuntimeValues {
     pub fn get(&self, key: &str) -> Option<&RuntimeValue> {
         if key.is_empty() || self.0.is_empty() { None } else { self.0.get(key) }
     }
+
+    /// Whether any key begins so.
+    pub fn has_prefix(&self, prefix: &str) -> bool {
+        self.0.keys().any(|key| key.starts_with(prefix))
+    }
 }
 
 impl FromIterator<(Box<str>, RuntimeValue)> for RuntimeValues {

@@ -398,6 +398,14 @@ pub struct RetryBudget {
     pub percent: f64,
     /// `min_retry_concurrency`.
     pub min_retry_concurrency: u32,
+    /// `budget_interval`: the requests of this last time count, if they are more. Zero: those in flight only.
+    pub interval: Duration,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        RetryBudget { percent: 20.0, min_retry_concurrency: 3, interval: Duration::ZERO }
+    }
 }
 
 /// HTTP options of upstream connections.

@@ -1,17 +1,20 @@
 //! What is shared about a cluster: its configuration, statistics and breakers.
 
-use crate::breaker::Breakers;
+use crate::breaker::{Breakers, RUNTIME_PREFIX};
 use crate::config::ClusterConfig;
 use crate::outlier::Feedback;
 use crate::pool::Reaper;
-use nuncio_core::Worker;
-use nuncio_rt::TcpOptions;
+use nuncio_core::{RuntimeValues, Worker};
+use nuncio_rt::{Rng, TcpOptions};
 use nuncio_stats::{Scope, Store, tables::cluster::CLUSTER, tables::cluster_part::PART, tables::http1::HTTP1, tables::http2::HTTP2};
 use std::{
     cell::RefCell,
     collections::HashMap,
     rc::Rc,
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -33,14 +36,19 @@ pub struct ClusterInfo {
     store: Weak<Store>,
     /// Where workers tell about hosts, where somebody wants to hear it.
     pub(crate) feedback: OnceLock<UnboundedSender<Feedback>>,
+    /// Percent of the requests that are refused (`upstream.maintenance_mode.<cluster>` of the runtime).
+    maintenance: AtomicU8,
 }
+
+/// What the runtime keys that take clusters out of service begin with.
+const MAINTENANCE_PREFIX: &str = "upstream.maintenance_mode.";
 
 impl ClusterInfo {
     /// A cluster nobody uses yet.
     pub fn new(config: Arc<ClusterConfig>, store: &Arc<Store>, zone: Arc<str>) -> Arc<ClusterInfo> {
         let name = config.display_name().replace(':', "_");
         let stats = store.scope(&format!("cluster.{name}."), &CLUSTER);
-        let breakers = Breakers::new(config.circuit_breakers);
+        let breakers = Breakers::new(&config.circuit_breakers);
         Arc::new(ClusterInfo {
             config,
             stats,
@@ -50,7 +58,27 @@ impl ClusterInfo {
             http2_stats: OnceLock::new(),
             store: Arc::downgrade(store),
             feedback: OnceLock::new(),
+            maintenance: AtomicU8::new(0),
         })
+    }
+
+    /// Whether any cluster may be different for these runtime values.
+    pub(crate) fn concerns(runtime: &RuntimeValues) -> bool {
+        runtime.has_prefix(RUNTIME_PREFIX) || runtime.has_prefix(MAINTENANCE_PREFIX)
+    }
+
+    /// Puts runtime values in force.
+    pub(crate) fn apply(&self, runtime: &RuntimeValues) {
+        self.breakers.apply(&self.config.circuit_breakers, self.name(), runtime);
+        let told = runtime.get(&format!("{MAINTENANCE_PREFIX}{}", self.name())).and_then(|value| value.uint());
+        self.maintenance.store(told.map_or(0, |percent| percent.min(100) as u8), Relaxed);
+    }
+
+    /// Whether a request is refused because the cluster is out of service.
+    #[inline]
+    pub fn in_maintenance(&self, rng: &Rng) -> bool {
+        let percent = self.maintenance.load(Relaxed);
+        percent > 0 && rng.below(100) < u64::from(percent)
     }
 
     /// `name`.

@@ -2,7 +2,6 @@
 
 use crate::codes;
 use crate::context::CompileCx;
-use crate::unbuilt;
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3::RoutingPriority;
 use nuncio_upstream::config::{CircuitBreakers, RetryBudget, Thresholds};
@@ -33,8 +32,12 @@ fn limits(cx: &mut CompileCx<'_>, from: &proto::circuit_breakers::Thresholds) ->
     } = from;
     let budget = retry_budget.as_ref().map(|budget| {
         let proto::circuit_breakers::thresholds::RetryBudget { budget_percent, budget_interval, min_retry_concurrency } = budget;
-        cx.at("retry_budget", |cx| unbuilt!(cx, budget_interval));
-        RetryBudget { percent: budget_percent.as_ref().map_or(20.0, |p| p.value), min_retry_concurrency: min_retry_concurrency.unwrap_or(3) }
+        let default = RetryBudget::default();
+        RetryBudget {
+            percent: budget_percent.as_ref().map_or(default.percent, |p| p.value),
+            min_retry_concurrency: min_retry_concurrency.unwrap_or(default.min_retry_concurrency),
+            interval: cx.at("retry_budget", |cx| cx.duration("budget_interval", budget_interval.as_ref())).unwrap_or(default.interval),
+        }
     });
     Thresholds {
         max_connections: max_connections.unwrap_or(1024),

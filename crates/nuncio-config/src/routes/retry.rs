@@ -61,7 +61,7 @@ fn compile(cx: &mut CompileCx<'_>, from: &proto::RetryPolicy) -> RetryPolicy {
         host_predicates: predicates.into(),
         host_selection_retry_max_attempts: u32::try_from(*host_selection_retry_max_attempts).unwrap_or(0).max(1),
         previous_priorities: cx.at("retry_priority", |cx| priority(cx, retry_priority.as_ref()?)),
-        back_off: cx.at("retry_back_off", |cx| back_off(cx, retry_back_off.as_ref())),
+        back_off: cx.at("retry_back_off", |cx| Some(back_off(cx, retry_back_off.as_ref()?))),
         rate_limited_back_off: rate_limited_retry_back_off
             .as_ref()
             .map(|from| cx.at("rate_limited_retry_back_off", |cx| rate_limited(cx, from))),
@@ -160,8 +160,8 @@ fn no_options_predicate(cx: &mut CompileCx<'_>, from: &TypedExtensionConfig) -> 
     None
 }
 
-fn back_off(cx: &mut CompileCx<'_>, from: Option<&RetryBackOff>) -> BackOff {
-    let Some(RetryBackOff { base_interval, max_interval }) = from else { return BackOff::default() };
+fn back_off(cx: &mut CompileCx<'_>, from: &RetryBackOff) -> BackOff {
+    let RetryBackOff { base_interval, max_interval } = from;
     let base = cx.duration("base_interval", base_interval.as_ref()).unwrap_or(BackOff::default().base);
     let base = base.max(SHORTEST_BACK_OFF);
     let max = cx.duration("max_interval", max_interval.as_ref()).map(|max| max.max(SHORTEST_BACK_OFF));

@@ -79,7 +79,7 @@ impl HttpClient for Client {
 }
 
 fn policy(from: &ClientRetry) -> Arc<RetryPolicy> {
-    let back_off = from.back_off.map_or_else(BackOff::default, |(base, max)| BackOff { base, max });
+    let back_off = from.back_off.map(|(base, max)| BackOff { base, max });
     let retry_on = RetryOn::parse(&from.retry_on, |_| {});
     Arc::new(RetryPolicy { retry_on, num_retries: from.num_retries, back_off, ..RetryPolicy::default() })
 }

@@ -47,6 +47,16 @@ fn reset_reply(reset: &Reset, retried: bool) -> Box<LocalReply> {
 }
 
 impl Router {
+    /// The cluster is out of service for this request.
+    pub(super) fn maintenance(&self, cx: &StreamCx) -> Box<LocalReply> {
+        if let Some(cluster) = &self.cluster {
+            self.classes.status(503, Answer { cluster: cluster.cx(), host: None, internal: cx.info.internal, head: None });
+            cluster.cx().inc(stat::UPSTREAM_RQ_MAINTENANCE_MODE);
+        }
+        let reply = LocalReply::new(503, "maintenance_mode").body("maintenance mode").flags(ResponseFlags::UO);
+        Box::new(if self.suppress_envoy_headers { reply } else { reply.header("x-envoy-overloaded", "true") })
+    }
+
     /// The upstream stream ended before its time.
     pub(super) fn reset(&mut self, cx: &mut StreamCx, reset: Reset, now: Time) -> Option<Event> {
         let host = self.attempt.host().cloned();

@@ -366,6 +366,9 @@ impl Router {
             self.attempt_count_in_response = entry.host.include_attempt_count_in_response;
             self.timeout_retry_upstream = entry.host.include_is_timeout_retry_header;
             self.timeouts = Timeouts::of(&mut cx.request, action, policy.map(|p| &**p), self.respect_expected);
+            if self.cluster.as_ref().is_some_and(|cluster| cluster.info().in_maintenance(&cx.worker.rng)) {
+                return Err(self.maintenance(cx));
+            }
             self.retries.begin(policy, &mut cx.request);
             let how = Finalize { choice: self.choice, keep_original: !self.suppress_envoy_headers };
             finalize_request(cx, table, entry, how);

@@ -1,10 +1,9 @@
 //! Whether an attempt that failed is made again, when, and where not. As Envoy's `RetryStateImpl`.
 
 use super::{Router, charge::Classes, select};
-use crate::routes::{RetryOn, RetryPolicy};
+use crate::routes::{BackOff, RetryOn, RetryPolicy};
 use nuncio_codec::headers::{HeaderMap, HeaderName, Known, KnownSet};
-use nuncio_core::{ResponseFlags, StreamCx, StreamInfo};
-use nuncio_rt::Rng;
+use nuncio_core::{ResponseFlags, StreamCx, StreamInfo, Worker};
 use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
 use nuncio_upstream::{Host, Permit, PriorityLoads, Reset, ResetReason, Resource, RoutingPriority, WorkerCluster, WorkerHost};
 use std::{sync::Arc, time::Duration};
@@ -267,7 +266,7 @@ impl Retries {
         cluster: &WorkerCluster,
         priority: RoutingPriority,
         classes: &Classes,
-        rng: &Rng,
+        worker: &Worker,
     ) -> Decision {
         let Some(plan) = self.plan.as_deref_mut().filter(|_| self.planned) else { return Decision::No };
         let before = plan.permit.take();
@@ -281,6 +280,11 @@ impl Retries {
             return Decision::No;
         }
         drop(before);
+        let (rng, runtime) = (&worker.rng, worker.runtime.values());
+        let number = |key| runtime.get(key).and_then(|value| value.uint());
+        if number("upstream.use_retry").is_some_and(|percent| percent < 100 && rng.below(100) >= percent) {
+            return Decision::No;
+        }
         if self.left == 0 {
             cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED);
             classes.inc(lane, route_stat::UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED);
@@ -303,7 +307,11 @@ impl Retries {
             return Decision::After(asked + Duration::from_nanos(rng.below(half.max(1))));
         }
         cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_BACKOFF_EXPONENTIAL);
-        let ceiling = plan.policy.as_ref().map(|p| p.back_off).unwrap_or_default().ceiling(self.made);
+        let general = || match number("upstream.base_retry_backoff_ms") {
+            Some(ms) => BackOff::from_base(Duration::from_millis(ms.max(1))),
+            None => BackOff::default(),
+        };
+        let ceiling = plan.policy.as_ref().and_then(|policy| policy.back_off).unwrap_or_else(general).ceiling(self.made);
         let nanos = u64::try_from(ceiling.as_nanos()).unwrap_or(u64::MAX);
         Decision::After(Duration::from_nanos(rng.below(nanos.max(1))))
     }
@@ -328,7 +336,7 @@ impl Router {
             self.refresh_cluster(cx);
         }
         let Some(cluster) = self.cluster.clone() else { return Decision::No };
-        self.retries.decide(wanted, &cluster, self.priority, &self.classes, &cx.worker.rng)
+        self.retries.decide(wanted, &cluster, self.priority, &self.classes, &cx.worker)
     }
 
     /// A retry goes to another of the weighted clusters, where there are some.

@@ -28,8 +28,8 @@ pub struct RetryPolicy {
     pub host_selection_retry_max_attempts: u32,
     /// `previous_priorities`: after each so many attempts, the priorities that were tried are avoided.
     pub previous_priorities: Option<u32>,
-    /// Waiting between attempts.
-    pub back_off: BackOff,
+    /// Waiting between attempts; `None` for the default, which the runtime may change (`upstream.base_retry_backoff_ms`).
+    pub back_off: Option<BackOff>,
     /// Waiting as the upstream asks for it.
     pub rate_limited_back_off: Option<RateLimitedBackOff>,
     /// Weighted clusters are picked anew for each retry, those that have not been tried first.
@@ -49,7 +49,7 @@ impl Default for RetryPolicy {
             host_predicates: Box::default(),
             host_selection_retry_max_attempts: 1,
             previous_priorities: None,
-            back_off: BackOff::default(),
+            back_off: None,
             rate_limited_back_off: None,
             refresh_cluster_on_retry: false,
         }
@@ -89,11 +89,16 @@ pub struct BackOff {
 
 impl Default for BackOff {
     fn default() -> Self {
-        BackOff { base: Duration::from_millis(25), max: Duration::from_millis(250) }
+        BackOff::from_base(Duration::from_millis(25))
     }
 }
 
 impl BackOff {
+    /// With Envoy's usual maximum: ten times `base`.
+    pub fn from_base(base: Duration) -> BackOff {
+        BackOff { base, max: base.saturating_mul(10) }
+    }
+
     /// Upper bound of the wait before retry number `retry`, counted from 1.
     pub fn ceiling(&self, retry: u32) -> Duration {
         let doublings = retry.saturating_sub(1).min(31);

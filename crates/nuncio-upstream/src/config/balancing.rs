@@ -2,7 +2,8 @@
 
 use super::Locality;
 use nuncio_core::metadata::MetadataValue;
-use std::{any::Any, collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use nuncio_core::RuntimeValues;
+use std::{any::Any, borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 /// The load balancing policy.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -154,6 +155,25 @@ impl Default for CommonLbConfig {
             close_connections_on_host_set_change: false,
             update_merge_window: Duration::from_secs(1),
         }
+    }
+}
+
+impl CommonLbConfig {
+    /// With what the runtime has instead, under keys of all clusters: `upstream.healthy_panic_threshold`,
+    /// `upstream.zone_routing.enabled` and `upstream.zone_routing.min_cluster_size`. It counts when hosts change next.
+    pub(crate) fn now(&self, runtime: &RuntimeValues) -> Cow<'_, CommonLbConfig> {
+        let number = |key| runtime.get(key).and_then(|value| value.uint());
+        let panic = number("upstream.healthy_panic_threshold");
+        let (enabled, size) = (number("upstream.zone_routing.enabled"), number("upstream.zone_routing.min_cluster_size"));
+        if panic.is_none() && enabled.is_none() && size.is_none() {
+            return Cow::Borrowed(self);
+        }
+        let percent = |told: Option<u64>, default| told.map_or(default, |told| told.min(100) as f64);
+        let mut now = self.clone();
+        now.healthy_panic_threshold = percent(panic, self.healthy_panic_threshold);
+        now.zone_aware.routing_enabled = percent(enabled, self.zone_aware.routing_enabled);
+        now.zone_aware.min_cluster_size = size.unwrap_or(self.zone_aware.min_cluster_size);
+        Cow::Owned(now)
     }
 }
 

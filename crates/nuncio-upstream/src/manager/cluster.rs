@@ -13,6 +13,7 @@ use crate::outlier::{Detector, Monitor};
 use nuncio_rt::{Address, Time};
 use nuncio_stats::{Lane, tables::cluster as stat};
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     collections::{BTreeSet, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
@@ -402,9 +403,13 @@ impl Cluster {
         // Until the local cluster is there, it is one without hosts.
         let hosts_of = |name: &str| shared.as_ref().and_then(|shared| shared.hosts_of(name)).unwrap_or_default();
         let local_hosts = local.cluster.as_deref().map(hosts_of);
+        let common = match &shared {
+            Some(shared) => config.common_lb.now(&shared.runtime.values()),
+            None => Cow::Borrowed(&config.common_lb),
+        };
         set.prepared(&PlanCx {
             lb: &config.lb,
-            common: &config.common_lb,
+            common: &common,
             subsets: config.subsets.as_ref(),
             named_hosts: !config.named_by.is_empty(),
             local: Some(&local),

@@ -129,7 +129,11 @@ impl ClusterManager {
         }
         let change = if latest.is_none() { Change::Added } else { Change::Modified };
         let zone = self.0.local.borrow().locality.as_ref().map(|here| here.zone.as_str().into()).unwrap_or_default();
-        let cluster = Cluster::new(ClusterInfo::new(config, &self.0.store, zone), &self.0);
+        let info = ClusterInfo::new(config, &self.0.store, zone);
+        if ClusterInfo::concerns(&self.0.runtime.values()) {
+            info.apply(&self.0.runtime.values());
+        }
+        let cluster = Cluster::new(info, &self.0);
         self.0.retally(entry, |entry| entry.warming = Some(cluster.clone()));
         drop(clusters);
         let count = match change {
@@ -163,6 +167,10 @@ impl ClusterManager {
 
     /// Puts runtime values in force on the main thread.
     pub fn set_runtime(&self, values: Arc<RuntimeValues>) {
+        if ClusterInfo::concerns(&self.0.runtime.values()) || ClusterInfo::concerns(&values) {
+            let clusters = self.0.clusters.borrow();
+            clusters.values().flat_map(|entry| [&entry.active, &entry.warming]).flatten().for_each(|c| c.info.apply(&values));
+        }
         self.0.runtime.set(values);
     }
 

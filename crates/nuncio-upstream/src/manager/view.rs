@@ -23,6 +23,11 @@ pub struct ClusterView {
 /// Sets the gauges that are read off the breakers' counts.
 pub(super) fn breaker_gauges(info: &ClusterInfo) {
     let (stats, breakers) = (&info.stats, &info.breakers);
+    let limits = &info.config.circuit_breakers;
+    let tracks = |priority| match priority {
+        RoutingPriority::Default => limits.default.track_remaining,
+        RoutingPriority::High => limits.high.track_remaining,
+    };
     for (priority, open, remaining, group) in [
         (RoutingPriority::Default, OPEN[0], REMAINING[0], stat::CIRCUIT_BREAKERS_DEFAULT_REMAINING),
         (RoutingPriority::High, OPEN[1], REMAINING[1], stat::CIRCUIT_BREAKERS_HIGH_REMAINING),
@@ -30,7 +35,7 @@ pub(super) fn breaker_gauges(info: &ClusterInfo) {
         for (resource, gauge) in RESOURCES.into_iter().zip(open) {
             stats.gauge_set(gauge, u64::from(breakers.is_open(priority, resource)));
         }
-        if breakers.thresholds(priority).track_remaining {
+        if tracks(priority) {
             stats.open(Lane::MAIN, group);
             for (resource, gauge) in RESOURCES.into_iter().zip(remaining) {
                 stats.gauge_set(gauge, breakers.remaining(priority, resource));
@@ -41,11 +46,11 @@ pub(super) fn breaker_gauges(info: &ClusterInfo) {
         (RoutingPriority::Default, stat::CIRCUIT_BREAKERS_DEFAULT_CX_POOL_OPEN, stat::CIRCUIT_BREAKERS_DEFAULT_REMAINING_CX_POOLS),
         (RoutingPriority::High, stat::CIRCUIT_BREAKERS_HIGH_CX_POOL_OPEN, stat::CIRCUIT_BREAKERS_HIGH_REMAINING_CX_POOLS),
     ] {
-        let (pools, thresholds) = (breakers.pools(priority), breakers.thresholds(priority));
-        stats.gauge_set(open, u64::from(pools > 0 && pools >= thresholds.max_connection_pools));
-        if thresholds.track_remaining {
+        let (pools, max) = (breakers.pools(priority), breakers.max_pools(priority));
+        stats.gauge_set(open, u64::from(pools > 0 && pools >= max));
+        if tracks(priority) {
             // Without a limit Envoy 1.40 subtracts from the largest number there is.
-            stats.gauge_set(remaining, thresholds.max_connection_pools.saturating_sub(pools));
+            stats.gauge_set(remaining, max.saturating_sub(pools));
         }
     }
 }

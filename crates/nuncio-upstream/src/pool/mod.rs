@@ -114,8 +114,7 @@ impl WorkerHost {
     /// Whether there may be a pool for it: false (and `upstream_cx_pool_overflow` counted) when there are
     /// `max_connection_pools` of other hosts.
     pub fn may_have_pool(self: &Rc<Self>, priority: RoutingPriority) -> bool {
-        let thresholds = self.cluster.info.breakers.thresholds(priority);
-        let may = thresholds.max_connection_pools == u64::MAX || match self.cluster.info.config.http.protocol {
+        let may = self.cluster.info.breakers.max_pools(priority) == u64::MAX || match self.cluster.info.config.http.protocol {
             UpstreamProtocol::Http2 => self.http2_pool(priority).enter(),
             _ => self.pool(priority).enter(),
         };

@@ -303,8 +303,9 @@ fn patience(action: &RouteAction, retries: Option<&Arc<RetryPolicy>>) -> Patienc
         retry_on: retries.map_or_else(String::new, |policy| policy.retry_on.to_string()),
         // Beyond the doublings nothing grows any more.
         back_off: retries.map_or(Duration::ZERO, |policy| {
-            let growing: Duration = (1..=more.min(32)).map(|retry| policy.back_off.ceiling(retry)).sum();
-            growing + policy.back_off.max * more.saturating_sub(32)
+            let back_off = policy.back_off.unwrap_or_default();
+            let growing: Duration = (1..=more.min(32)).map(|retry| back_off.ceiling(retry)).sum();
+            growing + back_off.max * more.saturating_sub(32)
         }),
     }
 }

@@ -2,7 +2,7 @@
 
 use nuncio_admin as admin;
 use nuncio_rt::Address;
-use nuncio_upstream::{Breakers, ClusterView, HealthFlags, Host, HostStat, RoutingPriority};
+use nuncio_upstream::{Breakers, ClusterView, HealthFlags, Host, HostStat, Resource, RoutingPriority};
 
 /// A cluster for `/clusters`.
 pub(super) fn cluster(view: &ClusterView) -> admin::Cluster {
@@ -24,12 +24,12 @@ pub(super) fn cluster(view: &ClusterView) -> admin::Cluster {
 }
 
 fn limits(breakers: &Breakers, priority: RoutingPriority) -> admin::Limits {
-    let thresholds = breakers.thresholds(priority);
+    let max = |resource| breakers.max(priority, resource);
     admin::Limits {
-        max_connections: u64::from(thresholds.max_connections),
-        max_pending_requests: u64::from(thresholds.max_pending_requests),
-        max_requests: u64::from(thresholds.max_requests),
-        max_retries: u64::from(thresholds.max_retries),
+        max_connections: max(Resource::Connections),
+        max_pending_requests: max(Resource::PendingRequests),
+        max_requests: max(Resource::Requests),
+        max_retries: max(Resource::Retries),
     }
 }
 
