@@ -15,12 +15,14 @@
 //!   - {path: /early, early: true}                  # answers before it reads the body
 //!   - {path: /health, unseen: true}                # not in the transcript
 //!   - {path: /pkg.Service/Method, unseen_body: true, body_hex: 0000000000}   # a body that is no text, either way
+//!   b3: [{tls: {cert: server}}, rules]             # speaks TLS, see link.rs
 //!   b2: refuse                                     # nobody listens
 //! ```
 //!
 //! Without a rule that fits, the answer is 200 with the backend's name.
 
 use crate::{
+    link::{self, Link},
     message::{self, Kind, Message, Stream},
     node::Node,
 };
@@ -44,6 +46,7 @@ struct Backend {
     rules: Vec<Node>,
     used: Mutex<Vec<u64>>,
     seen: Seen,
+    tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// Starts a backend on a port, unless it is one that refuses.
@@ -52,9 +55,16 @@ pub fn start(name: &str, rules: &Node, port: u16, seen: &Seen) -> Result<(), Str
         return Ok(());
     }
     let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("backend {name}: {error}"))?;
-    let rules = rules.items().to_vec();
+    let mut rules = rules.items().to_vec();
+    let tls = match rules.first().and_then(|first| first.get("tls")) {
+        None => None,
+        Some(tls) => Some(link::server_config(tls).map_err(|error| format!("backend {name}: {error}"))?),
+    };
+    if tls.is_some() {
+        rules.remove(0);
+    }
     let used = Mutex::new(vec![0; rules.len()]);
-    let backend = Arc::new(Backend { name: name.to_owned(), rules, used, seen: Arc::clone(seen) });
+    let backend = Arc::new(Backend { name: name.to_owned(), rules, used, seen: Arc::clone(seen), tls });
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let backend = Arc::clone(&backend);
@@ -69,7 +79,16 @@ impl Backend {
         // A connection that ends in an error has nobody left to tell.
         let _ = stream.set_read_timeout(Some(PATIENCE));
         let _ = stream.set_nodelay(true);
-        let mut stream = BufReader::new(stream);
+        let link = match &self.tls {
+            None => Link::Plain(stream),
+            Some(config) => {
+                // Who is refused sees that for himself.
+                let Ok((link, seen)) = link::server(stream, config) else { return };
+                self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{} < {seen}\n", self.name));
+                link
+            }
+        };
+        let mut stream = BufReader::new(link);
         while let Ok(true) = self.exchange(&mut stream) {}
     }
 
@@ -98,7 +117,7 @@ impl Backend {
             thread::sleep(Duration::from_millis(ms));
         }
         if rule.flag("reset") {
-            let socket = socket2::SockRef::from(stream.get_ref());
+            let socket = socket2::SockRef::from(stream.get_ref().socket());
             socket.set_linger(Some(Duration::ZERO))?;
             return Ok(false);
         }

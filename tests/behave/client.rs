@@ -1,6 +1,7 @@
 //! The client's side of a step: requests, raw bytes, connections that are kept.
 
 use crate::{
+    link::{self, Link},
     message::{self, Kind, Message, Stream},
     node::Node,
     ports::Ports,
@@ -24,20 +25,26 @@ pub struct Client {
     kept: Vec<(String, Stream)>,
 }
 
-fn connect(port: u16) -> io::Result<Stream> {
+fn connect(step: &Node, port: u16, out: &mut String) -> io::Result<Stream> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    Ok(BufReader::new(stream))
+    let Some(tls) = step.get("tls") else { return Ok(BufReader::new(Link::Plain(stream))) };
+    let link = link::client(stream, tls).map_err(|_| io::Error::other("refused by TLS"))?;
+    if let Some(told) = link::told(&link) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "> ({told})");
+    }
+    Ok(BufReader::new(link))
 }
 
 impl Client {
-    fn connection(&mut self, step: &Node, port: u16) -> io::Result<Stream> {
+    fn connection(&mut self, step: &Node, port: u16, out: &mut String) -> io::Result<Stream> {
         let name = step.string("conn");
         if let Some(at) = name.and_then(|name| self.kept.iter().position(|(known, _)| *known == name)) {
             return Ok(self.kept.swap_remove(at).1);
         }
-        connect(port)
+        connect(step, port, out)
     }
 
     fn keep(&mut self, step: &Node, stream: Stream) {
@@ -55,12 +62,14 @@ impl Client {
     pub fn request(&mut self, step: &Node, ports: &mut Ports, out: &mut String) -> Result<(), String> {
         let line = step.string("req").unwrap_or_default();
         let port = ports.get(&step.string("to").unwrap_or_else(|| "main".to_owned()));
-        match self.exchange(step, &line, port) {
+        match self.exchange(step, &line, port, out) {
             Ok((Some(messages), stream)) => {
                 messages.iter().for_each(|message| message.show(">", out));
                 self.keep(step, stream);
             }
             Ok((None, _)) => out.push_str("> closed without an answer\n"),
+            // Whether an alert or the end comes first is chance.
+            Err(error) if step.has("tls") && message::describe(&error) != "silence" => out.push_str("> refused by TLS\n"),
             Err(error) => {
                 // Writing to a String cannot fail.
                 let _ = writeln!(out, "> {}", message::describe(&error));
@@ -69,8 +78,8 @@ impl Client {
         Ok(())
     }
 
-    fn exchange(&mut self, step: &Node, line: &str, port: u16) -> io::Result<(Option<Vec<Message>>, Stream)> {
-        let mut stream = self.connection(step, port)?;
+    fn exchange(&mut self, step: &Node, line: &str, port: u16, out: &mut String) -> io::Result<(Option<Vec<Message>>, Stream)> {
+        let mut stream = self.connection(step, port, out)?;
         let (head, body) = compose(step, line);
         stream.get_mut().write_all(head.as_bytes())?;
         let mut messages = Vec::new();
@@ -108,7 +117,7 @@ impl Client {
     /// Sends bytes as they are and shows all that comes back until the connection ends or is quiet.
     pub fn raw(&mut self, step: &Node, ports: &mut Ports, out: &mut String) -> Result<(), String> {
         let port = ports.get(&step.string("to").unwrap_or_else(|| "main".to_owned()));
-        let mut stream = self.connection(step, port).map_err(|error| error.to_string())?;
+        let mut stream = self.connection(step, port, out).map_err(|error| error.to_string())?;
         let pieces = step.get("raw").map_or(&[][..], Node::items);
         for (index, piece) in pieces.iter().enumerate() {
             if index > 0 {
@@ -120,10 +129,10 @@ impl Client {
         }
         if step.flag("shutdown") {
             // The peer may be gone already.
-            let _ = stream.get_ref().shutdown(Shutdown::Write);
+            let _ = stream.get_ref().socket().shutdown(Shutdown::Write);
         }
         let quiet = step.number("quiet_ms").map_or(QUIET, Duration::from_millis);
-        stream.get_ref().set_read_timeout(Some(quiet)).map_err(|error| error.to_string())?;
+        stream.get_ref().socket().set_read_timeout(Some(quiet)).map_err(|error| error.to_string())?;
         let mut got = Vec::new();
         let end = match stream.read_to_end(&mut got) {
             Ok(_) => "closed".to_owned(),
@@ -146,7 +155,7 @@ impl Client {
             head.contains("\r\nconnection: close\r\n") && (end == "open" || end == "closed" || end == "reset");
         let _ = writeln!(out, "> ({})", if closing { "closing" } else { &end });
         if end == "open" {
-            stream.get_ref().set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
+            stream.get_ref().socket().set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
             self.keep(step, stream);
         }
         Ok(())

@@ -17,6 +17,7 @@
 mod backend;
 mod client;
 mod config;
+mod link;
 mod mask;
 mod message;
 mod node;

@@ -2,10 +2,10 @@
 
 use crate::ports::Ports;
 
-/// Masks ports, dates, UUIDs, durations and the temporary directory.
+/// Masks ports, dates, UUIDs, durations, the temporary directory and that of certificates.
 pub fn mask(text: &str, ports: &Ports, directory: &str) -> String {
     // UUIDs first: their digits may look like a port.
-    let mut text = ports.mask(&mask_uuids(text)).replace(directory, "TMPDIR");
+    let mut text = ports.mask(&mask_uuids(text)).replace(directory, "TMPDIR").replace(crate::link::PKI, "PKIDIR");
     for address in machine_addresses() {
         text = text.replace(&format!("{FORWARDED_FOR}{address}"), &format!("{FORWARDED_FOR}MACHINE"));
         text = text.replace(&format!(", {address}\n"), ", MACHINE\n");

@@ -1,9 +1,9 @@
 //! Reading and showing HTTP/1 messages, for both sides of the proxy.
 
+use crate::link::Link;
 use std::{
     fmt::Write,
     io::{self, BufRead, BufReader, Read},
-    net::TcpStream,
 };
 
 /// Longest body shown in full, in bytes.
@@ -29,7 +29,7 @@ pub enum Kind {
     Bodiless,
 }
 
-pub type Stream = BufReader<TcpStream>;
+pub type Stream = BufReader<Link>;
 
 impl Message {
     /// The first value of a field.

@@ -4,7 +4,7 @@
 //!
 //! ```yaml
 //! {req: POST /x, host: h, headers: {}, body: text, body_len: n, chunked: true, trailers: {}, http: '1.0', conn: name,
-//!  to: listener, wait_100: true, abort: true, after_ms: n}
+//!  to: listener, wait_100: true, abort: true, after_ms: n, tls: {…}}   (`tls`: see link.rs)
 //! {raw: [bytes, …], gap_ms: n, quiet_ms: n, shutdown: true, conn: name, to: listener}
 //! {admin: GET /path, only: text}  status and body, or its lines with that text
 //! {count: GET /path, n: 200, within: {body: [least, most]}}      how often which body came

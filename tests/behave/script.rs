@@ -24,11 +24,11 @@ pub struct Script {
     pub ports: Ports,
 }
 
-/// Reads a script; `directory` stands for `TMPDIR`.
+/// Reads a script; `directory` stands for `TMPDIR`, the folder of certificates for `PKIDIR`.
 pub fn load(path: &Path, directory: &str) -> Result<Script, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut ports = Ports::default();
-    let text = ports.fill(&text.replace("TMPDIR", directory));
+    let text = ports.fill(&text.replace("TMPDIR", directory).replace("PKIDIR", crate::link::PKI));
     let root = node::read(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     const KEYS: [&str; 15] = [
         "doc",

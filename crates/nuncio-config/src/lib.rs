@@ -27,6 +27,7 @@ mod report;
 pub mod routes;
 pub mod runtime;
 mod snapshot;
+mod tls;
 mod unbuilt;
 
 pub use check::{Input, Loaded, Options, check, load};

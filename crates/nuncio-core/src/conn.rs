@@ -1,6 +1,6 @@
 //! A downstream connection and who takes it.
 
-use crate::Worker;
+use crate::{TlsFacts, Worker};
 use nuncio_rt::{Address, Buf, Io, Rng, Time};
 use std::{
     any::Any,
@@ -42,6 +42,10 @@ pub struct ConnInfo {
     pub tls: bool,
     /// What is known of the client's certificate.
     pub client_certificate: ClientCertificate,
+    /// What the TLS handshake came to.
+    pub tls_facts: Option<Rc<TlsFacts>>,
+    /// `%DOWNSTREAM_TRANSPORT_FAILURE_REASON%`: why there was no TLS handshake; empty for none.
+    pub transport_failure: Box<str>,
     /// What filters keep for the life of the connection.
     pub attached: Attached,
 }
@@ -61,6 +65,8 @@ impl ConnInfo {
             server_name: None,
             tls: false,
             client_certificate: ClientCertificate::default(),
+            tls_facts: None,
+            transport_failure: Box::default(),
             attached: Attached::default(),
         }
     }

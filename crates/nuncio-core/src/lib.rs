@@ -18,6 +18,7 @@
 
 mod access_log;
 mod build;
+mod certificate;
 mod client;
 mod conn;
 mod failures;
@@ -41,6 +42,7 @@ pub use access_log::{
     LogFilter, LogSample, StreamTest,
 };
 pub use build::{BuildCx, ConfigError, FilterConfig, HttpFilterEntry, Posture};
+pub use certificate::{Certificate, NameKind, TlsFacts, hex};
 pub use client::{ClientFailure, ClientRequest, ClientResponse, ClientRetry, HttpClient, HttpClientPart, MAX_RESPONSE_BYTES};
 pub use conn::{Attached, ClientCertificate, ConnInfo, Connection, DrainSignal, LocalFuture, Terminal, TerminalWorker};
 pub use failures::{FailedRequest, FailureLog};

@@ -198,6 +198,8 @@ pub struct UpstreamFacts {
     pub transport_failure: Cow<'static, str>,
     /// Protocol spoken upstream.
     pub protocol: Option<Protocol>,
+    /// What the TLS handshake with the host came to.
+    pub tls: Option<std::rc::Rc<crate::TlsFacts>>,
     /// `%UPSTREAM_CONNECTION_ID%`; 0 if no connection was had.
     pub connection_id: u64,
     /// Bytes exchanged with the upstream.

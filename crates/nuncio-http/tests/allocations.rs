@@ -117,6 +117,8 @@ async fn accept(front: TcpListener, terminal: Rc<dyn TerminalWorker>) {
             server_name: None,
             tls: false,
             client_certificate: Default::default(),
+            tls_facts: None,
+            transport_failure: Default::default(),
             attached: Default::default(),
         };
         nuncio_rt::spawn(terminal.clone().serve(Connection {

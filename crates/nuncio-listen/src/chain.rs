@@ -3,7 +3,7 @@
 use crate::{
     config::{FilterChainConfig, Transport},
     drain::{DrainOrder, DrainPace, DrainStrategy, Ticket},
-    tls::TlsContext,
+    tls::ServerContext,
 };
 use nuncio_core::{DrainSignal, TerminalWorker, Worker};
 use nuncio_stats::Lane;
@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 pub(crate) struct Chain {
     pub(crate) config: Arc<FilterChainConfig>,
     pub(crate) terminal: Rc<dyn TerminalWorker>,
-    pub(crate) tls: Option<Rc<TlsContext>>,
+    pub(crate) tls: Option<Rc<ServerContext>>,
     pub(crate) drain: DrainSignal,
     lane: Lane,
     open: RefCell<Open>,
@@ -42,7 +42,7 @@ impl Open {
 
 impl Chain {
     /// `config` on `worker`; `scope` is what stands before the listener's statistics.
-    pub(crate) fn new(config: &Arc<FilterChainConfig>, worker: &Rc<Worker>, tls: Option<Rc<TlsContext>>) -> Rc<Chain> {
+    pub(crate) fn new(config: &Arc<FilterChainConfig>, worker: &Rc<Worker>, tls: Option<Rc<ServerContext>>) -> Rc<Chain> {
         debug_assert_eq!(tls.is_some(), matches!(config.transport, Transport::Tls(_)));
         Rc::new(Chain {
             config: config.clone(),

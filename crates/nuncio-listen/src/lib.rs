@@ -11,7 +11,7 @@
 //!
 //! * [`ListenerConfig`], [`FilterChainConfig`]: what a listener is configured to be; built elsewhere, compared here.
 //! * [`tcp_proxy`]: the TCP proxy, a terminal filter.
-//! * [`matching`]: `filter_chain_match`. [`tls`]: the TLS transport socket. `drain`: how connections come to their end.
+//! * [`matching`]: `filter_chain_match`. The TLS transport socket is `nuncio-tls`'s, here as [`tls`]. `drain`: how connections come to their end.
 //!
 //! It leaves to others: protocols (`nuncio-http` and every other [`nuncio_core::Terminal`]), building configurations
 //! (`nuncio-config`), showing it all (`nuncio-admin`).
@@ -33,11 +33,11 @@ mod plan;
 pub mod socket_option;
 mod stats;
 pub mod status;
-pub mod tls;
 pub mod tcp_proxy;
 mod update;
 mod worker;
 
+pub use nuncio_tls as tls;
 pub use address::{ListenAddress, stat_name};
 pub use bind::{BindError, BindStep};
 pub use config::{

@@ -3,7 +3,7 @@
 use crate::{
     bind::ListenSocket,
     chain::Chain,
-    config::ListenerConfig,
+    config::{ListenerConfig, Transport},
     connection_log::ConnectionLog,
     drain::{DrainOrder, DrainPace},
     inspect::{InspectorStats, Seen, Unseen, inspect},
@@ -11,10 +11,10 @@ use crate::{
     matching::{ChainMatch, ConnFacts, select},
     open::{Counts, OpenConnection, Places},
     stats::ListenerScopes,
-    tls::{GreetError, TlsContext},
+    tls::{HandshakeError, ServerContext},
     update::{ConnectionBudget, ListenerSetup},
 };
-use nuncio_core::{ConnInfo, Connection, Worker};
+use nuncio_core::{ClientCertificate, ConnInfo, Connection, Worker};
 use nuncio_rt::{Address, Buf, Io, Time};
 use nuncio_stats::tables::listener::{
     DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT, DOWNSTREAM_LISTENER_FILTER_ERROR,
@@ -231,6 +231,8 @@ impl Listener {
             server_name: seen.server_name,
             tls: false,
             client_certificate: Default::default(),
+            tls_facts: None,
+            transport_failure: Default::default(),
             attached: Default::default(),
         };
         match chain {
@@ -273,18 +275,23 @@ impl Listener {
                     let chain = open.chain.clone();
                     let greeted = match tls.accept(io, first, &worker, chain.config.transport_timeout).await {
                         Ok(greeted) => greeted,
-                        Err(error) => {
-                            if matches!(error, GreetError::TimedOut) {
+                        Err(refused) => {
+                            if matches!(refused.error, HandshakeError::TimedOut) {
                                 let counts = &open.places.counts;
                                 counts.listener.inc(counts.lane, DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
                             }
+                            info.server_name = refused.server_name.or(info.server_name);
+                            info.transport_failure = refused.reason.into();
                             open.log.about(&Rc::new(info));
                             return;
                         }
                     };
                     info.tls = true;
-                    info.client_certificate = greeted.client_certificate;
-                    info.server_name = greeted.server_name.or(info.server_name);
+                    let facts = greeted.facts;
+                    let presented = !facts.peer.is_empty();
+                    info.client_certificate = ClientCertificate { presented, validated: facts.validated };
+                    info.server_name = facts.server_name.clone().or(info.server_name);
+                    info.tls_facts = Some(Rc::new(facts));
                     let info = Rc::new(info);
                     open.log.about(&info);
                     let connection = Connection { io: greeted.io, first: None, info, drain, buffer_limit_bytes };
@@ -301,7 +308,10 @@ fn chain_set(config: &Arc<ListenerConfig>, old: Option<&ChainSet>, worker: &Rc<W
     let chain = |wanted: &Arc<crate::config::FilterChainConfig>| {
         let same = |chain: &&Rc<Chain>| chain.config.same(wanted);
         old.and_then(|old| old.all().find(same).cloned()).unwrap_or_else(|| {
-            let tls = TlsContext::of(&wanted.transport, scopes, worker.lane);
+            let tls = match &wanted.transport {
+                Transport::Plain => None,
+                Transport::Tls(config) => Some(ServerContext::new(config, &scopes.store, scopes.listener.prefix(), worker.lane)),
+            };
             Chain::new(wanted, worker, tls)
         })
     };

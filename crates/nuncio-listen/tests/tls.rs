@@ -5,7 +5,7 @@ mod process;
 use nuncio_core::{Connection, LocalFuture, Terminal, TerminalWorker, Worker};
 use nuncio_listen::{
     ChainMatch, FilterChainConfig, Inspectors, ListenerConfig, Transport,
-    tls::{CertificateSource, ClientCertificates, PemSource, TlsConfig, TlsError, TlsSettings, TlsVersion},
+    tls::{Authorities, CertificateSource, PemSource, TlsConfig, TlsError, TlsParameters, TlsSettings, TlsVersion, ValidationSettings},
 };
 use nuncio_rt::OutQueue;
 use process::{Process, connect, eventually, is_closed, listener, process};
@@ -84,6 +84,14 @@ fn certificate(name: &str) -> CertificateSource {
 
 fn settings() -> TlsSettings {
     TlsSettings { certificates: vec![certificate("server")], ..TlsSettings::default() }
+}
+
+fn validation(trusted_ca: PemSource) -> Option<ValidationSettings> {
+    Some(ValidationSettings { trusted_ca: Some(Authorities::Pem(trusted_ca)), ..ValidationSettings::default() })
+}
+
+fn requiring(trusted_ca: PemSource) -> TlsSettings {
+    TlsSettings { validation: validation(trusted_ca), require_client_certificate: true, ..settings() }
 }
 
 fn tls_listener(settings: &TlsSettings) -> ListenerConfig {
@@ -237,7 +245,7 @@ fn protocols_are_agreed_on_in_the_servers_order() {
 
 #[test]
 fn clients_without_a_trusted_certificate_stay_outside_where_one_is_required() {
-    let (process, port) = serve(&TlsSettings { clients: ClientCertificates::Required { trusted_ca: pem("ca.pem") }, ..settings() });
+    let (process, port) = serve(&requiring(pem("ca.pem")));
     let as_who = |identity| Arc::new(client_config(identity, rustls::ALL_VERSIONS));
     assert_eq!(exchange(&mut client(port, "a.test", &as_who(Some("client"))), b"").expect("trusted"), b"a.test vouched for");
     exchange(&mut client(port, "a.test", &as_who(None)), b"x").expect_err("no certificate");
@@ -250,8 +258,8 @@ fn clients_without_a_trusted_certificate_stay_outside_where_one_is_required() {
 
 #[test]
 fn where_a_certificate_is_optional_a_bad_one_is_still_refused() {
-    let clients = ClientCertificates::Optional { trusted_ca: pem("ca.pem") };
-    let (_process, port) = serve(&TlsSettings { clients, ..settings() });
+    let validation = validation(pem("ca.pem"));
+    let (_process, port) = serve(&TlsSettings { validation, ..settings() });
     let as_who = |identity| Arc::new(client_config(identity, rustls::ALL_VERSIONS));
     assert_eq!(exchange(&mut client(port, "a.test", &as_who(None)), b"").expect("none is fine"), b"a.test");
     assert_eq!(exchange(&mut client(port, "a.test", &as_who(Some("client"))), b"").expect("trusted"), b"a.test vouched for");
@@ -319,7 +327,7 @@ fn clients_must_name_a_server_where_that_is_required() {
 
 #[test]
 fn the_oldest_version_is_kept_to() {
-    let (_process, port) = serve(&TlsSettings { min_version: TlsVersion::Tls13, ..settings() });
+    let (_process, port) = serve(&TlsSettings { parameters: TlsParameters { min_version: TlsVersion::Tls13, ..TlsParameters::default() }, ..settings() });
     let old = Arc::new(client_config(None, &[&rustls::version::TLS12]));
     exchange(&mut client(port, "a.test", &old), b"x").expect_err("too old");
 }
@@ -335,20 +343,19 @@ fn errors_are_told_in_envoys_words() {
     assert_eq!(told(with(inline.clone(), pem("server.key"))), "Failed to load certificate chain from <inline>");
     let error = TlsConfig::build(&with(pem("server.pem"), pem("client.key"))).expect_err("not its key");
     assert!(matches!(error, TlsError::BadKey { .. }), "{error}");
-    let clients = ClientCertificates::Required { trusted_ca: inline };
-    assert_eq!(told(TlsSettings { clients, ..settings() }), "Failed to load trusted CA certificates from <inline>");
+    assert_eq!(told(requiring(inline)), "Failed to load trusted CA certificates from <inline>");
     assert_eq!(
-        told(TlsSettings { min_version: TlsVersion::Tls13, max_version: TlsVersion::Tls12, ..settings() }),
+        told(TlsSettings {
+            parameters: TlsParameters { min_version: TlsVersion::Tls13, max_version: TlsVersion::Tls12, ..TlsParameters::default() },
+            ..settings()
+        }),
         "The TLS minimum version is above the maximum version"
     );
 }
 
 #[test]
 fn spoilt_greetings_and_records_never_panic() {
-    let (process, port) = serve(&TlsSettings {
-        clients: ClientCertificates::Required { trusted_ca: pem("ca.pem") },
-        ..settings()
-    });
+    let (process, port) = serve(&requiring(pem("ca.pem")));
     let config = Arc::new(client_config(Some("client"), rustls::ALL_VERSIONS));
     let random = nuncio_rt::Rng::seeded(1, 2);
     for round in 0..300 {

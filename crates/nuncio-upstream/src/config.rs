@@ -12,6 +12,7 @@ pub use balancing::{
 
 use crate::health::HealthCheckConfig;
 use crate::outlier::OutlierConfig;
+use crate::transport::Transports;
 use nuncio_core::metadata::Metadata;
 use nuncio_codec::http1::{NameCase, Strictness, UnderscoreAction};
 use nuncio_core::Protocol;
@@ -61,6 +62,8 @@ pub struct ClusterConfig {
     pub socket: Arc<TcpOptions>,
     /// `preconnect_policy.per_upstream_preconnect_ratio`, at least 1.
     pub preconnect_ratio: f64,
+    /// `transport_socket`, `transport_socket_matches`.
+    pub transports: Arc<Transports>,
     /// `metadata`.
     pub metadata: Option<Arc<Metadata>>,
     /// `close_connections_on_host_health_failure`.
@@ -109,6 +112,7 @@ impl ClusterConfig {
             http: HttpOptions::default(),
             socket: Arc::default(),
             preconnect_ratio: 1.0,
+            transports: Arc::default(),
             metadata: None,
             close_connections_on_host_health_failure: false,
             ignore_health_on_host_removal: false,
@@ -439,6 +443,12 @@ pub struct HttpOptions {
     pub http2: nuncio_codec::http2::Options,
     /// `http2_protocol_options.connection_keepalive`.
     pub keepalive: Option<nuncio_core::Keepalive>,
+    /// `upstream_http_protocol_options.auto_sni`: the server name is the request's host.
+    pub auto_sni: bool,
+    /// `upstream_http_protocol_options.auto_san_validation`: the certificate must be for the request's host.
+    pub auto_san_validation: bool,
+    /// `upstream_http_protocol_options.override_auto_sni_header`: the header to take the host from, where it is there.
+    pub override_auto_sni_header: Option<nuncio_codec::headers::HeaderName>,
 }
 
 /// What a cluster's hosts are spoken to in (`HttpProtocolOptions.upstream_protocol_options`).
@@ -451,16 +461,25 @@ pub enum UpstreamProtocol {
     Http2,
     /// What the client speaks.
     Downstream,
+    /// HTTP/2 where the host agrees to it by ALPN, else HTTP/1.1 (`auto_config`).
+    Auto,
 }
 
 impl HttpOptions {
-    /// Whether a request of a client that speaks `downstream` goes over HTTP/2.
+    /// Whether a request of a client that speaks `downstream` goes over HTTP/2, as far as that is known before a
+    /// connection is made.
     pub fn speaks_http2(&self, downstream: Protocol) -> bool {
         match self.protocol {
             UpstreamProtocol::Http1 => false,
-            UpstreamProtocol::Http2 => true,
+            UpstreamProtocol::Http2 | UpstreamProtocol::Auto => true,
             UpstreamProtocol::Downstream => downstream == Protocol::Http2,
         }
+    }
+
+    /// Requests want connections of their own kind: server name or names of the certificate come from them.
+    #[inline]
+    pub fn asks_requests(&self) -> bool {
+        self.auto_sni || self.auto_san_validation
     }
 }
 
@@ -481,6 +500,9 @@ impl Default for HttpOptions {
             protocol: UpstreamProtocol::Http1,
             http2: nuncio_codec::http2::Options::default(),
             keepalive: None,
+            auto_sni: false,
+            auto_san_validation: false,
+            override_auto_sni_header: None,
         }
     }
 }

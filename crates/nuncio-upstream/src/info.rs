@@ -4,11 +4,22 @@ use crate::breaker::{Breakers, RUNTIME_PREFIX};
 use crate::config::ClusterConfig;
 use crate::outlier::Feedback;
 use crate::pool::Reaper;
-use nuncio_core::{RuntimeValues, Worker};
+use crate::transport::TransportMatch;
+use nuncio_core::{RuntimeValues, Worker, metadata::Metadata};
 use nuncio_rt::{Rng, TcpOptions};
-use nuncio_stats::{Scope, Store, tables::cluster::CLUSTER, tables::cluster_part::PART, tables::http1::HTTP1, tables::http2::HTTP2};
+use nuncio_stats::{
+    Lane, Scope, Store,
+    tables::{
+        cluster::{CLUSTER, DEFAULT_TOTAL_MATCH_COUNT},
+        cluster_part::PART,
+        http1::HTTP1,
+        http2::HTTP2,
+        tls::{SOCKET_FACTORY, TLS, TOTAL_MATCH_COUNT, TRANSPORT_MATCH},
+    },
+};
+use nuncio_tls::TlsStats;
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::HashMap,
     rc::Rc,
     sync::{
@@ -33,6 +44,10 @@ pub struct ClusterInfo {
     codec_stats: OnceLock<Arc<Scope>>,
     /// `cluster.<name>.http2.*`, likewise.
     http2_stats: OnceLock<Arc<Scope>>,
+    /// `cluster.<name>.ssl.*` and `cluster.<name>.client_ssl_socket_factory.*`, where there is TLS.
+    _tls_stats: Vec<Arc<Scope>>,
+    /// `cluster.<name>.<match>.*`, one for each of `transport_socket_matches`.
+    match_stats: Vec<Arc<Scope>>,
     store: Weak<Store>,
     /// Where workers tell about hosts, where somebody wants to hear it.
     pub(crate) feedback: OnceLock<UnboundedSender<Feedback>>,
@@ -49,8 +64,16 @@ impl ClusterInfo {
         let name = config.display_name().replace(':', "_");
         let stats = store.scope(&format!("cluster.{name}."), &CLUSTER);
         let breakers = Breakers::new(&config.circuit_breakers);
+        let tls = config.transports.tls().next().map(|_| {
+            let scope = |part: &str, table| store.scope(&format!("{}{part}.", stats.prefix()), table);
+            vec![scope("ssl", &TLS), scope("client_ssl_socket_factory", &SOCKET_FACTORY)]
+        });
+        let of_match = |of: &TransportMatch| store.scope(&format!("{}{}.", stats.prefix(), of.name), &TRANSPORT_MATCH);
+        let matches = config.transports.matches.iter().map(of_match).collect();
         Arc::new(ClusterInfo {
             config,
+            _tls_stats: tls.unwrap_or_default(),
+            match_stats: matches,
             stats,
             breakers,
             zone,
@@ -104,6 +127,14 @@ impl ClusterInfo {
         Some(self.codec_stats.get_or_init(|| stats))
     }
 
+    /// Counts hosts by the transport socket that they fit.
+    pub(crate) fn count_transport(&self, metadata: Option<&Metadata>, hosts: usize) {
+        match self.config.transports.index_of(metadata).and_then(|index| self.match_stats.get(index)) {
+            Some(scope) => scope.add(Lane::MAIN, TOTAL_MATCH_COUNT, hosts as u64),
+            None => self.stats.add(Lane::MAIN, DEFAULT_TOTAL_MATCH_COUNT, hosts as u64),
+        }
+    }
+
     /// How connections to its hosts are made.
     pub(crate) fn tcp_options(&self) -> Arc<TcpOptions> {
         self.config.socket.clone()
@@ -135,6 +166,8 @@ pub struct ClusterCx {
     /// Where heads are written before they are queued.
     pub(crate) scratch: Rc<RefCell<Vec<u8>>>,
     pub(crate) parts: Rc<Parts>,
+    /// Made with the first TLS connection.
+    pub(crate) tls: OnceCell<TlsStats>,
 }
 
 /// The most parts of a cluster that a worker counts apart: their names come with requests.
@@ -157,6 +190,15 @@ impl ClusterCx {
         let scope = self.info.store()?.scope(&format!("{}{part}.", self.info.stats.prefix()), &PART);
         parts.insert(part.into(), scope.clone());
         Some(scope)
+    }
+
+    /// Statistics of TLS connections.
+    pub(crate) fn tls_stats(&self) -> Option<&TlsStats> {
+        if let Some(stats) = self.tls.get() {
+            return Some(stats);
+        }
+        let stats = TlsStats::new(&self.info.store()?, self.info.stats.prefix(), self.worker.lane);
+        Some(self.tls.get_or_init(|| stats))
     }
 }
 

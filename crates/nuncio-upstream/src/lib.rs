@@ -12,7 +12,7 @@
 //! * [`Host`], [`HostSet`]: hosts, their health and counters; a set is immutable and shared by all workers.
 //! * `lb`: choosing a host. `breaker`: limits for the whole process. `pool`: connections of one worker to one host.
 //! * `conn`: one request on a connection. `reset`: why it came to nothing, in Envoy's words.
-//! * `tcp`: a raw connection to a host, not pooled.
+//! * `tcp`: a raw connection to a host, not pooled. `transport`: how connections are secured.
 //! * `dns`, `health`, `manager`: the main thread's half. `outlier`: hosts that do badly, noted by workers, judged there.
 //!
 //! It leaves to others: routes, retries and timeouts of requests (`nuncio-http`), building configurations
@@ -34,6 +34,7 @@ mod pool;
 mod provided;
 mod reset;
 mod tcp;
+mod transport;
 mod worker;
 
 pub use breaker::{Breakers, Permit, Resource, RoutingPriority};
@@ -50,4 +51,5 @@ pub use pool::{Acquire, WorkerHost};
 pub use provided::{Member, MemberChoice};
 pub use reset::{PoolFailure, Reset, ResetReason};
 pub use tcp::TcpConnection;
+pub use transport::{TransportMatch, TransportOptions, Transports, UpstreamTransport};
 pub use worker::{ClusterSlot, ClusterUpdate, WorkerCluster, WorkerClusters};

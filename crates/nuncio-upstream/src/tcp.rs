@@ -4,11 +4,14 @@ use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::host::HostStat;
 use crate::outlier::Outcome;
 use crate::pool::{HostFailed, WorkerHost};
-use crate::reset::{PoolFailure, Reset, ResetReason, connect_failure};
+use crate::reset::{PoolFailure, Reset, ResetReason};
+use crate::transport::{Opened, Wanted};
+use nuncio_core::TlsFacts;
 use nuncio_rt::{Io, Time};
 use nuncio_stats::tables::cluster as stat;
 use std::{
     fmt,
+    net::SocketAddr,
     rc::Rc,
     task::{Context, Poll},
 };
@@ -17,6 +20,10 @@ use std::{
 pub struct TcpConnection {
     /// The bytes.
     pub io: Io,
+    /// Our end.
+    pub local: Option<SocketAddr>,
+    /// What the TLS handshake came to.
+    pub tls: Option<Rc<TlsFacts>>,
     counted: Counted,
     failure: Option<Rc<HostFailed>>,
     _request: Permit,
@@ -46,17 +53,14 @@ impl WorkerHost {
             return Err(overflow());
         };
         let mut counted = Counted::begin(self, permit);
-        let config = &cluster.info.config;
-        let options = cluster.info.tcp_options();
         let again = || {
             cluster.inc(stat::UPSTREAM_CX_TOTAL);
             self.count(HostStat::CxTotal);
         };
-        let made = self.host.connect(&options, config.connect_timeout, again).await;
+        let made = cluster.open(&self.host, &Wanted::default(), again).await;
         drop(pending);
         let failed = |reset| PoolFailure { reset, host: Some(self.host.clone()) };
-        let io = made.map_err(|error| {
-            let reset = connect_failure(&error, &self.host.address);
+        let Opened { io, local, tls } = made.map_err(|reset| {
             counted.failed(&reset);
             let timed_out = reset.reason == ResetReason::ConnectionTimeout;
             self.note(if timed_out { Outcome::TimedOut(504) } else { Outcome::ConnectFailed });
@@ -68,7 +72,7 @@ impl WorkerHost {
         };
         counted.connected();
         self.note(Outcome::ConnectedOnly);
-        Ok(TcpConnection { io, counted, failure: self.watch_failure(), _request: request })
+        Ok(TcpConnection { io, local, tls, counted, failure: self.watch_failure(), _request: request })
     }
 }
 

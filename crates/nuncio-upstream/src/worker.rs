@@ -160,6 +160,7 @@ impl WorkerClusters {
                     reaper: self.reaper.clone(),
                     scratch: self.scratch.clone(),
                     parts: slot.get().map(|before| before.cx.parts.clone()).unwrap_or_default(),
+                    tls: OnceCell::new(),
                 };
                 let aggregate = self.aggregate(&cx.info);
                 let original_dst = original_dst(&cx.info, &hosts);

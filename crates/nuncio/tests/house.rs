@@ -10,13 +10,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nuncio-messages", &[]),
     ("nuncio-api", &["nuncio-messages"]),
     ("nuncio-core", &["nuncio-rt", "nuncio-codec", "nuncio-stats"]),
-    ("nuncio-upstream", &["nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats"]),
+    ("nuncio-tls", &["nuncio-core", "nuncio-rt", "nuncio-stats"]),
+    ("nuncio-upstream", &["nuncio-tls", "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats"]),
     ("nuncio-http", &["nuncio-upstream", "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats"]),
-    ("nuncio-listen", &["nuncio-upstream", "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats"]),
+    ("nuncio-listen", &["nuncio-upstream", "nuncio-tls", "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats"]),
     ("nuncio-ext", &["nuncio-core", "nuncio-api", "nuncio-codec", "nuncio-stats", "nuncio-rt"]),
     (
         "nuncio-config",
-        &["nuncio-http", "nuncio-listen", "nuncio-upstream", "nuncio-ext", "nuncio-api", "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats"],
+        &["nuncio-http", "nuncio-listen", "nuncio-upstream", "nuncio-tls", "nuncio-ext", "nuncio-api", "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats"],
     ),
     ("nuncio-admin", &["nuncio-api", "nuncio-stats", "nuncio-codec"]),
     (

@@ -8,7 +8,8 @@ use nuncio_api::envoy::config::core::v3 as proto;
 use nuncio_api::envoy::r#type::v3::{CodecClientType, Int64Range};
 use nuncio_api::envoy::extensions::health_check::event_sinks::file::v3::HealthCheckEventFileSink;
 use nuncio_api::envoy::r#type::matcher::v3::StringMatcher;
-use nuncio_upstream::EventLog;
+use nuncio_upstream::{EventLog, Metadata, MetadataValue};
+use std::sync::Arc;
 use nuncio_upstream::health::{
     HeaderAppend, HealthCheckConfig, HealthCheckKind, HttpHealthCheck, Payload, Predicate, StatusRange, TcpHealthCheck,
 };
@@ -47,7 +48,12 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster, from: &proto::H
         name: _,
         health_checker,
     } = from;
-    unbuilt!(cx, alt_port, event_service, tls_options, transport_socket_match_criteria);
+    unbuilt!(cx, alt_port, event_service);
+    let proto::health_check::TlsOptions { alpn_protocols } = tls_options.clone().unwrap_or_default();
+    let transport_criteria = transport_socket_match_criteria.as_ref().map(|criteria| {
+        let criteria = MetadataValue::Struct(super::metadata::fields(criteria));
+        Arc::new(Metadata::from([("envoy.transport_socket_match".to_owned(), criteria)]))
+    });
     let mut events = cx.each("event_logger", event_logger, event_sink);
     if !event_log_path.is_empty() {
         events.push(EventLog(cx.log_files.file(event_log_path)));
@@ -88,6 +94,8 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster, from: &proto::H
         events,
         log_every_failure: *always_log_health_check_failures,
         log_every_success: *always_log_health_check_success,
+        alpn_protocols,
+        transport_criteria,
         ..HealthCheckConfig::new(
             cx.duration("timeout", timeout.as_ref()).unwrap_or(seconds(1)),
             cx.duration("interval", interval.as_ref()).unwrap_or(seconds(5)),

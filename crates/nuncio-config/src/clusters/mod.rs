@@ -19,7 +19,7 @@ mod protocol;
 
 use crate::codes;
 use crate::context::CompileCx;
-use crate::{unbuilt, unsafe_unbuilt};
+use crate::unbuilt;
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_upstream::ClusterConfig;
@@ -50,7 +50,7 @@ pub fn is_eds_over_api(cluster: &proto::Cluster) -> bool {
 #[allow(deprecated)]
 pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfig {
     let proto::Cluster {
-        transport_socket_matches,
+        transport_socket_matches: _,
         transport_socket_matcher,
         name,
         alt_stat_name,
@@ -84,7 +84,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         upstream_bind_config: _,
         lb_subset_config: _,
         common_lb_config: _,
-        transport_socket,
+        transport_socket: _,
         metadata: cluster_metadata,
         protocol_selection,
         upstream_connection_options: _,
@@ -105,7 +105,6 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
     } = cluster;
     unbuilt!(
         cx,
-        transport_socket_matcher,
         stats_matcher,
         per_connection_buffer_high_watermark_timeout,
         lrs_server,
@@ -119,8 +118,9 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         filters,
         protocol_selection,
     );
-    transport(cx, "transport_socket", transport_socket.as_ref());
-    unsafe_unbuilt!(cx, transport_socket_matches);
+    if transport_socket_matcher.is_some() {
+        cx.unsafe_without("transport_socket_matcher");
+    }
     let discovery = discovery::compile(cx, cluster);
     if eds_cluster_config.is_some() && !is_eds(cluster) {
         cx.at("eds_cluster_config", |cx| {
@@ -165,6 +165,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         http: protocol::compile(cx, cluster),
         socket: Arc::new(connecting::compile(cx, cluster)),
         preconnect_ratio: connecting::preconnect(cx, cluster),
+        transports: Arc::new(crate::tls::upstream(cx, cluster)),
         metadata: metadata::compile(cx, cluster_metadata.as_ref()),
         close_connections_on_host_health_failure: *close_connections_on_host_health_failure,
         ignore_health_on_host_removal: *ignore_health_on_host_removal,
@@ -173,20 +174,4 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         discovery,
         ..ClusterConfig::named(name)
     }
-}
-
-/// A transport socket: plain TCP is built, TLS is not, and traffic that was meant to be encrypted must not go in the clear.
-fn transport(cx: &mut CompileCx<'_>, field: &'static str, socket: Option<&core::TransportSocket>) {
-    let Some(core::TransportSocket { name, config_type }) = socket else { return };
-    let core::transport_socket::ConfigType::TypedConfig(config) = match config_type {
-        Some(config) => config,
-        None => return,
-    };
-    let message = nuncio_api::schema::type_name(&config.type_url);
-    if message == "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer" {
-        return;
-    }
-    cx.at(field, |cx| {
-        cx.value_unsafe_without(&format!("the transport socket `{name}`")).on_key();
-    });
 }

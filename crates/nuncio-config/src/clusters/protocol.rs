@@ -66,7 +66,9 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster) -> HttpOptions 
     }
     options.max_requests_per_connection = cluster.max_requests_per_connection;
     let Cluster { upstream_http_protocol_options, http2_protocol_options, .. } = cluster;
-    unbuilt!(cx, upstream_http_protocol_options);
+    if let Some(from) = upstream_http_protocol_options {
+        cx.at("upstream_http_protocol_options", |cx| of_upstream(cx, from, &mut options));
+    }
     if let Some(http2) = http2_protocol_options {
         options.protocol = UpstreamProtocol::Http2;
         cx.at("http2_protocol_options", |cx| of_http2(cx, http2, &mut options));
@@ -114,7 +116,10 @@ fn of_typed(cx: &mut CompileCx<'_>, typed: &proto::HttpProtocolOptions, options:
         retry_policy: _,
         upstream_protocol_options,
     } = typed;
-    unbuilt!(cx, upstream_http_protocol_options, header_validation_config);
+    if let Some(from) = upstream_http_protocol_options {
+        cx.at("upstream_http_protocol_options", |cx| of_upstream(cx, from, options));
+    }
+    unbuilt!(cx, header_validation_config);
     upstream_filters(cx, http_filters);
     if let Some(common) = common_http_protocol_options {
         cx.at("common_http_protocol_options", |cx| of_common(cx, common, options));
@@ -149,12 +154,31 @@ fn of_typed(cx: &mut CompileCx<'_>, typed: &proto::HttpProtocolOptions, options:
                 http3_protocol_options,
                 alternate_protocols_cache_options,
             } = config;
-            unbuilt!(cx, http2_protocol_options, http3_protocol_options, alternate_protocols_cache_options);
+            unbuilt!(cx, http3_protocol_options, alternate_protocols_cache_options);
+            options.protocol = UpstreamProtocol::Auto;
+            if let Some(http2) = http2_protocol_options {
+                cx.at("http2_protocol_options", |cx| of_http2(cx, http2, options));
+            }
             if let Some(http1) = http_protocol_options {
                 cx.at("http_protocol_options", |cx| of_http1(cx, http1, options));
             }
         }),
         None => {}
+    }
+}
+
+/// What TLS connections take from requests.
+fn of_upstream(cx: &mut CompileCx<'_>, from: &core::UpstreamHttpProtocolOptions, options: &mut HttpOptions) {
+    let core::UpstreamHttpProtocolOptions { auto_sni, auto_san_validation, override_auto_sni_header } = from;
+    options.auto_sni = *auto_sni;
+    options.auto_san_validation = *auto_san_validation;
+    if !override_auto_sni_header.is_empty() {
+        options.override_auto_sni_header = nuncio_codec::headers::HeaderName::new(override_auto_sni_header);
+        if options.override_auto_sni_header.is_none() {
+            cx.at("override_auto_sni_header", |cx| {
+                cx.error(codes::BAD_VALUE, format!("`{override_auto_sni_header}` is not a header name"));
+            });
+        }
     }
 }
 

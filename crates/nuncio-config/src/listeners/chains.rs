@@ -1,6 +1,6 @@
 //! `FilterChain`: its conditions, its transport socket, and the network filter that ends it.
 
-use super::{matching, terminal, transport};
+use super::{matching, terminal};
 use crate::codes;
 use crate::context::CompileCx;
 use crate::unsafe_unbuilt;
@@ -47,7 +47,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::FilterChain, around:
     // The client's address would be the balancer's, and access control may rely on it.
     unsafe_unbuilt!(cx, use_proxy_proto);
     let matches = filter_chain_match.as_ref().map(|m| cx.at("filter_chain_match", |cx| matching::compile(cx, m)));
-    let socket = transport_socket.as_ref().map(|socket| cx.at("transport_socket", |cx| transport::compile(cx, socket)));
+    let socket = transport_socket.as_ref().map(|socket| cx.at("transport_socket", |cx| crate::tls::downstream(cx, socket)));
     let unset = (!cx.mode.parity).then_some(HANDSHAKE_TIMEOUT);
     let timeout = cx.duration("transport_socket_connect_timeout", transport_socket_connect_timeout.as_ref());
     let mut terminal = terminal::compile(cx, filters, around);

@@ -10,7 +10,6 @@ mod matching;
 mod sockets;
 mod tcp_proxy;
 mod terminal;
-mod transport;
 
 use crate::address::{self, Parsed};
 use crate::codes;

@@ -7,9 +7,10 @@ use super::{
     FormatCx,
     command::{Args, Command, Parametric, Written},
     write::{decimal, padded},
+    tls,
     zone::{Civil, days_before},
 };
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = [
@@ -311,39 +312,57 @@ fn iso_week(at: &Civil) -> (u64, u64) {
 struct Moment {
     format: DateFormat,
     local: bool,
-    of: fn(&FormatCx<'_>) -> SystemTime,
+    /// `None` where there is nothing to date.
+    of: fn(&FormatCx<'_>) -> Option<SystemTime>,
 }
 
 impl Parametric for Moment {
     fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-        let time = (self.of)(cx);
+        let Some(time) = (self.of)(cx) else { return Written::Absent };
         self.format.write(&if self.local { Civil::local(time) } else { Civil::utc(time) }, out);
         Written::Text
     }
 }
 
 pub(super) fn start_time(args: Args<'_>) -> Result<Command, String> {
-    moment(args, false, |cx| cx.stream.info.start.wall())
+    moment(args, false, |cx| Some(cx.stream.info.start.wall()))
 }
 
 pub(super) fn start_time_local(args: Args<'_>) -> Result<Command, String> {
-    moment(args, true, |cx| cx.stream.info.start.wall())
+    moment(args, true, |cx| Some(cx.stream.info.start.wall()))
 }
 
 pub(super) fn emit_time(args: Args<'_>) -> Result<Command, String> {
-    moment(args, false, |_| SystemTime::now())
+    moment(args, false, |_| Some(SystemTime::now()))
 }
 
 pub(super) fn emit_time_local(args: Args<'_>) -> Result<Command, String> {
-    moment(args, true, |_| SystemTime::now())
+    moment(args, true, |_| Some(SystemTime::now()))
 }
 
-/// Validity of a certificate: there is none on a plain connection.
-pub(super) fn certificate_time(args: Args<'_>) -> Result<Command, String> {
-    refuse_line_feed(args.params).map(|()| Command::Absent)
+/// When a certificate is good, given in Unix seconds.
+fn certified(seconds: i64) -> SystemTime {
+    let time = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { SystemTime::UNIX_EPOCH - time } else { SystemTime::UNIX_EPOCH + time }
 }
 
-fn moment(args: Args<'_>, local: bool, of: fn(&FormatCx<'_>) -> SystemTime) -> Result<Command, String> {
+pub(super) fn downstream_peer_start(args: Args<'_>) -> Result<Command, String> {
+    moment(args, false, |cx| tls::downstream_peer(cx).map(|peer| certified(peer.valid_from)))
+}
+
+pub(super) fn downstream_peer_end(args: Args<'_>) -> Result<Command, String> {
+    moment(args, false, |cx| tls::downstream_peer(cx).map(|peer| certified(peer.expires)))
+}
+
+pub(super) fn upstream_peer_start(args: Args<'_>) -> Result<Command, String> {
+    moment(args, false, |cx| tls::upstream_peer(cx).map(|peer| certified(peer.valid_from)))
+}
+
+pub(super) fn upstream_peer_end(args: Args<'_>) -> Result<Command, String> {
+    moment(args, false, |cx| tls::upstream_peer(cx).map(|peer| certified(peer.expires)))
+}
+
+fn moment(args: Args<'_>, local: bool, of: fn(&FormatCx<'_>) -> Option<SystemTime>) -> Result<Command, String> {
     refuse_line_feed(args.params)?;
     let format = match args.params {
         "" if local => "%Y-%m-%dT%H:%M:%E3S%z",
@@ -368,7 +387,6 @@ fn refuse_line_feed(format: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     /// Recorded from Envoy 1.40 for 2026-11-21T04:16:28.720944Z.
     #[test]

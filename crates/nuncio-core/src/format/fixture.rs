@@ -42,6 +42,8 @@ pub(super) fn empty() -> StreamCx {
         server_name: None,
         tls: false,
         client_certificate: Default::default(),
+        tls_facts: None,
+        transport_failure: Default::default(),
         attached: Default::default(),
     };
     StreamCx::new(Worker::new(0, nuncio_stats::Lane(0)), Rc::new(conn))

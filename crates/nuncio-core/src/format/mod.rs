@@ -25,6 +25,7 @@ mod path;
 mod process;
 mod stream;
 mod table;
+mod tls;
 mod unbuilt;
 mod upstream;
 mod write;

@@ -190,6 +190,8 @@ fn exchange() -> StreamCx {
         server_name: None,
         tls: false,
         client_certificate: Default::default(),
+        tls_facts: None,
+        transport_failure: Default::default(),
         attached: Default::default(),
     };
     let mut stream = StreamCx::new(Worker::new(0, Lane(1)), Rc::new(conn));

@@ -3,7 +3,7 @@
 use super::replay::Replay;
 use nuncio_core::{Protocol, StreamCx};
 use nuncio_rt::{Buf, Time};
-use nuncio_upstream::{Acquire, HeadOptions, PoolFailure, Reset, RoutingPriority, UpPiece, UpstreamConn, WorkerHost};
+use nuncio_upstream::{Acquire, HeadOptions, PoolFailure, Reset, RoutingPriority, TransportOptions, UpPiece, UpstreamConn, WorkerHost};
 use std::{
     collections::VecDeque,
     rc::Rc,
@@ -135,9 +135,19 @@ impl Attempt {
     }
 
     /// Asks for a connection to `host`.
-    pub(crate) fn acquire(&mut self, host: Rc<WorkerHost>, priority: RoutingPriority, downstream: Protocol, now: Time) {
+    pub(crate) fn acquire(
+        &mut self,
+        host: Rc<WorkerHost>,
+        wanted: Option<TransportOptions>,
+        priority: RoutingPriority,
+        downstream: Protocol,
+        now: Time,
+    ) {
         self.asked_at = now;
-        self.acquire = Some(host.acquire(priority, downstream));
+        self.acquire = Some(match wanted {
+            None => host.acquire(priority, downstream),
+            Some(wanted) => host.acquire_with(wanted, priority, downstream),
+        });
         self.host = Some(host);
         self.phase = Phase::Connecting;
     }
@@ -182,6 +192,7 @@ impl Attempt {
         let Some(conn) = &mut self.conn else { return Ok(()) };
         cx.info.upstream.local = conn.local_addr();
         cx.info.upstream.connection_id = conn.connection_id();
+        cx.info.upstream.tls = conn.tls().cloned();
         cx.info.upstream.protocol = Some(conn.protocol());
         cx.info.timings.upstream_pool_wait = Some(now.since(self.asked_at));
         cx.info.timings.upstream_first_tx = Some(now);

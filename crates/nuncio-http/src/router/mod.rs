@@ -440,7 +440,8 @@ impl Router {
             self.attempt.refill(&self.replay, self.request_ended.is_some(), cx);
         }
         attempt::note_host(cx, Some(&host));
-        self.attempt.acquire(host, self.priority, cx.info.protocol, now);
+        let wanted = select::transport_options(&host, cx);
+        self.attempt.acquire(host, wanted, self.priority, cx.info.protocol, now);
         Ok(())
     }
 

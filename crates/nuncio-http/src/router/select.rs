@@ -9,7 +9,7 @@ use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx, StreamInfo};
 use nuncio_stats::tables::router as stat;
 use nuncio_rt::Address;
 use nuncio_core::metadata::MetadataValue;
-use nuncio_upstream::{ClusterConfig, WorkerCluster, WorkerHost, MetadataMatch, NamedBy, xxh64};
+use nuncio_upstream::{ClusterConfig, TransportOptions, WorkerCluster, WorkerHost, MetadataMatch, NamedBy, xxh64};
 use std::{net::IpAddr, rc::Rc};
 
 /// Where a request goes.
@@ -148,5 +148,53 @@ pub(super) fn auto_host_rewrite(action: Option<&RouteAction>, cx: &mut StreamCx,
     if matches!(action.host_rewrite, HostRewrite::Auto) && !host.host.hostname.is_empty() {
         let name = host.host.hostname.as_bytes();
         rewrite_host(&mut cx.request, name, action.append_x_forwarded_host, keep_original);
+    }
+}
+
+/// What a request wants of its connection (`auto_sni`, `auto_san_validation`).
+#[inline]
+pub(super) fn transport_options(host: &WorkerHost, cx: &StreamCx) -> Option<TransportOptions> {
+    let http = &host.cluster().info.config.http;
+    if !http.asks_requests() {
+        return None;
+    }
+    let named = http.override_auto_sni_header.as_ref().and_then(|header| cx.request.get(header.as_str()));
+    let named = named.filter(|value| !value.is_empty()).or_else(|| cx.request.authority())?;
+    let (name, is_address) = host_of(&String::from_utf8_lossy(named));
+    Some(TransportOptions {
+        server_name: (http.auto_sni && !is_address).then(|| name.clone()),
+        expected_names: if http.auto_san_validation { vec![name] } else { Vec::new() },
+    })
+}
+
+/// The host of an authority, without its port, and whether it is an IP address.
+fn host_of(authority: &str) -> (String, bool) {
+    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((v6, _)) => v6,
+        None => match authority.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') && port.bytes().all(|b| b.is_ascii_digit()) => host,
+            _ => authority,
+        },
+    };
+    (host.to_owned(), host.parse::<IpAddr>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_have_no_port_and_addresses_are_known_as_such() {
+        let cases = [
+            ("a.test", "a.test", false),
+            ("a.test:80", "a.test", false),
+            ("127.0.0.1:80", "127.0.0.1", true),
+            ("[::1]:80", "::1", true),
+            ("::1", "::1", true),
+            ("name/1.2", "name/1.2", false),
+        ];
+        for (authority, host, is_address) in cases {
+            assert_eq!(host_of(authority), (host.to_owned(), is_address), "{authority}");
+        }
     }
 }

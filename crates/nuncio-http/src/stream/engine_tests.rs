@@ -27,6 +27,8 @@ fn stream() -> StreamCx {
         server_name: None,
         tls: false,
         client_certificate: Default::default(),
+        tls_facts: None,
+        transport_failure: Default::default(),
         attached: Default::default(),
     };
     StreamCx::new(Worker::new(0, Lane::worker(0)), Rc::new(conn))

@@ -67,7 +67,8 @@ impl Session {
             match host.connect_tcp(RoutingPriority::Default).await {
                 Ok(connection) => {
                     self.tried(&host.host);
-                    self.stream.info.upstream.local = connection.io.local_addr();
+                    self.stream.info.upstream.local = connection.local;
+                    self.stream.info.upstream.tls = connection.tls.clone();
                     return Some(connection);
                 }
                 Err(PoolFailure { reset, host }) => {

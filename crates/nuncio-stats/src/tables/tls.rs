@@ -34,6 +34,26 @@ stats_table! {
 }
 
 stats_table! {
+    /// `server_ssl_socket_factory.`, `client_ssl_socket_factory.`: contexts made of secrets that come later.
+    pub SOCKET_FACTORY: "ssl_socket_factory" {
+        /// Connections of clients closed because a secret had not come.
+        counter DOWNSTREAM_CONTEXT_SECRETS_NOT_READY = "downstream_context_secrets_not_ready",
+        /// Contexts made again because a secret changed.
+        counter SSL_CONTEXT_UPDATE_BY_SDS = "ssl_context_update_by_sds",
+        /// Connections to hosts not made because a secret had not come.
+        counter UPSTREAM_CONTEXT_SECRETS_NOT_READY = "upstream_context_secrets_not_ready",
+    }
+}
+
+stats_table! {
+    /// `cluster.<name>.<match>.`: one of `transport_socket_matches`.
+    pub TRANSPORT_MATCH: "transport_socket_match" {
+        /// Hosts that were found to fit it.
+        counter TOTAL_MATCH_COUNT = "total_match_count",
+    }
+}
+
+stats_table! {
     /// One cipher, group, algorithm or version: the whole name is the prefix, without a dot at its end.
     pub NEGOTIATED: "tls_negotiated" {
         /// Handshakes that ended with it.

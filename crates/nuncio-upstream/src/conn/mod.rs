@@ -18,7 +18,7 @@ use crate::host::HostStat;
 use crate::pool::{Http1Pool, WorkerHost};
 use crate::reset::Reset;
 use nuncio_codec::headers::{HeaderMap, Trailers};
-use nuncio_core::{Protocol, WireBytes};
+use nuncio_core::{Protocol, TlsFacts, WireBytes};
 use nuncio_rt::Buf;
 use nuncio_stats::tables::cluster as stat;
 use std::{
@@ -214,6 +214,14 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.local_addr(),
             UpstreamConn::Http2(stream) => stream.local_addr(),
+        }
+    }
+
+    /// What the TLS handshake of the connection came to.
+    pub fn tls(&self) -> Option<&Rc<TlsFacts>> {
+        match self {
+            UpstreamConn::Http1(stream) => stream.tls(),
+            UpstreamConn::Http2(stream) => stream.tls(),
         }
     }
 

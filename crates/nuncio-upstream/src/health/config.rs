@@ -1,6 +1,7 @@
 //! `envoy.config.core.v3.HealthCheck`, as plain values.
 
 use crate::events::EventLog;
+use nuncio_core::metadata::Metadata;
 use std::{fmt, sync::Arc, time::Duration};
 
 /// How the hosts of a cluster are checked.
@@ -38,6 +39,10 @@ pub struct HealthCheckConfig {
     pub log_every_failure: bool,
     /// `always_log_health_check_success`.
     pub log_every_success: bool,
+    /// `tls_options.alpn_protocols`.
+    pub alpn_protocols: Vec<String>,
+    /// `transport_socket_match_criteria`, as metadata that stand for the host's.
+    pub transport_criteria: Option<Arc<Metadata>>,
     /// What is asked.
     pub kind: HealthCheckKind,
 }
@@ -62,6 +67,8 @@ impl HealthCheckConfig {
             events: Vec::new(),
             log_every_failure: false,
             log_every_success: false,
+            alpn_protocols: Vec::new(),
+            transport_criteria: None,
             kind,
         }
     }

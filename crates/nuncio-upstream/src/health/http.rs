@@ -2,6 +2,7 @@
 
 use super::config::{HeaderAppend, HttpHealthCheck, StatusRange};
 use super::tally::Verdict;
+use crate::transport::Dial;
 use super::tcp::finds_in_order;
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_codec::http1::{
@@ -21,6 +22,7 @@ pub(super) struct HttpProbe {
     request: Vec<u8>,
     to: Address,
     options: Arc<TcpOptions>,
+    dial: Dial,
     reuse: bool,
     open: Option<Io>,
 }
@@ -39,9 +41,9 @@ struct Answer {
 }
 
 impl HttpProbe {
-    pub(super) fn new(check: HttpHealthCheck, host: Arc<str>, to: Address, options: Arc<TcpOptions>, reuse: bool) -> HttpProbe {
+    pub(super) fn new(check: HttpHealthCheck, host: Arc<str>, to: Address, options: Arc<TcpOptions>, dial: Dial, reuse: bool) -> HttpProbe {
         let request = request(&check, &host);
-        HttpProbe { check, request, to, options, reuse, open: None }
+        HttpProbe { check, request, to, options, dial, reuse, open: None }
     }
 
     /// Closes what is open: the last check came to no end.
@@ -53,7 +55,10 @@ impl HttpProbe {
         let mut io = match self.open.take().and_then(|mut io| io.is_quiet().then_some(io)) {
             Some(io) => io,
             None => match nuncio_rt::connect(&self.to, &self.options, Duration::MAX).await {
-                Ok(io) => io,
+                Ok(io) => match self.dial.secure(io).await {
+                    Ok(io) => io,
+                    Err(_) => return Verdict::NetworkFailure,
+                },
                 Err(_) => return Verdict::NetworkFailure,
             },
         };

@@ -16,6 +16,7 @@ pub use config::{
 
 use crate::host::{HealthFlags, Host, HostState};
 use crate::manager::{Cluster, Task};
+use crate::transport::Dial;
 use nuncio_rt::{Address, Rng};
 use nuncio_stats::{Lane, Scope, Store, tables::cluster, tables::health_check as stat};
 use std::{
@@ -54,12 +55,13 @@ impl Probe {
     fn new(config: &HealthCheckConfig, host: &Host, cluster: &Cluster) -> Probe {
         let to = check_address(host);
         let options = cluster.info.tcp_options();
+        let dial = Dial::new(&cluster.info, host, &config.alpn_protocols, config.transport_criteria.as_deref());
         match &config.kind {
             HealthCheckKind::Http(http) => {
                 let name = host_name(http, host, cluster);
-                Probe::Http(http::HttpProbe::new(http.clone(), name, to, options, config.reuse_connection))
+                Probe::Http(http::HttpProbe::new(http.clone(), name, to, options, dial, config.reuse_connection))
             }
-            HealthCheckKind::Tcp(tcp) => Probe::Tcp(tcp::TcpProbe::new(tcp.clone(), to, options, config.reuse_connection)),
+            HealthCheckKind::Tcp(tcp) => Probe::Tcp(tcp::TcpProbe::new(tcp.clone(), to, options, dial, config.reuse_connection)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::config::TcpHealthCheck;
 use super::tally::Verdict;
+use crate::transport::Dial;
 use nuncio_rt::{Address, Buf, Io, OutQueue, TcpOptions};
 use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
 
@@ -14,13 +15,14 @@ pub(super) struct TcpProbe {
     check: TcpHealthCheck,
     to: Address,
     options: Arc<TcpOptions>,
+    dial: Dial,
     reuse: bool,
     open: Option<Io>,
 }
 
 impl TcpProbe {
-    pub(super) fn new(check: TcpHealthCheck, to: Address, options: Arc<TcpOptions>, reuse: bool) -> TcpProbe {
-        TcpProbe { check, to, options, reuse, open: None }
+    pub(super) fn new(check: TcpHealthCheck, to: Address, options: Arc<TcpOptions>, dial: Dial, reuse: bool) -> TcpProbe {
+        TcpProbe { check, to, options, dial, reuse, open: None }
     }
 
     /// Closes what is open: the last check came to no end.
@@ -32,7 +34,10 @@ impl TcpProbe {
         let mut io = match self.open.take().and_then(|mut io| io.is_quiet().then_some(io)) {
             Some(io) => io,
             None => match nuncio_rt::connect(&self.to, &self.options, Duration::MAX).await {
-                Ok(io) => io,
+                Ok(io) => match self.dial.secure(io).await {
+                    Ok(io) => io,
+                    Err(_) => return Verdict::NetworkFailure,
+                },
                 Err(_) => return Verdict::NetworkFailure,
             },
         };

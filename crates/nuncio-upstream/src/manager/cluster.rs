@@ -121,12 +121,20 @@ impl Cluster {
                 self.targets.borrow_mut().push(target);
             }
         }
-        let fixed: usize = self.targets.borrow().iter().map(|t| t.addresses.len()).sum();
-        self.info.stats.add(Lane::MAIN, stat::DEFAULT_TOTAL_MATCH_COUNT, fixed as u64);
+        for target in self.targets.borrow().iter() {
+            self.count_transport(target, target.addresses.len());
+        }
         self.sort_for(Vec::new(), 0);
         self.rebuild();
         self.clean_up_later();
         self.discover(names);
+    }
+
+    /// Counts hosts of an endpoint by the transport socket that they fit.
+    fn count_transport(&self, target: &Target, hosts: usize) {
+        let locality = self.info.config.assignment.localities.get(target.locality);
+        let endpoint = locality.and_then(|locality| locality.endpoints.get(target.endpoint));
+        self.info.count_transport(endpoint.and_then(|endpoint| endpoint.metadata.as_deref()), hosts);
     }
 
     fn discover(self: &Rc<Self>, names: Vec<Name>) {
@@ -146,8 +154,8 @@ impl Cluster {
 
     /// A name has these addresses now.
     pub(super) fn resolved(self: &Rc<Self>, target: usize, addresses: Vec<Address>) {
-        self.info.stats.add(Lane::MAIN, stat::DEFAULT_TOTAL_MATCH_COUNT, addresses.len() as u64);
         if let Some(target) = self.targets.borrow_mut().get_mut(target) {
+            self.count_transport(target, addresses.len());
             target.addresses = addresses;
         }
         if !self.rebuild() {

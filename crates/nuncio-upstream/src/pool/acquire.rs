@@ -56,6 +56,11 @@ impl Acquire {
     /// # Errors
     /// [`PoolFailure`] when a breaker is open or the host cannot be connected to.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<UpstreamConn, PoolFailure>> {
+        if let Way::Http2(_, Some(waiting)) = &self.way
+            && let Some(pool) = waiting.take_sent_to()
+        {
+            self.way = Way::Http1(pool, None);
+        }
         match &mut self.way {
             Way::Http1(pool, waiting) => {
                 let conn = match waiting {

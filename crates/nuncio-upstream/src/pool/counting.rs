@@ -4,7 +4,7 @@ use crate::host::{Host, HostCounters, HostStat};
 use crate::info::ClusterCx;
 use crate::reset::{Reset, ResetReason};
 use nuncio_rt::Time;
-use nuncio_stats::{CounterId, tables::cluster as stat};
+use nuncio_stats::tables::cluster as stat;
 
 /// Who ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +28,8 @@ pub(super) fn host_has_room(cluster: &ClusterCx, host: &Host) -> bool {
 }
 
 /// A connection is being made.
-pub(super) fn count_opened(cluster: &ClusterCx, host: &Host, of_protocol: CounterId) {
+pub(super) fn count_opened(cluster: &ClusterCx, host: &Host) {
     cluster.inc(stat::UPSTREAM_CX_TOTAL);
-    cluster.inc(of_protocol);
     cluster.gauge(stat::UPSTREAM_CX_ACTIVE, 1);
     count_host(cluster, host, |cells| {
         cells.inc(HostStat::CxTotal);

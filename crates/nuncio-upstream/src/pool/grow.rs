@@ -3,7 +3,7 @@
 use super::http1::Http1Pool;
 use crate::breaker::{Permit, Resource};
 use crate::conn::Http1Connection;
-use crate::reset::{Reset, connect_failure};
+use crate::reset::Reset;
 use nuncio_rt::Time;
 use nuncio_stats::tables::cluster as stat;
 use std::rc::Rc;
@@ -79,26 +79,25 @@ impl Http1Pool {
     }
 
     fn connect(self: &Rc<Self>, permit: Permit) {
-        super::count_opened(&self.cluster, &self.host, stat::UPSTREAM_CX_HTTP1_TOTAL);
+        super::count_opened(&self.cluster, &self.host);
+        self.cluster.inc(stat::UPSTREAM_CX_HTTP1_TOTAL);
         self.open.set(self.open.get() + 1);
         self.connecting.set(self.connecting.get() + 1);
         let pool = self.clone();
         nuncio_rt::spawn(async move {
             let begun = Time::now();
-            let config = &pool.cluster.info.config;
-            let options = pool.cluster.info.tcp_options();
             let again = || super::count_opened_again(&pool.cluster, &pool.host);
-            let made = pool.host.connect(&options, config.connect_timeout, again).await;
+            let made = pool.cluster.open(&pool.host, &pool.wanted, again).await;
             pool.connecting.set(pool.connecting.get() - 1);
             match made {
-                Ok(io) => {
+                Ok(opened) => {
                     let now = Time::now();
                     let ms = now.millis_since(begun);
                     pool.cluster.record(stat::UPSTREAM_CX_CONNECT_MS, ms);
-                    let conn = Http1Connection::new(io, &pool.cluster, permit, begun, pool.era.get());
+                    let conn = Http1Connection::new(opened, &pool.cluster, permit, begun, pool.era.get());
                     pool.give_back(Box::new(conn), now);
                 }
-                Err(error) => pool.connect_failed(connect_failure(&error, &pool.host.address), begun, permit),
+                Err(reset) => pool.connect_failed(reset, begun, permit),
             }
         });
     }

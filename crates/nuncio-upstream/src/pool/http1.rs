@@ -3,11 +3,12 @@
 use super::Closed;
 use super::reaper::Stir;
 use super::waiting::Waiting;
-use crate::breaker::RoutingPriority;
+use crate::breaker::{Permit, RoutingPriority};
 use crate::conn::Http1Connection;
 use crate::host::Host;
 use crate::info::ClusterCx;
 use crate::reset::Reset;
+use crate::transport::{Opened, Wanted};
 use nuncio_rt::Time;
 use nuncio_stats::tables::cluster as stat;
 use std::{
@@ -24,6 +25,7 @@ pub(crate) struct Http1Pool {
     pub(crate) cluster: Rc<ClusterCx>,
     pub(crate) host: Arc<Host>,
     pub(super) priority: RoutingPriority,
+    pub(super) wanted: Wanted,
     id: u64,
     stir: Arc<Stir>,
     waker: Waker,
@@ -44,13 +46,14 @@ pub(crate) struct Http1Pool {
 }
 
 impl Http1Pool {
-    pub(super) fn new(cluster: Rc<ClusterCx>, host: Arc<Host>, priority: RoutingPriority) -> Rc<Http1Pool> {
+    pub(super) fn new(cluster: Rc<ClusterCx>, host: Arc<Host>, priority: RoutingPriority, wanted: Wanted) -> Rc<Http1Pool> {
         Rc::new_cyclic(|pool| {
             let (id, stir) = cluster.reaper.enter(pool.clone());
             Http1Pool {
                 cluster,
                 host,
                 priority,
+                wanted,
                 id,
                 waker: stir.clone().into(),
                 stir,
@@ -100,6 +103,17 @@ impl Http1Pool {
                 self.leave_if_unused();
             }
         }
+    }
+
+    /// A connection made by somebody else is this pool's from now on.
+    pub(super) fn adopt(self: &Rc<Self>, opened: Opened, permit: Permit, begun: Time) {
+        self.open.set(self.open.get() + 1);
+        self.cluster.inc(stat::UPSTREAM_CX_HTTP1_TOTAL);
+        self.give_back(Box::new(Http1Connection::new(opened, &self.cluster, permit, begun, self.era.get())), Time::now());
+    }
+
+    pub(super) fn is_used(&self) -> bool {
+        self.open.get() > 0 || !self.waiting.borrow().is_empty()
     }
 
     /// A connection is free: the first in the queue gets it, or it becomes idle, or it is not fit to be kept.

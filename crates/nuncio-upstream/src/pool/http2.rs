@@ -1,18 +1,21 @@
 //! The HTTP/2 connections of one worker to one host. A request takes a place on one that has room; another connection
 //! is made only when none has.
 
+use super::http1::Http1Pool;
 use super::waiting::Waiting;
+use super::{Pools, Spoken};
 use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::conn::{Http2Connection, Terms, drive};
 use crate::host::Host;
 use crate::info::ClusterCx;
-use crate::reset::{Reset, connect_failure};
-use nuncio_rt::{Io, Time};
+use crate::reset::Reset;
+use crate::transport::{Opened, Wanted};
+use nuncio_rt::Time;
 use nuncio_stats::tables::cluster as stat;
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     task::Context,
 };
@@ -23,6 +26,9 @@ pub(crate) struct Http2Pool {
     pub(crate) cluster: Rc<ClusterCx>,
     host: Arc<Host>,
     pub(super) priority: RoutingPriority,
+    wanted: Wanted,
+    /// With `auto_config`: where connections go on which HTTP/2 was not agreed, and where that is remembered.
+    http1: Option<(Rc<Http1Pool>, Weak<Pools>)>,
     open: RefCell<Vec<Rc<Http2Connection>>>,
     waiting: RefCell<VecDeque<Rc<Waiting<Rc<Http2Connection>>>>>,
     connecting: Cell<u32>,
@@ -32,11 +38,19 @@ pub(crate) struct Http2Pool {
 }
 
 impl Http2Pool {
-    pub(super) fn new(cluster: Rc<ClusterCx>, host: Arc<Host>, priority: RoutingPriority) -> Rc<Http2Pool> {
+    pub(super) fn new(
+        cluster: Rc<ClusterCx>,
+        host: Arc<Host>,
+        priority: RoutingPriority,
+        wanted: Wanted,
+        http1: Option<(Rc<Http1Pool>, Weak<Pools>)>,
+    ) -> Rc<Http2Pool> {
         Rc::new(Http2Pool {
             cluster,
             host,
             priority,
+            wanted,
+            http1,
             open: RefCell::default(),
             waiting: RefCell::default(),
             connecting: Cell::new(0),
@@ -127,32 +141,59 @@ impl Http2Pool {
     }
 
     fn connect(self: &Rc<Self>, permit: Permit) {
-        super::count_opened(&self.cluster, &self.host, stat::UPSTREAM_CX_HTTP2_TOTAL);
+        super::count_opened(&self.cluster, &self.host);
+        if self.http1.is_none() {
+            self.cluster.inc(stat::UPSTREAM_CX_HTTP2_TOTAL);
+        }
         self.connecting.set(self.connecting.get() + 1);
         let pool = self.clone();
         nuncio_rt::spawn(async move {
             let begun = Time::now();
-            let config = &pool.cluster.info.config;
-            let options = pool.cluster.info.tcp_options();
             let again = || super::count_opened_again(&pool.cluster, &pool.host);
-            let made = pool.host.connect(&options, config.connect_timeout, again).await;
+            let made = pool.cluster.open(&pool.host, &pool.wanted, again).await;
             pool.connecting.set(pool.connecting.get() - 1);
             match made {
-                Ok(io) => {
+                Ok(opened) => {
                     pool.cluster.record(stat::UPSTREAM_CX_CONNECT_MS, Time::now().millis_since(begun));
-                    pool.run(io, begun, permit).await;
+                    match &pool.http1 {
+                        Some((http1, pools)) if !opened.agreed_on_http2() => {
+                            if let Some(pools) = pools.upgrade() {
+                                pools.spoken.set(Spoken::Http1);
+                            }
+                            pool.send_to(http1);
+                            http1.adopt(opened, permit, begun);
+                            pool.leave_if_unused();
+                        }
+                        Some(_) => {
+                            pool.cluster.inc(stat::UPSTREAM_CX_HTTP2_TOTAL);
+                            pool.run(opened, begun, permit).await;
+                        }
+                        None => pool.run(opened, begun, permit).await,
+                    }
                 }
-                Err(error) => {
+                Err(reset) => {
                     drop(permit);
-                    pool.connect_failed(&connect_failure(&error, &pool.host.address), begun);
+                    pool.connect_failed(&reset, begun);
                 }
             }
         });
     }
 
+    /// Everyone who waits is told to ask there.
+    fn send_to(&self, http1: &Rc<Http1Pool>) {
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        for request in waiting {
+            request.send_to(http1);
+        }
+    }
+
+    pub(super) fn is_used(&self) -> bool {
+        !self.open.borrow().is_empty() || self.connecting.get() > 0 || !self.waiting.borrow().is_empty()
+    }
+
     /// Serves a connection to its end.
-    async fn run(self: &Rc<Self>, io: Io, begun: Time, permit: Permit) {
-        let conn = Http2Connection::new(&self.cluster, permit, begun, io.local_addr());
+    async fn run(self: &Rc<Self>, opened: Opened, begun: Time, permit: Permit) {
+        let conn = Http2Connection::new(&self.cluster, permit, begun, &opened);
         let http = &self.cluster.info.config.http;
         let terms = Terms {
             idle: http.idle_timeout,
@@ -164,7 +205,7 @@ impl Http2Pool {
             conn.drain();
         }
         let changed = || self.serve_queue();
-        let (by, active) = drive(conn.clone(), io, self.cluster.clone(), terms, changed).await;
+        let (by, active) = drive(conn.clone(), opened.io, self.cluster.clone(), terms, changed).await;
         self.open.borrow_mut().retain(|other| !Rc::ptr_eq(other, &conn));
         self.cluster.record(stat::UPSTREAM_RQ_PER_CX, u64::from(conn.requests.get()));
         super::count_closed(&self.cluster, &self.host, by, active, conn.created);

@@ -28,10 +28,12 @@ use crate::breaker::RoutingPriority;
 use crate::host::{HealthFlags, Host, HostCounters, HostStat};
 use crate::config::UpstreamProtocol;
 use crate::info::ClusterCx;
+use crate::transport::{TransportOptions, Wanted};
 use nuncio_core::Protocol;
 use nuncio_stats::{Scope, tables::cluster::UPSTREAM_CX_POOL_OVERFLOW};
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    collections::HashMap,
     rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -49,15 +51,28 @@ pub struct WorkerHost {
 
 /// The pools of a host, made when first used; they outlive changes of the host's weight or metadata.
 #[derive(Debug, Default)]
-struct Pools {
+pub(super) struct Pools {
     default: OnceCell<Rc<Http1Pool>>,
     high: OnceCell<Rc<Http1Pool>>,
     http2_default: OnceCell<Rc<Http2Pool>>,
     http2_high: OnceCell<Rc<Http2Pool>>,
+    /// With `auto_config`, what the host was found to speak.
+    pub(super) spoken: Cell<Spoken>,
+    /// Pools of requests that want connections of their own kind.
+    others: RefCell<HashMap<Rc<TransportOptions>, Rc<Pools>>>,
+    options: Option<Rc<TransportOptions>>,
     /// As of the last host set, checks or outlier detection say that the host does not work.
     failed: Cell<bool>,
     /// Raw connections that close when it fails.
     raw: RefCell<Vec<Weak<HostFailed>>>,
+}
+
+/// What a host was found to speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Spoken {
+    #[default]
+    Unknown,
+    Http1,
 }
 
 /// Tells the owner of a raw connection that its host has failed.
@@ -104,19 +119,48 @@ impl WorkerHost {
     /// that.
     #[inline]
     pub fn acquire(self: &Rc<Self>, priority: RoutingPriority, downstream: Protocol) -> Acquire {
-        if self.cluster.info.config.http.speaks_http2(downstream) {
-            Acquire::http2(self.clone(), self.http2_pool(priority).clone())
+        self.acquire_from(&self.pools, priority, downstream)
+    }
+
+    /// Asks for a connection of a kind of its own.
+    pub fn acquire_with(self: &Rc<Self>, options: TransportOptions, priority: RoutingPriority, downstream: Protocol) -> Acquire {
+        let pools = self.pools_for(options);
+        self.acquire_from(&pools, priority, downstream)
+    }
+
+    #[inline]
+    fn acquire_from(self: &Rc<Self>, pools: &Rc<Pools>, priority: RoutingPriority, downstream: Protocol) -> Acquire {
+        let http = &self.cluster.info.config.http;
+        let known_to_be_http1 = http.protocol == UpstreamProtocol::Auto && pools.spoken.get() == Spoken::Http1;
+        if http.speaks_http2(downstream) && !known_to_be_http1 {
+            Acquire::http2(self.clone(), self.http2_pool(pools, priority).clone())
         } else {
-            Acquire::http1(self.clone(), self.pool(priority).clone())
+            Acquire::http1(self.clone(), self.pool(pools, priority).clone())
         }
+    }
+
+    fn pools_for(&self, options: TransportOptions) -> Rc<Pools> {
+        /// Kinds kept at most while nobody uses them.
+        const UNUSED_MAX: usize = 256;
+        let mut others = self.pools.others.borrow_mut();
+        if let Some(pools) = others.get(&options) {
+            return pools.clone();
+        }
+        if others.len() >= UNUSED_MAX {
+            others.retain(|_, pools| pools.is_used());
+        }
+        let options = Rc::new(options);
+        let pools = Rc::new(Pools { options: Some(options.clone()), ..Pools::default() });
+        others.insert(options, pools.clone());
+        pools
     }
 
     /// Whether there may be a pool for it: false (and `upstream_cx_pool_overflow` counted) when there are
     /// `max_connection_pools` of other hosts.
     pub fn may_have_pool(self: &Rc<Self>, priority: RoutingPriority) -> bool {
         let may = self.cluster.info.breakers.max_pools(priority) == u64::MAX || match self.cluster.info.config.http.protocol {
-            UpstreamProtocol::Http2 => self.http2_pool(priority).enter(),
-            _ => self.pool(priority).enter(),
+            UpstreamProtocol::Http2 => self.http2_pool(&self.pools, priority).enter(),
+            _ => self.pool(&self.pools, priority).enter(),
         };
         if !may {
             self.cluster.inc(UPSTREAM_CX_POOL_OVERFLOW);
@@ -165,20 +209,32 @@ impl WorkerHost {
         self.host.state.counters(self.cluster.worker.lane)
     }
 
-    fn pool(&self, priority: RoutingPriority) -> &Rc<Http1Pool> {
+    #[inline]
+    pub(super) fn pool<'p>(&self, pools: &'p Pools, priority: RoutingPriority) -> &'p Rc<Http1Pool> {
         let slot = match priority {
-            RoutingPriority::Default => &self.pools.default,
-            RoutingPriority::High => &self.pools.high,
+            RoutingPriority::Default => &pools.default,
+            RoutingPriority::High => &pools.high,
         };
-        slot.get_or_init(|| Http1Pool::new(self.cluster.clone(), self.host.clone(), priority))
+        slot.get_or_init(|| {
+            let wanted = Wanted { options: pools.options.clone(), protocols: &["http/1.1"] };
+            Http1Pool::new(self.cluster.clone(), self.host.clone(), priority, wanted)
+        })
     }
 
-    fn http2_pool(&self, priority: RoutingPriority) -> &Rc<Http2Pool> {
+    #[inline]
+    fn http2_pool<'p>(&self, pools: &'p Rc<Pools>, priority: RoutingPriority) -> &'p Rc<Http2Pool> {
         let slot = match priority {
-            RoutingPriority::Default => &self.pools.http2_default,
-            RoutingPriority::High => &self.pools.http2_high,
+            RoutingPriority::Default => &pools.http2_default,
+            RoutingPriority::High => &pools.http2_high,
         };
-        slot.get_or_init(|| Http2Pool::new(self.cluster.clone(), self.host.clone(), priority))
+        slot.get_or_init(|| {
+            let auto = self.cluster.info.config.http.protocol == UpstreamProtocol::Auto;
+            let protocols: &[&str] = if auto { &["h2", "http/1.1"] } else { &["h2"] };
+            let wanted = Wanted { options: pools.options.clone(), protocols };
+            // With ALPN a connection may turn out to be for the other pool.
+            let http1 = auto.then(|| (self.pool(pools, priority).clone(), Rc::downgrade(pools)));
+            Http2Pool::new(self.cluster.clone(), self.host.clone(), priority, wanted, http1)
+        })
     }
 
     /// For a raw connection that is to close when the host fails, where that is wanted.
@@ -204,16 +260,26 @@ impl WorkerHost {
 
     /// Closes idle connections and lets busy ones end; nothing is kept from now on.
     pub(crate) fn retire(&self) {
-        self.each_pool(Http1Pool::retire, Http2Pool::retire);
+        self.pools.each(&Http1Pool::retire, &Http2Pool::retire);
     }
 
     /// Closes idle connections and has busy ones closed when they are done; new ones may be made.
     pub(crate) fn drain(&self) {
-        self.each_pool(Http1Pool::drain, Http2Pool::drain);
+        self.pools.each(&Http1Pool::drain, &Http2Pool::drain);
+    }
+}
+
+impl Pools {
+    fn each(&self, http1: &dyn Fn(&Rc<Http1Pool>), http2: &dyn Fn(&Rc<Http2Pool>)) {
+        [&self.default, &self.high].into_iter().filter_map(OnceCell::get).for_each(http1);
+        [&self.http2_default, &self.http2_high].into_iter().filter_map(OnceCell::get).for_each(http2);
+        self.others.borrow().values().for_each(|other| other.each(http1, http2));
     }
 
-    fn each_pool(&self, http1: impl Fn(&Rc<Http1Pool>), http2: impl Fn(&Rc<Http2Pool>)) {
-        [&self.pools.default, &self.pools.high].into_iter().filter_map(OnceCell::get).for_each(http1);
-        [&self.pools.http2_default, &self.pools.http2_high].into_iter().filter_map(OnceCell::get).for_each(http2);
+    /// It has connections, or requests that wait for one.
+    fn is_used(&self) -> bool {
+        let used = Cell::new(false);
+        self.each(&|pool| used.set(used.get() || pool.is_used()), &|pool| used.set(used.get() || pool.is_used()));
+        used.get()
     }
 }

@@ -1,6 +1,7 @@
 //! A request that waits for a connection.
 
 use crate::breaker::{Permit, Resource, RoutingPriority};
+use super::http1::Http1Pool;
 use crate::host::{Host, HostStat};
 use crate::info::ClusterCx;
 use crate::reset::{Reset, ResetReason};
@@ -20,6 +21,8 @@ pub(super) struct Waiting<T> {
     outcome: RefCell<Option<Result<T, Reset>>>,
     waker: RefCell<Waker>,
     permit: RefCell<Option<Permit>>,
+    /// There is nothing to be had here, but there.
+    sent_to: RefCell<Option<Rc<Http1Pool>>>,
 }
 
 impl<T> Waiting<T> {
@@ -43,6 +46,7 @@ impl<T> Waiting<T> {
             outcome: RefCell::new(None),
             waker: RefCell::new(cx.waker().clone()),
             permit: RefCell::new(Some(permit)),
+            sent_to: RefCell::default(),
         }))
     }
 
@@ -66,6 +70,18 @@ impl<T> Waiting<T> {
         *self.outcome.borrow_mut() = Some(outcome);
         self.leave_queue();
         self.waker.borrow().wake_by_ref();
+    }
+
+    /// Has the request ask in another pool.
+    pub(super) fn send_to(&self, pool: &Rc<Http1Pool>) {
+        *self.sent_to.borrow_mut() = Some(pool.clone());
+        self.leave_queue();
+        self.waker.borrow().wake_by_ref();
+    }
+
+    /// Where the request is to ask instead.
+    pub(super) fn take_sent_to(&self) -> Option<Rc<Http1Pool>> {
+        self.sent_to.borrow_mut().take()
     }
 
     pub(super) fn leave_queue(&self) {

@@ -66,6 +66,8 @@ fn connection(client: &Client) -> ConnInfo {
         server_name: None,
         tls: false,
         client_certificate: nuncio_core::ClientCertificate::default(),
+        tls_facts: None,
+        transport_failure: Default::default(),
         attached: Default::default(),
     }
 }

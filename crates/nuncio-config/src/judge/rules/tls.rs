@@ -204,7 +204,7 @@ fn is_der(body: &str) -> bool {
     content.len() >= length
 }
 
-fn base64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
     let body = text.trim_end_matches('=');
     let mut out = Vec::with_capacity(body.len() * 3 / 4);
     let (mut bits, mut held) = (0u32, 0);

@@ -20,6 +20,8 @@ fn exchange(path: &str, host: &str, headers: &[(&str, &str)]) -> StreamCx {
         server_name: None,
         tls: false,
         client_certificate: Default::default(),
+        tls_facts: None,
+        transport_failure: Default::default(),
         attached: Default::default(),
     };
     let mut cx = StreamCx::new(Worker::new(0, nuncio_stats::Lane(0)), Rc::new(conn));

@@ -10,8 +10,9 @@ use crate::breaker::Permit;
 use crate::config::HttpOptions;
 use crate::info::ClusterCx;
 use crate::pool::{Closed, Http1Pool, WorkerHost};
+use crate::transport::Opened;
 use nuncio_codec::http1::{Encoding, NameCase, ResponseDecoder, ResponseRules};
-use nuncio_core::WireBytes;
+use nuncio_core::{TlsFacts, WireBytes};
 use nuncio_rt::{Buf, Io, OutQueue, Time};
 use nuncio_stats::tables::{cluster as stat, http1 as codec_stat};
 use std::{net::SocketAddr, rc::Rc};
@@ -35,20 +36,22 @@ pub(crate) struct Http1Connection {
     id: u64,
     /// Our end; asked of the system once.
     local: Option<SocketAddr>,
+    tls: Option<Rc<TlsFacts>>,
     /// Not fit for another request.
     spent: bool,
     _permit: Permit,
 }
 
 impl Http1Connection {
-    pub(crate) fn new(io: Io, cluster: &Rc<ClusterCx>, permit: Permit, created: Time, era: u32) -> Http1Connection {
+    pub(crate) fn new(opened: Opened, cluster: &Rc<ClusterCx>, permit: Permit, created: Time, era: u32) -> Http1Connection {
         let options = &cluster.info.config.http;
         if let Some(codec) = cluster.info.codec_stats() {
             codec.open(cluster.worker.lane, codec_stat::OPEN);
         }
         Http1Connection {
-            local: io.local_addr(),
-            io,
+            local: opened.local,
+            io: opened.io,
+            tls: opened.tls,
             created,
             idle_until: Time::NEVER,
             expires: options.max_connection_duration.map_or(Time::NEVER, |d| Time::now() + d),
@@ -188,6 +191,10 @@ impl Http1Stream {
 
     pub(in crate::conn) fn local_addr(&self) -> Option<SocketAddr> {
         self.conn.as_ref().and_then(|conn| conn.local)
+    }
+
+    pub(in crate::conn) fn tls(&self) -> Option<&Rc<TlsFacts>> {
+        self.conn.as_ref().and_then(|conn| conn.tls.as_ref())
     }
 
     pub(in crate::conn) fn connection_id(&self) -> u64 {

@@ -15,8 +15,10 @@ use crate::breaker::Permit;
 use crate::config::HttpOptions;
 use crate::info::ClusterCx;
 use crate::reset::Reset;
+use crate::transport::Opened;
 use nuncio_codec::headers::HeaderMap;
 use nuncio_codec::http2::{Connection as Codec, ErrorCode, Options, Role};
+use nuncio_core::TlsFacts;
 use nuncio_rt::{Buf, OutQueue, Time};
 use std::{
     cell::{Cell, RefCell},
@@ -127,11 +129,12 @@ pub(crate) struct Http2Connection {
     draining: Cell<bool>,
     id: u64,
     local: Option<SocketAddr>,
+    tls: Option<Rc<TlsFacts>>,
     _permit: Permit,
 }
 
 impl Http2Connection {
-    pub(crate) fn new(cluster: &Rc<ClusterCx>, permit: Permit, created: Time, local: Option<SocketAddr>) -> Rc<Http2Connection> {
+    pub(crate) fn new(cluster: &Rc<ClusterCx>, permit: Permit, created: Time, opened: &Opened) -> Rc<Http2Connection> {
         Rc::new(Http2Connection {
             shared: RefCell::new(Shared {
                 codec: Codec::new(Role::Client, options(&cluster.info.config.http)),
@@ -146,7 +149,8 @@ impl Http2Connection {
             requests: Cell::new(0),
             draining: Cell::new(false),
             id: super::next_id(),
-            local,
+            local: opened.local,
+            tls: opened.tls.clone(),
             _permit: permit,
         })
     }

@@ -206,6 +206,10 @@ impl Http2Stream {
         self.conn.local
     }
 
+    pub(in crate::conn) fn tls(&self) -> Option<&Rc<nuncio_core::TlsFacts>> {
+        self.conn.tls.as_ref()
+    }
+
     pub(in crate::conn) fn connection_id(&self) -> u64 {
         self.conn.id
     }

@@ -5,7 +5,10 @@
 //! are in hand, so an idle connection holds none.
 
 use nuncio_rt::{Buf, BufPool, ByteStream, Io, OutQueue};
+use super::note::{self, Note};
 use rustls::{
+    CommonState,
+    client::{ClientConnectionData, UnbufferedClientConnection},
     server::{ServerConnectionData, UnbufferedServerConnection},
     unbuffered::{
         ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus, WriteTraffic,
@@ -30,12 +33,45 @@ const INCOMING_BYTES_MAX: usize = 256 * 1024;
 /// Less room than this is not worth a system call.
 const READ_BYTES_MIN: usize = 4096;
 
-type Writer<'c> = WriteTraffic<'c, ServerConnectionData>;
+/// One side of a TLS connection as rustls has it.
+pub(crate) trait Session {
+    type Data;
 
-/// The server's side of a TLS connection.
-pub(crate) struct TlsServer {
+    fn process<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    fn common(&self) -> &CommonState;
+}
+
+impl Session for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ServerConnectionData> {
+        self.process_tls_records(records)
+    }
+
+    fn common(&self) -> &CommonState {
+        self
+    }
+}
+
+impl Session for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ClientConnectionData> {
+        self.process_tls_records(records)
+    }
+
+    fn common(&self) -> &CommonState {
+        self
+    }
+}
+
+/// One side of a TLS connection.
+pub(crate) struct TlsStream<S> {
     io: Io,
-    pub(super) session: UnbufferedServerConnection,
+    pub(super) session: S,
+    /// What was found out about the peer.
+    pub(super) note: Note,
     pool: Rc<BufPool>,
     /// Records as received; `None` while there are none.
     incoming: Option<Buf>,
@@ -76,10 +112,11 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-impl TlsServer {
-    pub(super) fn new(io: Io, first: Option<Buf>, session: UnbufferedServerConnection, pool: Rc<BufPool>) -> TlsServer {
-        TlsServer {
+impl<S: Session> TlsStream<S> {
+    pub(super) fn new(io: Io, first: Option<Buf>, session: S, pool: Rc<BufPool>) -> TlsStream<S> {
+        TlsStream {
             io,
+            note: Note::default(),
             session,
             outgoing: OutQueue::new(pool.clone()),
             pool,
@@ -91,11 +128,6 @@ impl TlsServer {
         }
     }
 
-    /// Records received and not processed yet.
-    pub(super) fn received(&self) -> &[u8] {
-        self.incoming.as_ref().map_or(&[], Buf::filled)
-    }
-
     /// Lets the session work on what was received and on the job. What is to be sent waits in `outgoing`.
     ///
     /// # Errors
@@ -105,6 +137,9 @@ impl TlsServer {
             return Err(error.clone());
         }
         let stepped = self.step_on(job);
+        if self.session.common().is_handshaking() || stepped.is_err() || matches!(job, Job::Handshake) {
+            note::collect(&mut self.note);
+        }
         self.failed = stepped.as_ref().err().cloned();
         stepped
     }
@@ -112,7 +147,7 @@ impl TlsServer {
     fn step_on(&mut self, job: &mut Job<'_>) -> Result<Standing, rustls::Error> {
         loop {
             let records = self.incoming.as_mut().map_or(&mut [][..], Buf::filled_mut);
-            let UnbufferedStatus { mut discard, state } = self.session.process_tls_records(records);
+            let UnbufferedStatus { mut discard, state } = self.session.process(records);
             let mut standing = None;
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
@@ -154,9 +189,9 @@ impl TlsServer {
     fn encode_alert(&mut self) {
         // No step more than there is to send: the session would look at the bad records again. It remembers where
         // messages lie in them, so they must be there as before.
-        while self.session.wants_write() {
+        while self.session.common().wants_write() {
             let records = self.incoming.as_mut().map_or(&mut [][..], Buf::filled_mut);
-            let Ok(ConnectionState::EncodeTlsData(mut data)) = self.session.process_tls_records(records).state else {
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = self.session.process(records).state else {
                 return;
             };
             if encode(&mut data, &self.pool, &mut self.outgoing).is_err() {
@@ -276,7 +311,7 @@ impl Job<'_> {
         &payload[n..]
     }
 
-    fn write(&mut self, writer: &mut Writer<'_>, pool: &BufPool, out: &mut OutQueue) -> Result<(), rustls::Error> {
+    fn write<D>(&mut self, writer: &mut WriteTraffic<'_, D>, pool: &BufPool, out: &mut OutQueue) -> Result<(), rustls::Error> {
         let mut block = pool.get();
         let n = match self {
             Job::Handshake | Job::Read(..) => Ok(0),
@@ -305,7 +340,7 @@ fn keep(plain: &mut VecDeque<Buf>, pool: &BufPool, mut bytes: &[u8]) {
 }
 
 /// Puts a handshake message behind what waits to be sent.
-fn encode(data: &mut EncodeTlsData<'_, ServerConnectionData>, pool: &BufPool, out: &mut OutQueue) -> Result<(), rustls::Error> {
+fn encode<D>(data: &mut EncodeTlsData<'_, D>, pool: &BufPool, out: &mut OutQueue) -> Result<(), rustls::Error> {
     let mut block = pool.get();
     let encoded = match data.encode(block.tail()) {
         Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) => {
@@ -319,7 +354,7 @@ fn encode(data: &mut EncodeTlsData<'_, ServerConnectionData>, pool: &BufPool, ou
     Ok(())
 }
 
-impl ByteStream for TlsServer {
+impl<S: Session> ByteStream for TlsStream<S> {
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // An error shows again at the read that follows.
         if self.ended || !self.plain.is_empty() || self.decrypt(cx, &mut []).is_err() || !self.plain.is_empty() {
@@ -380,7 +415,7 @@ impl ByteStream for TlsServer {
     }
 }
 
-impl Drop for TlsServer {
+impl<S> Drop for TlsStream<S> {
     fn drop(&mut self) {
         for block in self.incoming.take().into_iter().chain(self.plain.drain(..)) {
             self.pool.put(block);

@@ -2,7 +2,7 @@
 
 /// What the first bytes of a connection tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Hello {
+pub enum Hello {
     /// The greeting is not complete.
     Partial,
     /// Complete.
@@ -13,18 +13,22 @@ pub(crate) enum Hello {
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Greeting {
+pub struct Greeting {
     /// The server name (`rfc6066#3`) in lower case.
-    pub(crate) server_name: Option<String>,
+    pub server_name: Option<String>,
+    /// TLS 1.3 is among its versions (`rfc8446#4.2.1`).
+    pub tls13: bool,
+    /// Ciphers by number, the most wanted first.
+    pub ciphers: Vec<u16>,
     /// Application protocols (`rfc7301#3.1`), the most wanted first.
-    pub(crate) protocols: Vec<String>,
+    pub protocols: Vec<String>,
 }
 
 /// Bytes of a greeting that are looked at: a handshake message longer than this names no server for us.
 const GREETING_BYTES_MAX: usize = 64 * 1024;
 
 /// Reads the greeting from `records` (`rfc8446#5.1`, `rfc8446#4.1.2`).
-pub(crate) fn parse(records: &[u8]) -> Hello {
+pub fn parse(records: &[u8]) -> Hello {
     let mut message = Vec::new();
     let mut rest = Bytes(records);
     loop {
@@ -69,15 +73,21 @@ fn read_extensions(message: &[u8], into: &mut Greeting) -> Option<()> {
     let mut hello = Bytes(message.get(4..)?);
     hello.take(2 + 32)?; // legacy_version, random
     hello.vector8()?; // legacy_session_id
-    hello.vector16()?; // cipher_suites
+    let mut ciphers = Bytes(hello.vector16()?);
+    while let Some(cipher) = ciphers.u16() {
+        into.ciphers.push(cipher);
+    }
     hello.vector8()?; // legacy_compression_methods
     let mut extensions = Bytes(hello.vector16()?);
     while let Some(kind) = extensions.u16() {
         let body = extensions.vector16()?;
         const SERVER_NAME: u16 = 0;
         const PROTOCOLS: u16 = 16;
+        const VERSIONS: u16 = 43;
+        const TLS13: [u8; 2] = [3, 4];
         match kind {
             SERVER_NAME => into.server_name = server_name(body),
+            VERSIONS => into.tls13 = Bytes(body).vector8().is_some_and(|all| all.chunks_exact(2).any(|one| one == TLS13)),
             PROTOCOLS => into.protocols = protocols(body).unwrap_or_default(),
             _ => {}
         }
@@ -167,7 +177,12 @@ mod tests {
         for record in [1, 7, 40, 4096] {
             let bytes = greeting(b"A.Example", record);
             let expected =
-                Greeting { server_name: Some("a.example".into()), protocols: vec!["h2".into(), "http/1.1".into()] };
+                Greeting {
+                    server_name: Some("a.example".into()),
+                    tls13: true,
+                    ciphers: vec![0x1301],
+                    protocols: vec!["h2".into(), "http/1.1".into()],
+                };
             assert_eq!(parse(&bytes), Hello::Complete(expected), "records of {record}");
             for end in 0..bytes.len() {
                 assert_eq!(parse(&bytes[..end]), Hello::Partial, "cut at {end}, records of {record}");

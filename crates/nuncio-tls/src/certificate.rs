@@ -1,4 +1,4 @@
-//! Certificates of listeners: read from PEM, and chosen by what the client asks for.
+//! Our certificates: read from PEM, and chosen by what a client asks for.
 
 use super::config::{CertificateSource, PemSource, TlsError};
 use super::x509::CertificateFacts;
@@ -20,10 +20,12 @@ pub(super) struct Certificates {
 
 #[derive(Debug)]
 pub(super) struct Certificate {
-    key: Arc<CertifiedKey>,
+    pub(super) key: Arc<CertifiedKey>,
     /// DNS names it is for, in lower case.
     names: Vec<String>,
     pub(super) facts: Option<CertificateFacts>,
+    /// The same for logs and headers.
+    pub(super) shown: Option<Arc<nuncio_core::Certificate>>,
 }
 
 /// Reads every certificate of a PEM source.
@@ -44,13 +46,14 @@ impl Certificate {
         let key = PrivateKeyDer::from_pem_slice(&source.key.read()?).map_err(|e| bad_key(e.to_string()))?;
         let names = names(&chain);
         let facts = chain.first().and_then(|leaf| CertificateFacts::read(&source.chain.to_string(), leaf));
+        let shown = chain.first().and_then(|leaf| super::x509::read(leaf)).map(Arc::new);
         let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|e| bad_key(e.to_string()))?;
         let key = CertifiedKey::new(chain, signing);
         // Old certificates that cannot be compared may well belong to their key.
         if let Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) = key.keys_match() {
             return Err(bad_key("it does not belong to the certificate".into()));
         }
-        Ok(Certificate { key: Arc::new(key), names, facts })
+        Ok(Certificate { key: Arc::new(key), names, facts, shown })
     }
 
     /// Exact names before wildcards (one label) before none.
@@ -86,6 +89,7 @@ impl ResolvesServerCert for Certificates {
         };
         // The first of equals: `max_by_key` would take the last.
         let best = self.all.iter().rev().max_by_key(|certificate| rank(certificate))?;
+        super::note::chose(best.shown.clone());
         Some(best.key.clone())
     }
 }

@@ -1,0 +1,110 @@
+//! Transport sockets of clusters: plain, and `UpstreamTlsContext`.
+
+use super::{Common, RAW_BUFFER, common, report};
+use crate::codes;
+use crate::context::{CompileCx, Purpose};
+use crate::unbuilt;
+use nuncio_api::envoy::config::cluster::v3 as cluster_proto;
+use nuncio_api::envoy::config::core::v3 as core;
+use nuncio_api::envoy::extensions::transport_sockets::tls::v3 as proto;
+use nuncio_tls::{ClientSettings, ClientTls, TlsParameters, TlsVersion};
+use nuncio_upstream::{TransportMatch, Transports, UpstreamTransport};
+use prost::{Message as _, Name as _};
+use std::sync::Arc;
+
+/// The transport sockets of a cluster. Where one cannot be had, it was reported.
+pub(crate) fn compile(cx: &mut CompileCx<'_>, cluster: &cluster_proto::Cluster) -> Transports {
+    let default = match &cluster.transport_socket {
+        None => None,
+        Some(from) => cx.at("transport_socket", |cx| socket(cx, from)),
+    };
+    let matches = cx.each("transport_socket_matches", &cluster.transport_socket_matches, |cx, from| {
+        let cluster_proto::cluster::TransportSocketMatch { name, r#match, transport_socket } = from;
+        let transport = match transport_socket {
+            None => UpstreamTransport::Plain,
+            Some(from) => cx.at("transport_socket", |cx| socket(cx, from))?,
+        };
+        let criteria = r#match.as_ref().map(nuncio_ext::read::fields).unwrap_or_default();
+        Some(TransportMatch { name: name.as_str().into(), criteria, transport })
+    });
+    Transports { default: default.unwrap_or_default(), matches }
+}
+
+fn socket(cx: &mut CompileCx<'_>, from: &core::TransportSocket) -> Option<UpstreamTransport> {
+    let core::TransportSocket { name, config_type } = from;
+    let Some(core::transport_socket::ConfigType::TypedConfig(config)) = config_type else {
+        // By its name alone Envoy would not find it either; whoever reads extensions says so.
+        cx.value_unsafe_without(&format!("the transport socket `{name}`"));
+        return None;
+    };
+    if nuncio_api::any_type(config) == RAW_BUFFER {
+        return Some(UpstreamTransport::Plain);
+    }
+    if nuncio_api::any_type(config) != proto::UpstreamTlsContext::full_name() {
+        cx.value_unsafe_without(&format!("the transport socket `{name}`")).on_key();
+        return None;
+    }
+    cx.at("typed_config", |cx| {
+        let from = proto::UpstreamTlsContext::decode(config.value.as_slice()).unwrap_or_default();
+        let made = context(cx, &from);
+        // Whatever was reported: nothing may start with plain text in the place of TLS.
+        if made.is_none() && cx.mode.purpose == Purpose::Start && !cx.has_errors() {
+            cx.value_unsafe_without("a part of this TLS context");
+        }
+        made
+    })
+}
+
+#[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
+fn context(cx: &mut CompileCx<'_>, from: &proto::UpstreamTlsContext) -> Option<UpstreamTransport> {
+    let proto::UpstreamTlsContext {
+        common_tls_context,
+        sni,
+        auto_host_sni,
+        auto_sni_san_validation,
+        allow_renegotiation,
+        max_session_keys,
+        enforce_rsa_key_usage,
+    } = from;
+    unbuilt!(cx, allow_renegotiation, enforce_rsa_key_usage);
+    let newest = TlsVersion::Tls12;
+    let common = match common_tls_context {
+        Some(from) => cx.at("common_tls_context", |cx| common(cx, from, newest))?,
+        None => Common {
+            certificates: Vec::new(),
+            alpn: Vec::new(),
+            parameters: TlsParameters { max_version: newest, ..TlsParameters::default() },
+            validation: None,
+        },
+    };
+    if *auto_sni_san_validation && common.validation.is_none() {
+        cx.at("auto_sni_san_validation", |cx| {
+            cx.error(codes::CONFLICT, "names of certificates cannot be checked without a validation_context")
+                .envoy("'auto_sni_san_validation' was configured without a validation context");
+        });
+        return None;
+    }
+    let settings = ClientSettings {
+        certificate: common.certificates.into_iter().next(),
+        alpn: common.alpn,
+        parameters: common.parameters,
+        validation: common.validation,
+        sni: sni.clone(),
+        auto_host_sni: *auto_host_sni,
+        auto_sni_san_validation: *auto_sni_san_validation,
+        max_session_keys: max_session_keys.unwrap_or(1),
+        origin: from.encode_to_vec(),
+    };
+    match ClientTls::build(settings) {
+        Ok(built) => {
+            for warning in &built.warnings {
+                cx.warn(codes::WITHOUT_EFFECT, warning.clone());
+            }
+            Some(UpstreamTransport::Tls(Arc::new(built)))
+        }
+        Err(error) => {
+            report(cx, Some(&error));
+            None
+        }
+    }
+}

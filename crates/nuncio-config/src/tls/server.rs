@@ -1,0 +1,95 @@
+//! Transport sockets of filter chains: plain, and `DownstreamTlsContext`.
+
+use super::{RAW_BUFFER, common, report};
+use crate::codes;
+use crate::context::{CompileCx, Purpose};
+use crate::unbuilt;
+use nuncio_api::envoy::config::core::v3 as core;
+use nuncio_api::envoy::extensions::transport_sockets::tls::v3 as proto;
+use nuncio_listen::Transport;
+use nuncio_tls::{TlsConfig, TlsSettings, TlsVersion};
+use prost::{Message as _, Name as _};
+use proto::downstream_tls_context::SessionTicketKeysType;
+use std::sync::Arc;
+
+/// Compiles a transport socket; `None` after a report. What is not built is unsafe to ignore: no connection is left in
+/// plain text in the place of TLS.
+pub(crate) fn compile(cx: &mut CompileCx<'_>, from: &core::TransportSocket) -> Option<Transport> {
+    let core::TransportSocket { name, config_type } = from;
+    let Some(core::transport_socket::ConfigType::TypedConfig(config)) = config_type else {
+        // By its name alone Envoy would not find it either; whoever reads extensions says so.
+        cx.value_unsafe_without(&format!("the transport socket `{name}`"));
+        return None;
+    };
+    cx.at("typed_config", |cx| match nuncio_api::any_type(config) {
+        RAW_BUFFER => Some(Transport::Plain),
+        message if message == proto::DownstreamTlsContext::full_name() => {
+            let from = proto::DownstreamTlsContext::decode(config.value.as_slice()).unwrap_or_default();
+            downstream(cx, &from)
+        }
+        _ => {
+            cx.value_unsafe_without(&format!("the transport socket `{name}`"));
+            None
+        }
+    })
+}
+
+fn downstream(cx: &mut CompileCx<'_>, from: &proto::DownstreamTlsContext) -> Option<Transport> {
+    let proto::DownstreamTlsContext {
+        common_tls_context,
+        require_client_certificate,
+        require_sni,
+        disable_stateful_session_resumption,
+        session_timeout,
+        ocsp_staple_policy,
+        full_scan_certs_on_sni_mismatch,
+        prefer_client_ciphers,
+        session_ticket_keys_type,
+    } = from;
+    unbuilt!(cx, session_timeout, ocsp_staple_policy, full_scan_certs_on_sni_mismatch, prefer_client_ciphers);
+    let stateless_resumption = match session_ticket_keys_type {
+        Some(SessionTicketKeysType::DisableStatelessSessionResumption(disabled)) => !disabled,
+        Some(SessionTicketKeysType::SessionTicketKeys(_)) => own_ticket_keys(cx, "session_ticket_keys"),
+        Some(SessionTicketKeysType::SessionTicketKeysSdsSecretConfig(_)) => {
+            own_ticket_keys(cx, "session_ticket_keys_sds_secret_config")
+        }
+        None => true,
+    };
+    let mut settings = TlsSettings {
+        require_client_certificate: require_client_certificate.unwrap_or(false),
+        require_sni: require_sni.unwrap_or(false),
+        stateless_resumption,
+        stateful_resumption: !disable_stateful_session_resumption,
+        ..TlsSettings::default()
+    };
+    if let Some(from) = common_tls_context {
+        let Some(common) = cx.at("common_tls_context", |cx| common(cx, from, TlsVersion::Tls13)) else {
+            // Whatever was reported: nothing may start with plain text in the place of TLS.
+            if cx.mode.purpose == Purpose::Start && !cx.has_errors() {
+                cx.value_unsafe_without("a part of this TLS context");
+            }
+            return None;
+        };
+        settings.certificates = common.certificates;
+        settings.alpn = common.alpn;
+        settings.parameters = common.parameters;
+        settings.validation = common.validation;
+    }
+    match TlsConfig::build(&settings) {
+        Ok(built) => {
+            for warning in &built.warnings {
+                cx.warn(codes::WITHOUT_EFFECT, warning.clone());
+            }
+            Some(Transport::Tls(Arc::new(built)))
+        }
+        Err(error) => {
+            report(cx, Some(&error));
+            None
+        }
+    }
+}
+
+fn own_ticket_keys(cx: &mut CompileCx<'_>, field: &'static str) -> bool {
+    cx.without_effect(field).note("tickets have a key of this process, which other processes do not know");
+    true
+}

@@ -1,0 +1,124 @@
+//! What is known of a TLS connection and of the certificates shown on it: for logs, headers and access rules.
+//!
+//! Plain values, made once when a handshake is done. Nothing here decides whether anything is trusted.
+
+use std::sync::Arc;
+
+/// What a connection's handshake came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// `TLSv1.2`, `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher by OpenSSL's name; TLS 1.3's by its own.
+    pub cipher: &'static str,
+    /// The group of the key exchange; empty for a resumed session of TLS 1.2.
+    pub group: &'static str,
+    /// The server name the client asked for.
+    pub server_name: Option<Arc<str>>,
+    /// The application protocol agreed on.
+    pub protocol: Option<Arc<str>>,
+    /// Our certificate.
+    pub local: Option<Arc<Certificate>>,
+    /// The peer's certificates, its own first; empty if it showed none.
+    pub peer: Vec<Arc<Certificate>>,
+    /// The peer's certificate was checked, and passed.
+    pub validated: bool,
+}
+
+impl TlsFacts {
+    /// The peer's own certificate.
+    pub fn peer_certificate(&self) -> Option<&Arc<Certificate>> {
+        self.peer.first()
+    }
+}
+
+/// One certificate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Certificate {
+    /// `rfc2253`: `CN=client,O=Test`.
+    pub subject: String,
+    /// Who signed it, likewise.
+    pub issuer: String,
+    /// Serial number in hexadecimal digits, in lower case.
+    pub serial: String,
+    /// Alternative names, in their order.
+    pub names: Vec<(NameKind, String)>,
+    /// Good from, in Unix seconds.
+    pub valid_from: i64,
+    /// Good until, in Unix seconds.
+    pub expires: i64,
+    /// SHA-256 of the whole.
+    pub sha256: [u8; 32],
+    /// SHA-1 of the whole.
+    pub sha1: [u8; 20],
+    /// The whole, in DER.
+    pub der: Box<[u8]>,
+}
+
+/// Kinds of alternative names (`rfc5280#4.2.1.6`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NameKind {
+    /// A host name, maybe with a wildcard.
+    Dns,
+    /// A URI.
+    Uri,
+    /// A mail address.
+    Email,
+    /// An IP address.
+    Ip,
+    /// Of another kind, by its object identifier in dots.
+    Other(Box<str>),
+}
+
+impl Certificate {
+    /// Its alternative names of one kind.
+    pub fn names_of<'a>(&'a self, kind: &'a NameKind) -> impl Iterator<Item = &'a str> {
+        self.names.iter().filter(move |(of, _)| of == kind).map(|(_, name)| name.as_str())
+    }
+
+    /// In PEM form, lines of 64 characters.
+    pub fn pem(&self) -> String {
+        let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
+        let digits = base64(&self.der);
+        for line in digits.as_bytes().chunks(64) {
+            out.push_str(&String::from_utf8_lossy(line));
+            out.push('\n');
+        }
+        out.push_str("-----END CERTIFICATE-----\n");
+        out
+    }
+}
+
+/// Bytes as hexadecimal digits, in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).map(char::from).collect()
+}
+
+/// `rfc4648#4`, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for part in bytes.chunks(3) {
+        let word = part.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - part.len()));
+        for at in 0..4 {
+            let digit = DIGITS[(word >> (18 - 6 * at)) as usize & 63];
+            out.push(if at <= part.len() { char::from(digit) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_as_everywhere() {
+        assert_eq!(hex(&[0, 0x5a, 0xff]), "005aff");
+        let cases: [(&[u8], &str); 4] = [(b"", ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foobar", "Zm9vYmFy")];
+        for (bytes, text) in cases {
+            assert_eq!(base64(bytes), text);
+        }
+    }
+}

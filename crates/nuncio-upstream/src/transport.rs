@@ -1,0 +1,222 @@
+//! How connections to hosts are secured (`transport_socket`, `transport_socket_matches`): plain, or TLS.
+//!
+//! [`ClusterCx::open`] is the one way to a connection that pools, raw connections and nobody else use: it connects,
+//! greets where there is TLS, and says in Envoy's words why it could not. What a request wants of its own
+//! ([`TransportOptions`]) has pools of its own.
+
+use crate::{
+    host::Host,
+    info::{ClusterCx, ClusterInfo},
+    reset::{Reset, ResetReason, connect_failure},
+};
+use nuncio_core::{
+    TlsFacts,
+    metadata::{Metadata, MetadataValue},
+};
+use nuncio_rt::{BufPool, Io};
+use nuncio_tls::{ClientOptions, ClientTls, HandshakeError, TlsStats};
+use std::{collections::BTreeMap, io, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
+
+/// Where a host's metadata says which transport socket it is for.
+const MATCH_NAMESPACE: &str = "envoy.transport_socket_match";
+
+/// A transport socket.
+#[derive(Debug, Clone, Default)]
+pub enum UpstreamTransport {
+    /// `raw_buffer`.
+    #[default]
+    Plain,
+    /// `UpstreamTlsContext`.
+    Tls(Arc<ClientTls>),
+}
+
+impl PartialEq for UpstreamTransport {
+    fn eq(&self, other: &UpstreamTransport) -> bool {
+        match (self, other) {
+            (UpstreamTransport::Plain, UpstreamTransport::Plain) => true,
+            (UpstreamTransport::Tls(a), UpstreamTransport::Tls(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+/// One of `transport_socket_matches`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TransportMatch {
+    /// `name`.
+    pub name: Arc<str>,
+    /// `match`: all of them stand in the host's metadata.
+    pub criteria: BTreeMap<String, MetadataValue>,
+    /// `transport_socket`.
+    pub transport: UpstreamTransport,
+}
+
+/// The transport sockets of a cluster.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Transports {
+    /// `transport_socket`.
+    pub default: UpstreamTransport,
+    /// `transport_socket_matches`: the first that fits is taken.
+    pub matches: Vec<TransportMatch>,
+}
+
+impl Transports {
+    /// The one for a host with this metadata.
+    pub fn of(&self, metadata: Option<&Metadata>) -> &UpstreamTransport {
+        self.index_of(metadata).and_then(|index| self.matches.get(index)).map_or(&self.default, |of| &of.transport)
+    }
+
+    /// Which of `transport_socket_matches` a host with this metadata fits, if any.
+    pub(crate) fn index_of(&self, metadata: Option<&Metadata>) -> Option<usize> {
+        if self.matches.is_empty() {
+            return None;
+        }
+        let own = match metadata.and_then(|metadata| metadata.get(MATCH_NAMESPACE)) {
+            Some(MetadataValue::Struct(own)) => Some(own),
+            _ => None,
+        };
+        let fits = |of: &TransportMatch| of.criteria.iter().all(|(key, wanted)| own.and_then(|own| own.get(key)) == Some(wanted));
+        self.matches.iter().position(fits)
+    }
+
+    /// Every TLS context.
+    pub fn tls(&self) -> impl Iterator<Item = &Arc<ClientTls>> {
+        let all = std::iter::once(&self.default).chain(self.matches.iter().map(|of| &of.transport));
+        all.filter_map(|transport| match transport {
+            UpstreamTransport::Tls(tls) => Some(tls),
+            UpstreamTransport::Plain => None,
+        })
+    }
+}
+
+/// What a request wants of its connection: connections are shared only by those who want the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct TransportOptions {
+    /// Stands for the context's server name (`auto_sni`).
+    pub server_name: Option<String>,
+    /// Names of which the server's certificate must have one (`auto_san_validation`).
+    pub expected_names: Vec<String>,
+}
+
+/// What a pool wants of its connections.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    pub(crate) options: Option<Rc<TransportOptions>>,
+    /// Application protocols that are offered where the context names none.
+    pub(crate) protocols: &'static [&'static str],
+}
+
+/// An open connection.
+pub(crate) struct Opened {
+    pub(crate) io: Io,
+    /// Our end.
+    pub(crate) local: Option<SocketAddr>,
+    /// What the handshake came to.
+    pub(crate) tls: Option<Rc<TlsFacts>>,
+}
+
+impl Opened {
+    /// HTTP/2 was agreed on.
+    pub(crate) fn agreed_on_http2(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.protocol.as_deref() == Some("h2"))
+    }
+}
+
+impl ClusterCx {
+    /// Opens a connection to a host within `connect_timeout`, the greeting included. `again` is told of every attempt but
+    /// the first, which are several where the host has several addresses.
+    pub(crate) async fn open(&self, host: &Host, wanted: &Wanted, again: impl FnMut()) -> Result<Opened, Reset> {
+        let config = &self.info.config;
+        let timeout = config.connect_timeout;
+        let begun = Instant::now();
+        let transport = config.transports.of(host.metadata.as_deref());
+        let io = host.connect(&self.info.tcp_options(), timeout, again).await.map_err(|e| connect_failure(&e, &host.address))?;
+        let local = io.local_addr();
+        let UpstreamTransport::Tls(tls) = transport else { return Ok(Opened { io, local, tls: None }) };
+        let options = wanted.options.as_deref();
+        let options = ClientOptions {
+            server_name: options.and_then(|options| options.server_name.as_deref()),
+            expected_names: options.map_or(&[], |options| &options.expected_names),
+            host_name: &host.hostname,
+            protocols: wanted.protocols,
+        };
+        let Some(stats) = self.tls_stats() else { return Err(Reset::new(ResetReason::LocalConnectionFailure)) };
+        let left = timeout.saturating_sub(begun.elapsed());
+        let greeted = tokio::time::timeout(left, tls.connect(io, options, stats, &self.worker.bufs)).await;
+        match greeted {
+            Ok(Ok(connected)) => Ok(Opened { io: connected.io, local, tls: Some(connected.facts) }),
+            Ok(Err((HandshakeError::TimedOut, _))) | Err(_) => Err(Reset::new(ResetReason::ConnectionTimeout)),
+            Ok(Err((_, text))) => {
+                Err(Reset { transport_failure: text.into(), ..Reset::new(ResetReason::RemoteConnectionFailure) })
+            }
+        }
+    }
+}
+
+/// How health checks come to a host.
+pub(crate) struct Dial {
+    transport: UpstreamTransport,
+    host_name: Arc<str>,
+    /// `tls_options.alpn_protocols`.
+    protocols: Vec<String>,
+    stats: Option<TlsStats>,
+    bufs: Rc<BufPool>,
+}
+
+impl std::fmt::Debug for Dial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Dial({:?})", self.transport)
+    }
+}
+
+impl Dial {
+    /// As connections of the cluster do; `criteria` stand for the host's own metadata
+    /// (`transport_socket_match_criteria`).
+    pub(crate) fn new(info: &ClusterInfo, host: &Host, protocols: &[String], criteria: Option<&Metadata>) -> Dial {
+        let transport = info.config.transports.of(criteria.or(host.metadata.as_deref()));
+        let store = info.store().filter(|_| matches!(transport, UpstreamTransport::Tls(_)));
+        Dial {
+            transport: transport.clone(),
+            host_name: host.hostname.clone(),
+            protocols: protocols.to_vec(),
+            stats: store.map(|store| TlsStats::new(&store, info.stats.prefix(), nuncio_stats::Lane::MAIN)),
+            bufs: Rc::default(),
+        }
+    }
+
+    /// Secures a connection that was just opened.
+    pub(crate) async fn secure(&self, io: Io) -> io::Result<Io> {
+        let (UpstreamTransport::Tls(tls), Some(stats)) = (&self.transport, &self.stats) else { return Ok(io) };
+        let protocols: Vec<&str> = self.protocols.iter().map(String::as_str).collect();
+        let options = ClientOptions { host_name: &self.host_name, protocols: &protocols, ..ClientOptions::default() };
+        match tls.connect(io, options, stats, &self.bufs).await {
+            Ok(connected) => Ok(connected.io),
+            Err((_, text)) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, text)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_that_a_host_fits_is_taken() {
+        let text = |text: &str| MetadataValue::Text(text.into());
+        let of = |name: &str, criteria: &[(&str, &str)]| TransportMatch {
+            name: name.into(),
+            criteria: criteria.iter().map(|(key, value)| ((*key).to_owned(), text(value))).collect(),
+            transport: UpstreamTransport::Plain,
+        };
+        let transports = Transports { matches: vec![of("a", &[("tls", "yes"), ("x", "1")]), of("b", &[("tls", "yes")])], ..Transports::default() };
+        let named = |own: &[(&str, &str)]| {
+            let own = own.iter().map(|(key, value)| ((*key).to_owned(), text(value))).collect();
+            let metadata = Metadata::from([(MATCH_NAMESPACE.to_owned(), MetadataValue::Struct(own))]);
+            transports.index_of(Some(&metadata))
+        };
+        assert_eq!(named(&[("tls", "yes"), ("x", "1")]), Some(0));
+        assert_eq!(named(&[("tls", "yes"), ("x", "2")]), Some(1));
+        assert_eq!(named(&[("tls", "no")]), None);
+        assert_eq!(transports.index_of(None), None);
+    }
+}
