@@ -90,10 +90,9 @@ fn what_guards_the_door_is_never_left_out_when_starting() {
     let ca = pki("ca.pem");
     let cases = [
         (
-            format!("          common_tls_context: {{ {}, validation_context: {{ trusted_ca: {{ filename: {ca} }}, verify_certificate_hash: [\"df6ff72fe9116521268f6f2dd4966f51df479883fe7037b39f75916ac3049d1a\"] }} }}", certificate()),
-            "verify_certificate_hash",
+            format!("          common_tls_context: {{ {}, validation_context: {{ trusted_ca: {{ filename: {ca} }}, require_signed_certificate_timestamp: true }} }}", certificate()),
+            "require_signed_certificate_timestamp",
         ),
-        (format!("          require_client_certificate: true\n          common_tls_context: {{ {} }}", certificate()), "common_tls_context"),
         (
             format!("          common_tls_context: {{ tls_certificate_sds_secret_configs: [{{ name: s, sds_config: {{ path_config_source: {{ path: {ca} }} }} }}] }}"),
             "tls_certificate_sds_secret_configs",

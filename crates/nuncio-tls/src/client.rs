@@ -226,7 +226,7 @@ impl ClientTls {
             return Err((error, text));
         }
         stats.greeted(stream.session.common(), &stream.note);
-        let validates = self.validator.as_ref().is_some_and(|validator| !validator.settings().accept_untrusted);
+        let validates = self.validator.as_ref().is_some_and(|validator| validator.checks());
         let server_name = (!sni.is_empty()).then(|| Arc::from(sni));
         let facts = facts(stream.session.common(), &stream.note, server_name, || self.local.clone(), validates);
         Ok(Connected { io: Io::Layered(stream), facts: Rc::new(facts) })

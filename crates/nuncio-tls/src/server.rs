@@ -121,7 +121,7 @@ impl TlsConfig {
                     Some(validator) => validator,
                     None => Validator::build(&ValidationSettings::default(), algorithms)?,
                 };
-                validates = !validator.settings().accept_untrusted;
+                validates = validator.checks();
                 Some(Arc::new(ClientVerifier::new(validator, settings, algorithms)))
             }
         };

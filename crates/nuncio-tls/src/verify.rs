@@ -178,6 +178,12 @@ impl Validator {
         self.anchors.iter().map(|anchor| DistinguishedName::in_sequence(anchor.subject.as_ref())).collect()
     }
 
+    /// A certificate that is not refused has been checked.
+    pub(crate) fn checks(&self) -> bool {
+        let ValidationSettings { trusted_ca, names, hashes, keys, accept_untrusted, .. } = &self.settings;
+        !accept_untrusted && (trusted_ca.is_some() || !(names.is_empty() && hashes.is_empty() && keys.is_empty()))
+    }
+
     /// Peers that show no certificate are refused even where none is required: there is something to compare.
     pub(crate) fn insists(&self) -> bool {
         let ValidationSettings { names, hashes, keys, accept_untrusted, .. } = &self.settings;
