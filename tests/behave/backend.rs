@@ -17,12 +17,14 @@
 //!   - {path: /pkg.Service/Method, unseen_body: true, body_hex: 0000000000}   # a body that is no text, either way
 //!   b3: [{tls: {cert: server}}, rules]             # speaks TLS, see link.rs
 //!   b2: refuse                                     # nobody listens
+//!   d1: {dns: {a.test: 127.0.0.1}}                 # a DNS server, see names.rs
 //! ```
 //!
 //! Without a rule that fits, the answer is 200 with the backend's name.
 
 use crate::{
     link::{self, Link},
+    names,
     message::{self, Kind, Message, Stream},
     node::Node,
 };
@@ -53,6 +55,9 @@ struct Backend {
 pub fn start(name: &str, rules: &Node, port: u16, seen: &Seen) -> Result<(), String> {
     if *rules == Node::from("refuse") {
         return Ok(());
+    }
+    if rules.get("dns").is_some() {
+        return names::start(rules, port);
     }
     let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("backend {name}: {error}"))?;
     let mut rules = rules.items().to_vec();

@@ -20,6 +20,7 @@ mod config;
 mod link;
 mod mask;
 mod message;
+mod names;
 mod node;
 mod play;
 mod ports;

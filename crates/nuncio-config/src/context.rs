@@ -8,6 +8,7 @@ use crate::codes;
 use crate::finding::{Finding, Severity};
 use crate::path::{Path, Step};
 use crate::runtime::Runtime;
+use nuncio_api::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig;
 use nuncio_core::{AccessLogEntry, BuildCx, ConfigError, HttpFilterEntry, LineSink, LogFiles};
 use nuncio_rt::TcpOptions;
 use nuncio_stats::{Lane, Store};
@@ -100,6 +101,8 @@ pub struct CompileCx<'a> {
     pub runtime: Arc<Runtime>,
     /// Who we are.
     pub identity: Identity,
+    /// Caches of names, by name: whoever uses one must configure it alike.
+    pub(crate) dns_caches: HashMap<String, DnsCacheConfig>,
     clusters: HashMap<Box<str>, Declared>,
     dynamic_clusters: bool,
     path: Path,
@@ -137,6 +140,7 @@ impl<'a> CompileCx<'a> {
             log_files: Arc::new(NoFiles),
             internal_listeners: false,
             static_secrets: Vec::new(),
+            dns_caches: HashMap::new(),
             default_resolver: ResolverConfig::default(),
             default_bind: TcpOptions::default(),
             outlier_events: None,

@@ -31,6 +31,7 @@ mod keepalive;
 pub mod logging;
 pub mod matching;
 pub mod metadata;
+mod names;
 pub mod rate_limit;
 mod reply;
 mod runtime;
@@ -51,6 +52,7 @@ pub use filter_state::{FilterState, StateObject};
 pub use flags::{FLAGS, FlagName, ResponseFlags};
 pub use http2_stats::count_http2;
 pub use keepalive::{Keepalive, PingDue, Pings};
+pub use names::{NameLookup, NamedClusters, NamedClustersPart, Resolved};
 pub use reply::LocalReply;
 pub use runtime::{
     Fraction, RuntimeDouble, RuntimeFlag, RuntimeFraction, RuntimeUint, RuntimeValue, RuntimeValues, RuntimeView,

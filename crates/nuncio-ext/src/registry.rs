@@ -2,7 +2,8 @@
 
 use crate::access_log;
 use crate::http::{
-    buffer, cors, csrf, ext_authz, fault, header_mutation, header_to_metadata, health_check, local_ratelimit, ratelimit, rbac, set_filter_state, set_metadata,
+    buffer, cors, csrf, dynamic_forward_proxy, ext_authz, fault, header_mutation, header_to_metadata, health_check, local_ratelimit,
+    ratelimit, rbac, set_filter_state, set_metadata,
 };
 use nuncio_core::{AccessLogEntry, HttpFilterEntry};
 
@@ -11,6 +12,7 @@ pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     buffer::ENTRY,
     cors::ENTRY,
     csrf::ENTRY,
+    dynamic_forward_proxy::ENTRY,
     ext_authz::ENTRY,
     fault::ENTRY,
     header_mutation::ENTRY,

@@ -138,6 +138,8 @@ pub enum Discovery {
     LogicalDns(DnsConfig),
     /// `envoy.clusters.aggregate`: the priorities of other clusters in a row.
     Aggregate(Arc<[Arc<str>]>),
+    /// `envoy.clusters.dynamic_forward_proxy`: hosts are the names that requests ask for.
+    Dynamic(Box<DynamicConfig>),
     /// `ORIGINAL_DST`: hosts are where requests want to go.
     OriginalDst(Box<OriginalDstConfig>),
 }
@@ -147,7 +149,7 @@ impl Discovery {
     pub fn has_endpoints(&self) -> bool {
         match self {
             Discovery::Static | Discovery::StrictDns(_) | Discovery::LogicalDns(_) => true,
-            Discovery::Aggregate(_) | Discovery::OriginalDst(_) => false,
+            Discovery::Aggregate(_) | Discovery::OriginalDst(_) | Discovery::Dynamic(_) => false,
         }
     }
 }
@@ -163,6 +165,36 @@ pub struct OriginalDstConfig {
     pub port: Option<u16>,
     /// `cleanup_interval`: hosts not used for that long go.
     pub cleanup_interval: Duration,
+}
+
+/// `dynamic_forward_proxy.v3.ClusterConfig`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DynamicConfig {
+    /// `dns_cache_config`.
+    pub cache: DnsCacheConfig,
+    /// The port of names that have none: 443 where hosts are spoken to over TLS, else 80.
+    pub default_port: u16,
+}
+
+/// `DnsCacheConfig`: names that requests ask for, and how they are looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsCacheConfig {
+    /// `name`: clusters share a cache by it.
+    pub name: Arc<str>,
+    /// `dns_lookup_family`, `dns_refresh_rate` and what else says how.
+    pub dns: DnsConfig,
+    /// `host_ttl`: a name that nobody asks for goes after this time.
+    pub host_ttl: Duration,
+    /// `max_hosts`.
+    pub max_hosts: u32,
+    /// `disable_dns_refresh_on_failure`: a name that leads nowhere is forgotten at once.
+    pub disable_refresh_on_failure: bool,
+    /// `dns_cache_circuit_breaker.max_pending_requests`.
+    pub max_pending_requests: u32,
+    /// `preresolve_hostnames`, with their ports.
+    pub preresolve: Vec<String>,
+    /// `dns_query_timeout`; zero for none.
+    pub query_timeout: Duration,
 }
 
 /// How names are resolved.

@@ -2,6 +2,7 @@
 
 use crate::breaker::{Breakers, RUNTIME_PREFIX};
 use crate::config::ClusterConfig;
+use crate::names::CacheInfo;
 use crate::outlier::Feedback;
 use crate::pool::Reaper;
 use crate::transport::TransportMatch;
@@ -53,6 +54,8 @@ pub struct ClusterInfo {
     pub(crate) feedback: OnceLock<UnboundedSender<Feedback>>,
     /// Percent of the requests that are refused (`upstream.maintenance_mode.<cluster>` of the runtime).
     maintenance: AtomicU8,
+    /// Its cache of names, where it goes by one.
+    pub(crate) names: OnceLock<Arc<CacheInfo>>,
 }
 
 /// What the runtime keys that take clusters out of service begin with.
@@ -82,6 +85,7 @@ impl ClusterInfo {
             store: Arc::downgrade(store),
             feedback: OnceLock::new(),
             maintenance: AtomicU8::new(0),
+            names: OnceLock::new(),
         })
     }
 
@@ -102,6 +106,14 @@ impl ClusterInfo {
     pub fn in_maintenance(&self, rng: &Rng) -> bool {
         let percent = self.maintenance.load(Relaxed);
         percent > 0 && rng.below(100) < u64::from(percent)
+    }
+
+    /// Tells the main thread something.
+    pub(crate) fn tell(&self, feedback: Feedback) {
+        if let Some(cluster) = self.feedback.get() {
+            // Fails only when the cluster is gone.
+            let _ = cluster.send(feedback);
+        }
     }
 
     /// `name`.

@@ -29,6 +29,7 @@ mod host_set;
 mod info;
 mod lb;
 mod manager;
+mod names;
 pub mod outlier;
 mod pool;
 mod provided;

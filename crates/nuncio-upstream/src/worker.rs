@@ -10,12 +10,14 @@ use crate::host_set::HostSet;
 use crate::info::{ClusterCx, ClusterInfo};
 use crate::lb::{Balancer, PickCx, PickEnv, PriorityLoads};
 use crate::pool::{Reaper, WorkerHost};
-use crate::provided::{Aggregate, Member, OriginalDst};
-use nuncio_core::{ClusterHealth, ClusterHealthPart, Worker};
+use crate::names;
+use crate::provided::{Aggregate, Dynamic, Member, OriginalDst};
+use nuncio_core::{ClusterHealth, ClusterHealthPart, NameLookup, NamedClusters, NamedClustersPart, Worker};
 use nuncio_stats::tables::cluster as stat;
 use nuncio_stats::tables::cluster_manager::{CLUSTERS_INFLATED, THREAD_CLUSTERS};
 use nuncio_stats::{Lane, Scope};
 use std::{
+    borrow::Cow,
     cell::{Cell, OnceCell, RefCell},
     collections::{HashMap, HashSet},
     rc::Rc,
@@ -32,6 +34,8 @@ pub enum ClusterUpdate {
     Hosts(Arc<str>, Arc<HostSet>),
     /// A cluster is gone.
     Remove(Arc<str>),
+    /// A name leads nowhere, and why; or nothing is known of it any more.
+    Failed(Arc<str>, Arc<str>, Option<Arc<str>>),
 }
 
 /// All clusters on one worker.
@@ -73,6 +77,20 @@ impl ClusterHealth for Healths {
     }
 }
 
+/// Clusters that go by the names of requests, as filters ask after them.
+struct Named(std::rc::Weak<WorkerClusters>);
+
+impl NamedClusters for Named {
+    fn lookup(&self, cluster: &str, host: &str, port: Option<u16>) -> NameLookup {
+        let Some(cluster) = self.0.upgrade().and_then(|clusters| clusters.by_name(cluster)) else { return NameLookup::NotAsked };
+        cluster.lookup(&cluster.with_port(host, port), true)
+    }
+
+    fn goes_by_name(&self, cluster: &str) -> bool {
+        self.0.upgrade().and_then(|clusters| clusters.by_name(cluster)).is_some_and(|cluster| cluster.dynamic.is_some())
+    }
+}
+
 impl WorkerClusters {
     /// The clusters of `worker`, empty at first; starts the task that looks after idle connections. Must be called on
     /// the worker's executor. Also to be had by `worker.parts.get()`.
@@ -90,6 +108,7 @@ impl WorkerClusters {
         });
         worker.parts.set(clusters.clone());
         worker.parts.set(Rc::new(ClusterHealthPart(Rc::new(Healths(Rc::downgrade(&clusters))))));
+        worker.parts.set(Rc::new(NamedClustersPart(Rc::new(Named(Rc::downgrade(&clusters))))));
         clusters
     }
 
@@ -164,14 +183,20 @@ impl WorkerClusters {
                 };
                 let aggregate = self.aggregate(&cx.info);
                 let original_dst = original_dst(&cx.info, &hosts);
+                let dynamic = dynamic(&cx.info, &hosts);
                 let (cx, latest) = (Rc::new(cx), RefCell::new(hosts));
-                let cluster = WorkerCluster { cx, latest, members: RefCell::default(), aggregate, original_dst };
+                let cluster = WorkerCluster { cx, latest, members: RefCell::default(), aggregate, original_dst, dynamic };
                 let before = slot.cluster.replace(Some(Rc::new(cluster)));
                 before.inspect(|cluster| cluster.retire());
             }
             ClusterUpdate::Hosts(name, hosts) => {
                 if let Some(cluster) = self.by_name(&name) {
                     cluster.set_hosts(hosts);
+                }
+            }
+            ClusterUpdate::Failed(cluster, name, details) => {
+                if let Some(dynamic) = self.by_name(&cluster).as_ref().and_then(|cluster| cluster.dynamic.as_ref()) {
+                    dynamic.set_failed(name, details);
                 }
             }
             ClusterUpdate::Remove(name) => {
@@ -197,6 +222,8 @@ pub struct WorkerCluster {
     aggregate: Option<Box<Aggregate>>,
     /// Its hosts are made on demand.
     original_dst: Option<Box<OriginalDst>>,
+    /// Its hosts are names that requests ask for.
+    dynamic: Option<Box<Dynamic>>,
 }
 
 /// The balancer, and the worker's side of the hosts it chooses from.
@@ -253,6 +280,9 @@ impl WorkerCluster {
         if let Some(original_dst) = &self.original_dst {
             return Some(original_dst.find(&self.cx, cx.destination?));
         }
+        if let Some(dynamic) = &self.dynamic {
+            return dynamic.find(&self.cx, cx.name?);
+        }
         let mut members = self.members.borrow_mut();
         let members = members.get_or_insert_with(|| self.inflate(None));
         let cluster = &self.cx;
@@ -269,6 +299,19 @@ impl WorkerCluster {
         let host = WorkerHost::new(members.balancer.host(choice)?.clone(), self.cx.clone());
         *place = Some(host.clone());
         Some(host)
+    }
+
+    /// What is known of a name that a request asks for, where the cluster goes by names; if nothing is, it is looked up.
+    pub fn lookup(&self, name: &str, limited: bool) -> NameLookup {
+        self.dynamic.as_ref().map_or(NameLookup::NotAsked, |dynamic| dynamic.lookup(&self.cx, name, limited))
+    }
+
+    /// The name of a host that requests ask for, with its port: `default` where it has none, or what the cluster speaks by.
+    pub fn with_port<'a>(&self, host: &'a str, default: Option<u16>) -> Cow<'a, str> {
+        match &self.cx.info.config.discovery {
+            Discovery::Dynamic(config) => names::with_port(host, default.unwrap_or(config.default_port)),
+            _ => host.into(),
+        }
     }
 
     /// How many priorities it has.
@@ -310,6 +353,9 @@ impl WorkerCluster {
         if let Some(original_dst) = &self.original_dst {
             return original_dst.set_hosts(&set);
         }
+        if let Some(dynamic) = &self.dynamic {
+            return dynamic.set_hosts(&set);
+        }
         let mut members = self.members.borrow_mut();
         let Some(mut before) = members.take() else { return };
         let mut known: HashMap<*const _, Rc<WorkerHost>> = HashMap::new();
@@ -347,6 +393,7 @@ impl WorkerCluster {
     /// The cluster is gone or replaced: its connections close as they become idle.
     fn retire(&self) {
         self.original_dst.iter().for_each(|original_dst| original_dst.retire());
+        self.dynamic.iter().for_each(|dynamic| dynamic.retire());
         if let Some(members) = self.members.borrow_mut().take() {
             members.hosts.iter().flatten().flatten().for_each(|host| host.retire());
         }
@@ -356,6 +403,13 @@ impl WorkerCluster {
 fn original_dst(info: &ClusterInfo, hosts: &HostSet) -> Option<Box<OriginalDst>> {
     let Discovery::OriginalDst(_) = info.config.discovery else { return None };
     let made = OriginalDst::default();
+    made.set_hosts(hosts);
+    Some(Box::new(made))
+}
+
+fn dynamic(info: &ClusterInfo, hosts: &HostSet) -> Option<Box<Dynamic>> {
+    let Discovery::Dynamic(_) = info.config.discovery else { return None };
+    let made = Dynamic::default();
     made.set_hosts(hosts);
     Some(Box::new(made))
 }

@@ -2,12 +2,13 @@
 
 use crate::codes;
 use crate::context::CompileCx;
-use super::original_dst;
+use super::{dynamic, original_dst};
 use crate::{address, unbuilt};
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::clusters::aggregate::v3::ClusterConfig as AggregateConfig;
 use nuncio_api::envoy::extensions::clusters::dns::v3 as dns;
+use nuncio_api::envoy::extensions::clusters::dynamic_forward_proxy::v3::ClusterConfig as DynamicProto;
 use nuncio_api::envoy::extensions::network::dns_resolver::cares::v3 as cares;
 use nuncio_upstream::config::{Discovery, DnsConfig, LookupFamily, ResolverConfig};
 use proto::cluster::{ClusterDiscoveryType, DiscoveryType};
@@ -66,6 +67,10 @@ fn custom_type(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, custom: &proto:
     if message == original_dst::MESSAGE || (name == "envoy.cluster.original_dst" && config.is_none()) {
         return original_dst::of_type(cx, cluster, config);
     }
+    if message == dynamic::MESSAGE {
+        let decoded = config.and_then(|c| DynamicProto::decode(c.value.as_slice()).ok()).unwrap_or_default();
+        return cx.at("typed_config", |cx| dynamic::compile(cx, cluster, &decoded));
+    }
     check_default(cx, name, config);
     match name.as_str() {
         "envoy.cluster.static" if config.is_none() => return Discovery::Static,
@@ -92,13 +97,7 @@ fn of_cluster(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> DnsConfig {
     let failure = cluster.dns_failure_refresh_rate.as_ref().and_then(|rate| {
         cx.at("dns_failure_refresh_rate", |cx| failure_rate(cx, rate.base_interval.as_ref(), rate.max_interval.as_ref()))
     });
-    let family = match proto::cluster::DnsLookupFamily::try_from(cluster.dns_lookup_family).unwrap_or_default() {
-        proto::cluster::DnsLookupFamily::Auto => LookupFamily::Auto,
-        proto::cluster::DnsLookupFamily::V4Only => LookupFamily::V4Only,
-        proto::cluster::DnsLookupFamily::V6Only => LookupFamily::V6Only,
-        proto::cluster::DnsLookupFamily::V4Preferred => LookupFamily::V4Preferred,
-        proto::cluster::DnsLookupFamily::All => LookupFamily::All,
-    };
+    let family = lookup_family(cluster.dns_lookup_family);
     let defaults = DnsConfig::default();
     DnsConfig {
         refresh_rate: cx.duration("dns_refresh_rate", cluster.dns_refresh_rate.as_ref()).unwrap_or(defaults.refresh_rate),
@@ -111,7 +110,18 @@ fn of_cluster(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> DnsConfig {
     }
 }
 
-fn failure_rate(cx: &mut CompileCx<'_>, base: Option<&prost_types::Duration>, max: Option<&prost_types::Duration>) -> Option<(Duration, Duration)> {
+/// `Cluster.DnsLookupFamily`.
+pub(super) fn lookup_family(number: i32) -> LookupFamily {
+    match proto::cluster::DnsLookupFamily::try_from(number).unwrap_or_default() {
+        proto::cluster::DnsLookupFamily::Auto => LookupFamily::Auto,
+        proto::cluster::DnsLookupFamily::V4Only => LookupFamily::V4Only,
+        proto::cluster::DnsLookupFamily::V6Only => LookupFamily::V6Only,
+        proto::cluster::DnsLookupFamily::V4Preferred => LookupFamily::V4Preferred,
+        proto::cluster::DnsLookupFamily::All => LookupFamily::All,
+    }
+}
+
+pub(super) fn failure_rate(cx: &mut CompileCx<'_>, base: Option<&prost_types::Duration>, max: Option<&prost_types::Duration>) -> Option<(Duration, Duration)> {
     let base = cx.duration("base_interval", base)?;
     // Envoy's default is ten times the base.
     let max = cx.duration("max_interval", max).unwrap_or(base * 10);

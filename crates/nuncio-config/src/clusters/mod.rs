@@ -8,6 +8,7 @@
 mod balancing;
 mod connecting;
 mod discovery;
+mod dynamic;
 mod endpoints;
 mod health;
 mod limits;

@@ -5,6 +5,7 @@ pub mod buffer;
 pub mod cors;
 pub mod csrf;
 pub mod ext_authz;
+pub mod dynamic_forward_proxy;
 pub mod fault;
 pub mod header_mutation;
 pub mod header_to_metadata;

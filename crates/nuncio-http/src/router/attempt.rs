@@ -1,12 +1,16 @@
 //! One attempt at a request: the wait for a connection, then the exchange on it.
 
 use super::replay::Replay;
-use nuncio_core::{Protocol, StreamCx};
+use nuncio_core::{LocalFuture, NameLookup, Protocol, Resolved, StreamCx};
 use nuncio_rt::{Buf, Time};
-use nuncio_upstream::{Acquire, HeadOptions, PoolFailure, Reset, RoutingPriority, TransportOptions, UpPiece, UpstreamConn, WorkerHost};
+use nuncio_upstream::{
+    Acquire, HeadOptions, PoolFailure, Reset, RoutingPriority, TransportOptions, UpPiece, UpstreamConn, WorkerCluster, WorkerHost,
+};
 use std::{
     collections::VecDeque,
+    fmt,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,6 +23,8 @@ pub(crate) enum Phase {
     Idle,
     /// The next one is made at this time.
     BackingOff(Time),
+    /// Waiting for a name to be looked up.
+    Choosing,
     /// Waiting for a connection.
     Connecting,
     /// Exchanging on a connection.
@@ -47,10 +53,25 @@ pub(crate) enum Expired {
     PerTryIdle,
 }
 
+/// A name that the cluster has no host for.
+enum Name {
+    Pending(LocalFuture<Resolved>),
+    /// Why it could not be looked up.
+    Failed(Arc<str>),
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Name")
+    }
+}
+
 /// The current attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Attempt {
     phase: Phase,
+    /// A name that is being looked up, or could not be.
+    name: Option<Box<Name>>,
     host: Option<Rc<WorkerHost>>,
     acquire: Option<Acquire>,
     conn: Option<UpstreamConn>,
@@ -106,6 +127,7 @@ impl Attempt {
 
     fn let_go(&mut self) {
         self.phase = Phase::Idle;
+        self.name = None;
         self.acquire = None;
         if let Some(conn) = self.conn.take() {
             conn.finish();
@@ -132,6 +154,37 @@ impl Attempt {
     /// Waits before the next attempt.
     pub(crate) fn back_off(&mut self, until: Time) {
         self.phase = Phase::BackingOff(until);
+    }
+
+    /// Why the name could not be looked up that the attempt waited for.
+    pub(crate) fn unresolved(&mut self) -> Option<Arc<str>> {
+        match *self.name.take()? {
+            Name::Failed(details) => Some(details),
+            Name::Pending(_) => None,
+        }
+    }
+
+    /// Has a name looked up that the cluster has no host for. Says why that is in vain, if it is.
+    pub(crate) fn resolve(&mut self, name: &str, cluster: &WorkerCluster) -> Option<Arc<str>> {
+        match cluster.lookup(name, false) {
+            NameLookup::Pending(lookup) => {
+                self.name = Some(Box::new(Name::Pending(lookup)));
+                self.phase = Phase::Choosing;
+                None
+            }
+            NameLookup::Known(Err(details)) => Some(details),
+            NameLookup::NotAsked | NameLookup::Known(Ok(_)) | NameLookup::TooManyNames | NameLookup::TooManyWait => {
+                Some("dns_cache_overflow".into())
+            }
+        }
+    }
+
+    /// Ready when the name has been looked up.
+    pub(crate) fn poll_choosing(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        let Some(Name::Pending(lookup)) = self.name.as_deref_mut() else { return Poll::Ready(()) };
+        let resolved = std::task::ready!(lookup.as_mut().poll(task));
+        self.name = resolved.err().map(|details| Box::new(Name::Failed(details)));
+        Poll::Ready(())
     }
 
     /// Asks for a connection to `host`.

@@ -1,15 +1,21 @@
-//! Where a request to a cluster of type ORIGINAL_DST wants to go. As Envoy's `OriginalDstCluster::LoadBalancer`.
+//! Where a request wants to go, for clusters that make hosts of that: an address (ORIGINAL_DST) or a name (the dynamic
+//! forward proxy). As Envoy's `OriginalDstCluster::LoadBalancer` and the proxy's.
 
+use nuncio_codec::headers::Known;
 use nuncio_core::StreamCx;
 use nuncio_core::metadata::MetadataValue;
 use nuncio_rt::Address;
 use nuncio_stats::tables::cluster::ORIGINAL_DST_HOST_INVALID;
 use nuncio_upstream::WorkerCluster;
 use nuncio_upstream::config::OriginalDstConfig;
-use std::net::SocketAddr;
+use std::{borrow::Cow, net::SocketAddr};
 
 /// The filter state that says so before anything else.
 const FILTER_STATE: &str = "envoy.network.transport_socket.original_dst_address";
+
+/// Filter state that names a host, and its port, in the place of the request's.
+const DYNAMIC_HOST: &str = "envoy.upstream.dynamic_host";
+const DYNAMIC_PORT: &str = "envoy.upstream.dynamic_port";
 
 /// The address: from filter state, else from metadata, else from the header. No listener filter restores the address
 /// that the client connected to, which would come last.
@@ -24,6 +30,14 @@ pub(super) fn of(cx: &StreamCx, config: &OriginalDstConfig, cluster: &WorkerClus
         address.set_port(port);
     }
     Some(Address::Ip(address))
+}
+
+/// The name that a request asks for, with its port: from filter state, else its host. `None` where there is none.
+pub(super) fn name<'a>(cx: &'a StreamCx, cluster: &WorkerCluster) -> Option<Cow<'a, str>> {
+    let state = |key: &str| cx.filter_state.get(key).and_then(|value| std::str::from_utf8(value).ok());
+    let host = state(DYNAMIC_HOST).or_else(|| cx.request.get_str(Known::Authority)).filter(|host| !host.is_empty())?;
+    let port = state(DYNAMIC_PORT).and_then(|port| port.parse::<u16>().ok()).filter(|port| *port > 0);
+    Some(cluster.with_port(host, port))
 }
 
 fn in_metadata<'a>(cx: &'a StreamCx, config: &OriginalDstConfig) -> Option<&'a [u8]> {

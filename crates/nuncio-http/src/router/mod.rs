@@ -6,6 +6,7 @@
 
 mod attempt;
 mod charge;
+mod choose;
 mod destination;
 mod client;
 mod failure;
@@ -25,8 +26,7 @@ use nuncio_codec::headers::Known;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_rt::{Buf, Time};
 use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
-use nuncio_upstream::{Host, HostStat, Member, PickCx, Reset, RoutingPriority, WorkerCluster, outlier};
-use nuncio_upstream::config::Discovery;
+use nuncio_upstream::{HostStat, Reset, RoutingPriority, WorkerCluster, outlier};
 use replay::Replay;
 use retry::{Decision, Retries};
 use shadow::Shadow;
@@ -253,7 +253,8 @@ impl Router {
             match self.attempt.phase() {
                 Phase::Idle => return Poll::Pending,
                 Phase::BackingOff(until) if now < until => return Poll::Pending,
-                Phase::BackingOff(_) => {
+                Phase::Choosing if self.attempt.poll_choosing(task).is_pending() => return Poll::Pending,
+                Phase::BackingOff(_) | Phase::Choosing => {
                     if let Err(reply) = self.next_attempt(cx, now) {
                         self.finished = true;
                         return Poll::Ready(Event::Reply(self.counted(cx, reply)));
@@ -383,65 +384,6 @@ impl Router {
             let copies: Vec<Shadow> = copies.filter_map(|policy| shadow::mirror(cx, self, routes, policy, end)).collect();
             self.shadows = copies;
         }
-        Ok(())
-    }
-
-    /// Picks a host and asks its pool for a connection.
-    fn next_attempt(&mut self, cx: &mut StreamCx, now: Time) -> Result<(), Box<LocalReply>> {
-        cx.info.attempts += 1;
-        let retry = cx.info.attempts > 1;
-        let Some(cluster) = self.cluster.clone() else { return Err(failure::no_cluster()) };
-        let loads = if retry { self.retries.loads(&cluster).cloned() } else { None };
-        let policy = self.retries.policy();
-        let rejects = |host: &Host| self.retries.rejects(host);
-        let avoid = retry && policy.is_some_and(|p| !p.host_predicates.is_empty());
-        let action = match &self.routes.as_ref().and_then(|r| r.table().get(self.id)).map(|entry| &entry.route.action) {
-            Some(Action::Forward(action)) => Some(action),
-            _ => None,
-        };
-        // The host comes from this cluster, or from one that it is made of.
-        let member = cluster.member(loads.as_ref());
-        let (from, loads) = match &member {
-            Member::Of(member) => (member.cluster(), Some(member.loads())),
-            Member::Own | Member::Nowhere => (&cluster, loads.as_ref()),
-        };
-        let config = &from.info().config;
-        let hash = if config.lb.is_hashing() { select::hash(action.map(|action| &**action), config, cx, &mut self.cookies) } else { None };
-        let named = select::named_hosts(config, cx, self.named_hosts);
-        let destination = match &config.discovery {
-            Discovery::OriginalDst(wants) => destination::of(cx, wants, from),
-            _ => None,
-        };
-        let asked = action.filter(|_| config.subsets.is_some()).and_then(|action| action.metadata_match(self.choice));
-        let merged = select::criteria(config, cx, asked);
-        let metadata = merged.as_ref().or(asked);
-        let pick = PickCx {
-            hash,
-            named: &named,
-            destination: destination.as_ref(),
-            metadata,
-            reject: avoid.then_some(&rejects as &dyn Fn(&Host) -> bool),
-            reject_attempts: policy.map_or(1, |p| p.host_selection_retry_max_attempts),
-            loads,
-        };
-        let found = if let Member::Nowhere = member { None } else { from.find(&pick) };
-        if found.is_none() {
-            cluster.cx().inc(stat::UPSTREAM_CX_NONE_HEALTHY);
-        }
-        let Some(host) = found.filter(|host| host.may_have_pool(self.priority)) else {
-            self.attempt.clear();
-            self.classes.status(503, Answer { cluster: cluster.cx(), host: None, internal: cx.info.internal, head: None });
-            return Err(failure::no_healthy_host());
-        };
-        self.named_hosts += select::used(&named, &host);
-        select::auto_host_rewrite(self.action(), cx, &host, !self.suppress_envoy_headers);
-        self.retries.attempted(&cluster, &host);
-        if cx.info.attempts > 1 {
-            self.attempt.refill(&self.replay, self.request_ended.is_some(), cx);
-        }
-        attempt::note_host(cx, Some(&host));
-        let wanted = select::transport_options(&host, cx);
-        self.attempt.acquire(host, wanted, self.priority, cx.info.protocol, now);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ pub mod cluster_part;
 pub mod control_plane;
 pub mod dispatcher;
 pub mod dns;
+pub mod dns_cache;
 pub mod endpoint;
 pub mod filesystem;
 pub mod health_check;

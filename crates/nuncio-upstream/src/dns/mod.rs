@@ -34,8 +34,10 @@ pub enum Answer {
 pub enum LookupError {
     /// No server answered in time.
     Timeout,
-    /// Servers answered with an error, or could not be reached.
+    /// Servers answered with an error.
     Server,
+    /// Servers could not be reached.
+    Unreachable,
     /// The name cannot be one.
     BadName,
 }

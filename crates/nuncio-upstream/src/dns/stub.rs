@@ -178,7 +178,8 @@ impl Inner {
                     return Answer::Found { addresses, ttl: Some(ttl) };
                 }
                 Ok(Ok(Response::Addresses(..) | Response::NoSuchName)) => return Answer::NotFound,
-                Ok(Ok(Response::Refused | Response::Truncated) | Err(_)) => failed = LookupError::Server,
+                Ok(Ok(Response::Refused | Response::Truncated)) => failed = LookupError::Server,
+                Ok(Err(_)) => failed = LookupError::Unreachable,
                 Err(_) => failed = LookupError::Timeout,
             }
         }
@@ -318,7 +319,7 @@ mod tests {
         nuncio_rt::block_on_worker(async move {
             let gone = UdpSocket::bind(("127.0.0.1", 0)).await.and_then(|s| s.local_addr()).expect("an address");
             let answer = resolver(&store, gone).resolve("a.test", LookupFamily::V4Only).await;
-            assert_eq!(answer, Answer::Failed(LookupError::Server));
+            assert_eq!(answer, Answer::Failed(LookupError::Unreachable));
         })
         .expect("runs");
     }

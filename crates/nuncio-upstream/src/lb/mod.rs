@@ -45,6 +45,8 @@ pub struct PickCx<'a> {
     pub metadata: Option<&'a MetadataMatch>,
     /// Where it wants to go, where hosts come on demand.
     pub destination: Option<&'a Address>,
+    /// The name it asks for, with its port, where hosts are names.
+    pub name: Option<&'a str>,
     /// Hosts not to take if another can be had (`retry_host_predicate`).
     pub reject: Option<&'a dyn Fn(&Host) -> bool>,
     /// How often a rejected choice is repeated (`host_selection_retry_max_attempts`).

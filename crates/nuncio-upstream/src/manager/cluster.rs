@@ -9,6 +9,7 @@ use crate::host::{HealthFlags, Host, HostState};
 use crate::host_set::HostSet;
 use crate::info::ClusterInfo;
 use crate::lb::PlanCx;
+use crate::names::NameCache;
 use crate::outlier::{Detector, Monitor};
 use nuncio_rt::{Address, Time};
 use nuncio_stats::{Lane, tables::cluster as stat};
@@ -39,6 +40,8 @@ pub(crate) struct Cluster {
     /// Hosts whose first check the warming waits for.
     unchecked: RefCell<HashSet<*const HostState>>,
     pub(super) discovery: RefCell<Vec<Task>>,
+    /// The cache of names that its hosts come from.
+    pub(super) names: RefCell<Option<Rc<NameCache>>>,
     merge: RefCell<Merge>,
 }
 
@@ -80,6 +83,7 @@ impl Cluster {
             phase: Cell::new(Phase::Discovering),
             unchecked: RefCell::default(),
             discovery: RefCell::default(),
+            names: RefCell::default(),
             merge: RefCell::default(),
         })
     }
@@ -127,6 +131,7 @@ impl Cluster {
         self.sort_for(Vec::new(), 0);
         self.rebuild();
         self.clean_up_later();
+        self.join_cache();
         self.discover(names);
     }
 

@@ -78,7 +78,7 @@ fn next_refresh(dns: &DnsConfig, ttl: Option<Duration>, rng: &Rng) -> Duration {
 }
 
 /// Waits after failures: the base, doubling up to the maximum, fully jittered.
-struct Backoff {
+pub(crate) struct Backoff {
     base: Duration,
     max: Duration,
     failures: u32,
@@ -86,12 +86,12 @@ struct Backoff {
 }
 
 impl Backoff {
-    fn new(dns: &DnsConfig) -> Backoff {
+    pub(crate) fn new(dns: &DnsConfig) -> Backoff {
         let (base, max) = dns.failure_refresh_rate.unwrap_or((dns.refresh_rate, dns.refresh_rate));
         Backoff { base, max: max.max(base), failures: 0, fixed: dns.failure_refresh_rate.is_none() }
     }
 
-    fn next(&mut self, rng: &Rng) -> Duration {
+    pub(crate) fn next(&mut self, rng: &Rng) -> Duration {
         if self.fixed {
             return self.base;
         }
@@ -101,7 +101,7 @@ impl Backoff {
         Duration::from_millis(1 + rng.below(ms))
     }
 
-    fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }

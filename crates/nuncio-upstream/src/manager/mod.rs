@@ -6,25 +6,28 @@
 
 mod cluster;
 mod discovery;
+mod named;
 mod on_demand;
 mod view;
 mod watch;
 
 pub use view::ClusterView;
 pub(crate) use cluster::Cluster;
+pub(crate) use discovery::Backoff;
 
 use crate::config::{ClusterConfig, Local};
 use crate::host_set::HostSet;
 use crate::dns::Resolvers;
 use crate::info::ClusterInfo;
+use crate::names::NameCache;
 use crate::worker::ClusterUpdate;
 use nuncio_core::{RuntimeValues, RuntimeView};
 use nuncio_stats::{Lane, Scope, Store, tables::cluster_manager as stat};
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     future::poll_fn,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     task::{Poll, Waker},
 };
@@ -42,6 +45,8 @@ pub(crate) struct Shared {
     clusters: RefCell<BTreeMap<Arc<str>, Entry>>,
     pub(crate) local: RefCell<Local>,
     pub(crate) runtime: RuntimeView,
+    /// Caches of names that clusters share.
+    caches: RefCell<HashMap<Arc<str>, Weak<NameCache>>>,
     waiting: RefCell<Vec<Waker>>,
     /// All clusters of the first configuration have warmed.
     started: Cell<bool>,
@@ -96,6 +101,7 @@ impl ClusterManager {
             clusters: RefCell::default(),
             local: RefCell::default(),
             runtime: RuntimeView::default(),
+            caches: RefCell::default(),
             waiting: RefCell::default(),
             started: Cell::new(false),
             tally: Cell::default(),

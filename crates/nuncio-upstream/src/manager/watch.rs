@@ -23,7 +23,7 @@ impl Cluster {
             let stats = shared.store.scope(&format!("{}outlier_detection.", self.info.stats.prefix()), &OUTLIER_DETECTION);
             *self.detector.borrow_mut() = Some(Detector::new(config.name.clone(), outlier.clone(), stats));
         }
-        let on_demand = matches!(config.discovery, Discovery::OriginalDst(_));
+        let on_demand = matches!(config.discovery, Discovery::OriginalDst(_) | Discovery::Dynamic(_));
         if config.outlier.is_none() && config.health_checks.is_empty() && !on_demand {
             return;
         }
@@ -49,6 +49,7 @@ impl Cluster {
                 checker.is_some_and(|checker| checker.failed_passively(&host))
             }
             Feedback::Made(host) => return self.made(host),
+            Feedback::Wanted(name) => return self.wanted(&name),
         };
         if changed {
             self.health_changed();

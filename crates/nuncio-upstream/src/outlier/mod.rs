@@ -35,6 +35,8 @@ pub(crate) enum Feedback {
     ImmediateFailure(Arc<HostState>),
     /// A request wants to go where no host was: this one has been made.
     Made(Arc<Host>),
+    /// Requests ask for a name that is not known.
+    Wanted(Arc<str>),
 }
 
 impl WorkerHost {
@@ -67,9 +69,6 @@ impl WorkerHost {
     }
 
     fn tell(&self, feedback: Feedback) {
-        if let Some(cluster) = self.cluster().info.feedback.get() {
-            // Fails only when the cluster is gone.
-            let _ = cluster.send(feedback);
-        }
+        self.cluster().info.tell(feedback);
     }
 }

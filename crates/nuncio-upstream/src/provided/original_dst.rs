@@ -47,10 +47,7 @@ impl OriginalDst {
         }
         let host = make(cx, address);
         host.state.mark_used();
-        if let Some(cluster) = cx.info.feedback.get() {
-            // Fails only when the cluster is gone.
-            let _ = cluster.send(Feedback::Made(host.clone()));
-        }
+        cx.info.tell(Feedback::Made(host.clone()));
         let mut place = Place { host: host.clone(), here: None, published: false };
         let here = place.here(cx);
         places.insert(host.address.clone(), place);

@@ -275,6 +275,7 @@ fn kind(config: &ClusterConfig) -> String {
         Discovery::Static => "STATIC",
         Discovery::StrictDns(_) => "STRICT_DNS",
         Discovery::LogicalDns(_) => "LOGICAL_DNS",
+        Discovery::Dynamic(_) => return "dynamic forward proxy".to_owned(),
         Discovery::OriginalDst(_) => return "ORIGINAL_DST".to_owned(),
         Discovery::Aggregate(members) => return format!("aggregate of {}", members.join(", ")),
     };

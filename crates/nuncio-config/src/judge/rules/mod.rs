@@ -4,6 +4,7 @@
 
 mod config_source;
 mod data_source;
+mod dns_cache;
 mod filters;
 mod format;
 mod http2;
@@ -46,6 +47,7 @@ fn all() -> Vec<(String, Rule)> {
         rule::<core::SubstitutionFormatString>(format::check),
         rule::<envoy::extensions::access_loggers::file::v3::FileAccessLog>(data_source::log_file),
         rule::<core::DataSource>(data_source::check),
+        rule::<envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig>(dns_cache::check),
         rule::<core::Http2ProtocolOptions>(http2::check),
         rule::<envoy::r#type::matcher::v3::RegexMatcher>(regex::check),
         rule::<nuncio_api::xds::r#type::matcher::v3::RegexMatcher>(regex::check_xds),
