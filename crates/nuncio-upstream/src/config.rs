@@ -174,6 +174,8 @@ pub struct DynamicConfig {
     pub cache: DnsCacheConfig,
     /// The port of names that have none: 443 where hosts are spoken to over TLS, else 80.
     pub default_port: u16,
+    /// `allow_insecure_cluster_options`
+    pub insecure: bool,
 }
 
 /// `DnsCacheConfig`: names that requests ask for, and how they are looked up.

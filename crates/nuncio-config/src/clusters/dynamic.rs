@@ -1,13 +1,14 @@
 //! `envoy.clusters.dynamic_forward_proxy`: hosts are the names that requests ask for.
 
 use super::discovery;
+use crate::codes;
 use crate::context::CompileCx;
 use crate::unbuilt;
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3::{socket_address::PortSpecifier, transport_socket::ConfigType};
 use nuncio_api::envoy::extensions::clusters::dynamic_forward_proxy::v3::{ClusterConfig, cluster_config::ClusterImplementationSpecifier};
 use nuncio_api::envoy::extensions::common::dynamic_forward_proxy::v3::{DnsCacheCircuitBreakers, DnsCacheConfig as ProtoCache};
-use nuncio_upstream::config::{Discovery, DnsCacheConfig, DnsConfig, DynamicConfig, ResolverConfig};
+use nuncio_upstream::config::{Discovery, DnsCacheConfig, DnsConfig, DynamicConfig, HttpOptions, ResolverConfig};
 use std::time::Duration;
 
 /// The extension's message.
@@ -15,8 +16,7 @@ pub(super) const MESSAGE: &str = "envoy.extensions.clusters.dynamic_forward_prox
 
 /// The extension's configuration.
 pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, from: &ClusterConfig) -> Discovery {
-    let ClusterConfig { allow_insecure_cluster_options: _, allow_coalesced_connections, cluster_implementation_specifier } = from;
-    // Without TLS to hosts there is nothing that the options could make insecure, and nothing to coalesce by.
+    let ClusterConfig { allow_insecure_cluster_options, allow_coalesced_connections, cluster_implementation_specifier } = from;
     unbuilt!(cx, allow_coalesced_connections);
     let none = ProtoCache::default();
     let from = match cluster_implementation_specifier {
@@ -28,7 +28,23 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, from: &C
         None => &none,
     };
     let cache = cx.at("dns_cache_config", |cx| self::cache(cx, from));
-    Discovery::Dynamic(Box::new(DynamicConfig { cache, default_port: if speaks_tls(cluster) { 443 } else { 80 } }))
+    let default_port = if speaks_tls(cluster) { 443 } else { 80 };
+    Discovery::Dynamic(Box::new(DynamicConfig { cache, default_port, insecure: *allow_insecure_cluster_options }))
+}
+
+/// Hosts are whoever the client says: over TLS they must at least be that, unless the configuration wants it otherwise.
+pub(super) fn secure(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, config: &DynamicConfig, http: &mut HttpOptions) {
+    const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    #[allow(deprecated)]
+    let told = cluster.upstream_http_protocol_options.is_some() || cluster.typed_extension_protocol_options.contains_key(OPTIONS);
+    if !told {
+        (http.auto_sni, http.auto_san_validation) = (true, true);
+    } else if !config.insecure && !(http.auto_sni && http.auto_san_validation) {
+        cx.at("cluster_type", |cx| {
+            cx.error(codes::CONFLICT, "a dynamic forward proxy needs `auto_sni` and `auto_san_validation`, or `allow_insecure_cluster_options`")
+                .envoy("dynamic_forward_proxy cluster must have auto_sni and auto_san_validation true unless allow_insecure_cluster_options is set.");
+        });
+    }
 }
 
 #[allow(deprecated)]

@@ -148,6 +148,10 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
     }
     let balancing::Balancing { lb, common: common_lb, subsets, hash_policy, named_by } = balancing::compile(cx, cluster);
     let of_options = protocol::hash_policy(cx, cluster);
+    let mut http = protocol::compile(cx, cluster);
+    if let Discovery::Dynamic(config) = &discovery {
+        dynamic::secure(cx, cluster, config, &mut http);
+    }
     ClusterConfig {
         alt_stat_name: (!alt_stat_name.is_empty()).then(|| alt_stat_name.as_str().into()),
         assignment,
@@ -163,7 +167,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         circuit_breakers: circuit_breakers.as_ref().map(|b| cx.at("circuit_breakers", |cx| limits::compile(cx, b))).unwrap_or_default(),
         health_checks: cx.each("health_checks", health_checks, |cx, check| health::compile(cx, cluster, check)),
         outlier: outlier_detection.as_ref().map(|o| Arc::new(cx.at("outlier_detection", |cx| outlier::compile(cx, o)))),
-        http: protocol::compile(cx, cluster),
+        http,
         socket: Arc::new(connecting::compile(cx, cluster)),
         preconnect_ratio: connecting::preconnect(cx, cluster),
         transports: Arc::new(crate::tls::upstream(cx, cluster)),
