@@ -49,6 +49,13 @@ pub enum Step {
     Wait(Pending),
     /// The first bytes of this data go on; the rest stays, and is shown to me again once this answer is in.
     Part(usize, Pending),
+    /// As `Continue`, with these bytes added to the message: behind a head, before trailers, and before data, that which
+    /// I kept included.
+    Add(Buf),
+    /// As `Continue`, but these bytes end the message in the place of its trailers.
+    EndWith(Buf),
+    /// As `Continue`, but the trailers in the exchange end the message, and not this piece; before them go these bytes.
+    AddTrailers(Option<Buf>),
     /// The client is answered now; every response filter sees the answer.
     Reply(Box<LocalReply>),
     /// The stream ends without an answer.
@@ -62,6 +69,9 @@ impl fmt::Debug for Step {
             Step::Hold(_) => "Hold",
             Step::Wait(_) => "Wait",
             Step::Part(..) => "Part",
+            Step::Add(_) => "Add",
+            Step::EndWith(_) => "EndWith",
+            Step::AddTrailers(_) => "AddTrailers",
             Step::Reply(_) => "Reply",
             Step::Reset => "Reset",
         })

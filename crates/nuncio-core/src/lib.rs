@@ -11,6 +11,7 @@
 //! * [`ResponseFlags`], [`LocalReply`]: what happened, and an answer made here.
 //! * [`format`]: substitution formats of access logs and header values.
 //! * [`matching`], [`metadata`]: conditions on texts, headers, metadata; metadata themselves.
+//! * [`grpc`]: what gRPC makes of HTTP.
 //! * [`logging`]: levels of the process log.
 //! * [`HttpFilterEntry`], [`BuildCx`], [`ConfigError`]: building extensions from configuration.
 //!
@@ -26,6 +27,7 @@ mod filter;
 mod filter_state;
 mod flags;
 pub mod format;
+pub mod grpc;
 mod http2_stats;
 mod keepalive;
 pub mod logging;

@@ -306,6 +306,8 @@ pub struct StreamCx {
     pub filter_state: FilterState,
     /// How much of the request filters may keep, in bytes, where it is not the connection's limit.
     pub request_buffer_limit: Option<usize>,
+    /// Whether answers from here are gRPC's, where a filter has changed the content type that tells it.
+    pub grpc_replies: Option<bool>,
     /// A filter has changed what routes are matched by: the route is looked up again before the next filter.
     pub route_is_stale: bool,
     /// The random number by which a route's weighted cluster is picked; drawn once per request.
@@ -330,6 +332,7 @@ impl StreamCx {
             metadata: Metadata::new(),
             filter_state: FilterState::default(),
             request_buffer_limit: None,
+            grpc_replies: None,
             route_is_stale: false,
             random: 0,
             conn,
@@ -349,6 +352,7 @@ impl StreamCx {
         self.metadata.clear();
         self.filter_state.clear();
         self.request_buffer_limit = None;
+        self.grpc_replies = None;
         self.route_is_stale = false;
         self.slots.clear();
     }

@@ -3,6 +3,7 @@
 //! An extension sees its own protobuf message and the traits of `nuncio-core`, nothing of the data path.
 
 pub mod access_log;
+mod base64;
 pub mod http;
 pub mod rate_limits;
 pub mod read;

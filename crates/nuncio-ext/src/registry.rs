@@ -1,28 +1,29 @@
 //! The table of extensions: one line each, sorted by name. A vendor's binary adds a table of its own.
 
 use crate::access_log;
-use crate::http::{
-    buffer, cors, csrf, dynamic_forward_proxy, ext_authz, fault, header_mutation, header_to_metadata, health_check, local_ratelimit,
-    ratelimit, rbac, set_filter_state, set_metadata,
-};
+use crate::http;
 use nuncio_core::{AccessLogEntry, HttpFilterEntry};
 
 /// HTTP filters.
 pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
-    buffer::ENTRY,
-    cors::ENTRY,
-    csrf::ENTRY,
-    dynamic_forward_proxy::ENTRY,
-    ext_authz::ENTRY,
-    fault::ENTRY,
-    header_mutation::ENTRY,
-    header_to_metadata::ENTRY,
-    health_check::ENTRY,
-    local_ratelimit::ENTRY,
-    ratelimit::ENTRY,
-    rbac::ENTRY,
-    set_filter_state::ENTRY,
-    set_metadata::ENTRY,
+    http::buffer::ENTRY,
+    http::cors::ENTRY,
+    http::csrf::ENTRY,
+    http::dynamic_forward_proxy::ENTRY,
+    http::ext_authz::ENTRY,
+    http::fault::ENTRY,
+    http::grpc_http1_bridge::ENTRY,
+    http::grpc_http1_reverse_bridge::ENTRY,
+    http::grpc_stats::ENTRY,
+    http::grpc_web::ENTRY,
+    http::header_mutation::ENTRY,
+    http::header_to_metadata::ENTRY,
+    http::health_check::ENTRY,
+    http::local_ratelimit::ENTRY,
+    http::ratelimit::ENTRY,
+    http::rbac::ENTRY,
+    http::set_filter_state::ENTRY,
+    http::set_metadata::ENTRY,
 ];
 
 /// Access loggers.

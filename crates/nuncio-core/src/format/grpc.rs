@@ -28,18 +28,6 @@ static NAMES: [(&str, &str); 17] = [
     ("Unauthenticated", "UNAUTHENTICATED"),
 ];
 
-/// What a gRPC client makes of a plain HTTP status.
-fn from_http(status: u16) -> u64 {
-    match status {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502 | 503 | 504 => 14,
-        _ => 2,
-    }
-}
-
 /// The status of a gRPC exchange; `None` if the request was none.
 fn status_of(cx: &FormatCx<'_>) -> Option<u64> {
     let kind = cx.stream.request.get(Known::ContentType)?;
@@ -52,7 +40,7 @@ fn status_of(cx: &FormatCx<'_>) -> Option<u64> {
     match sent {
         Some(text) => text.trim().parse().ok(),
         None if cx.stream.info.status == 0 => None,
-        None => Some(from_http(cx.stream.info.status)),
+        None => Some(u64::from(crate::grpc::status_of_http(cx.stream.info.status))),
     }
 }
 

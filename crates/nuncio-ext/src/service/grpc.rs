@@ -155,7 +155,7 @@ fn answer<A: Message + Default>(came: Result<ClientResponse, ClientFailure>) -> 
         Some((code, map.get_str(Known::GrpcMessage).unwrap_or_default().to_owned()))
     };
     let http = came.head.status().unwrap_or(0);
-    let (code, message) = told(&came.trailers).or_else(|| told(&came.head)).unwrap_or_else(|| (of_http(http), String::new()));
+    let (code, message) = told(&came.trailers).or_else(|| told(&came.head)).unwrap_or_else(|| (nuncio_core::grpc::status_of_http(http), String::new()));
     if code != 0 {
         return Err(GrpcFailure { status: code, message });
     }
@@ -164,18 +164,6 @@ fn answer<A: Message + Default>(came: Result<ClientResponse, ClientFailure>) -> 
     let [flag, len @ ..] = *prefix;
     let message = rest.get(..u32::from_be_bytes(len) as usize).filter(|_| flag == 0).ok_or_else(broken)?;
     A::decode(message).map_err(|_| broken())
-}
-
-/// gRPC's status for an HTTP status without one.
-fn of_http(http: u16) -> u32 {
-    match http {
-        400 => status::INTERNAL,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502 | 503 | 504 => status::UNAVAILABLE,
-        _ => status::UNKNOWN,
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use nuncio_core::StreamCx;
 use nuncio_stats::{CounterId, Scope, Store, Table};
 use std::{cell::RefCell, collections::HashMap, fmt, sync::Arc};
 
-/// Clusters whose scopes a worker keeps; beyond that all are let go of, and come again as they are needed.
+/// Scopes that a worker keeps; beyond that, what is new is not counted: clients choose the names of methods.
 const MAX_KEPT: usize = 10_000;
 
 /// One filter's statistics by cluster.
@@ -35,14 +35,15 @@ impl ClusterScopes {
 
     /// Counts one for a cluster, if there is such a cluster.
     pub fn inc(&self, cx: &StreamCx, cluster: &str, id: CounterId) {
-        if let Some(scope) = self.of(cx, cluster) {
+        if let Some(scope) = self.of(cx, cluster, "") {
             scope.inc(cx.worker.lane, id);
         }
     }
 
-    fn of(&self, cx: &StreamCx, cluster: &str) -> Option<Arc<Scope>> {
+    /// The scope of a cluster, or of a part of it (`pkg.Service.Method.`); none if there is no such cluster, or too many.
+    pub fn of(&self, cx: &StreamCx, cluster: &str, part: &str) -> Option<Arc<Scope>> {
         let name = cx.worker.http_client()?.stat_name(cluster)?;
-        let prefix = format!("cluster.{name}.{}", self.suffix);
+        let prefix = format!("cluster.{name}.{}{part}", self.suffix);
         let kept = match cx.worker.parts.get::<Kept>() {
             Some(kept) => kept,
             None => {
@@ -53,11 +54,11 @@ impl ClusterScopes {
         if let Some(scope) = kept.0.borrow().get(&prefix) {
             return Some(scope.clone());
         }
-        let scope = self.store.scope(&prefix, self.table);
         let mut scopes = kept.0.borrow_mut();
         if scopes.len() >= MAX_KEPT {
-            scopes.clear();
+            return None;
         }
+        let scope = self.store.scope(&prefix, self.table);
         scopes.insert(prefix, scope.clone());
         Some(scope)
     }

@@ -208,7 +208,18 @@ impl Engine {
         let Some(at) = lane.iter().position(|h| h.position == position) else { return };
         lane[at].waiting = false;
         match step {
-            Step::Continue => self.release(dir, at, None),
+            Step::Continue => self.release(dir, at, []),
+            Step::Add(_) | Step::EndWith(_) | Step::AddTrailers(_) => {
+                let last = lane[at].seen.pop();
+                match (last, step) {
+                    (Some(last), Step::Add(bytes)) if !lane[at].seen.is_empty() => {
+                        add_first(&mut lane[at].seen, bytes);
+                        self.release(dir, at, [last]);
+                    }
+                    (Some(last), step) => self.release(dir, at, more_than(last, step)),
+                    (None, _) => self.release(dir, at, []),
+                }
+            }
             Step::Hold(mode) => lane[at].mode = mode,
             Step::Wait(answer) | Step::Part(_, answer) => self.wait(dir, position, answer),
             Step::Reply(reply) => self.verdict = Some(Verdict::Reply(reply)),
@@ -269,10 +280,21 @@ impl Engine {
             match step {
                 Step::Continue => {
                     if let Some(held) = self.held[dir as usize].iter().position(|h| h.position == at) {
-                        self.release(dir, held, Some(piece));
+                        self.release(dir, held, [piece]);
                         return;
                     }
                     position = at + 1;
+                }
+                Step::Add(_) | Step::EndWith(_) | Step::AddTrailers(_) => {
+                    match (self.held[dir as usize].iter().position(|h| h.position == at), step) {
+                        (Some(held), Step::Add(bytes)) => {
+                            add_first(&mut self.held[dir as usize][held].seen, bytes);
+                            self.release(dir, held, [piece]);
+                        }
+                        (Some(held), step) => self.release(dir, held, more_than(piece, step)),
+                        (None, step) => self.work.extend(more_than(piece, step).into_iter().rev().map(|piece| (dir, at + 1, piece))),
+                    }
+                    return;
                 }
                 Step::Hold(mode) => return self.hold(cx, dir, at, piece, mode),
                 Step::Wait(answer) => {
@@ -345,14 +367,14 @@ impl Engine {
     }
 
     /// A holder lets go: what it saw goes to the next filter, what queued up behind is shown to it.
-    fn release(&mut self, dir: Dir, at: usize, last: Option<Piece>) {
+    fn release(&mut self, dir: Dir, at: usize, last: impl IntoIterator<Item = Piece>) {
         let Held { position, seen, queued, .. } = self.held[dir as usize].remove(at);
         for piece in queued.into_iter().rev() {
             self.work.push((dir, position, piece));
         }
-        for piece in seen.into_iter().chain(last).rev() {
-            self.work.push((dir, position + 1, piece));
-        }
+        let from = self.work.len();
+        self.work.extend(seen.into_iter().chain(last).map(|piece| (dir, position + 1, piece)));
+        self.work[from..].reverse();
     }
 }
 
@@ -366,6 +388,36 @@ fn split(piece: &mut Piece, len: usize) -> Option<Option<Piece>> {
     let part = (len > 0).then(|| Piece::Data { bytes: Buf::copy_of(&bytes.filled()[..len]), end: false });
     bytes.consume(len);
     Some(part)
+}
+
+/// Puts bytes before all data that was kept.
+fn add_first(seen: &mut Vec<Piece>, bytes: Buf) {
+    let at = usize::from(matches!(seen.first(), Some(Piece::Head { .. })));
+    seen.insert(at, Piece::Data { bytes, end: false });
+}
+
+/// A piece with what a filter adds to it.
+fn more_than(piece: Piece, step: Step) -> Vec<Piece> {
+    let ended = match piece {
+        Piece::Head { end } | Piece::Data { end, .. } => end,
+        Piece::Trailers => true,
+    };
+    let open = |piece| match piece {
+        Piece::Head { .. } => Piece::Head { end: false },
+        Piece::Data { bytes, .. } => Piece::Data { bytes, end: false },
+        Piece::Trailers => Piece::Trailers,
+    };
+    match (step, piece) {
+        (Step::Add(bytes), piece @ Piece::Head { .. }) => vec![open(piece), Piece::Data { bytes, end: ended }],
+        (Step::Add(bytes), piece) => vec![Piece::Data { bytes, end: false }, piece],
+        (Step::EndWith(bytes), Piece::Trailers) => vec![Piece::Data { bytes, end: true }],
+        (Step::EndWith(bytes), piece) => vec![open(piece), Piece::Data { bytes, end: true }],
+        (Step::AddTrailers(bytes), piece @ (Piece::Head { .. } | Piece::Data { .. })) if ended => {
+            let bytes = bytes.map(|bytes| Piece::Data { bytes, end: false });
+            [open(piece)].into_iter().chain(bytes).chain([Piece::Trailers]).collect()
+        }
+        (_, piece) => vec![piece],
+    }
 }
 
 /// The answer to a request body that outgrew what a filter may hold.

@@ -249,3 +249,44 @@ fn a_waiting_filter_asks_its_peer_to_pause_once_enough_has_queued_up() {
     run.data("5678", false);
     assert!(run.engine.is_full(Dir::Request));
 }
+
+/// Adds to messages, one way for each kind of piece.
+#[derive(Debug)]
+struct More(bool);
+impl HttpFilter for More {
+    fn phases(&self) -> Phases {
+        REQUEST
+    }
+    fn request_headers(&self, _: &mut StreamCx, end: bool) -> Step {
+        match (self.0, end) {
+            (true, _) => Step::Hold(Hold::Discard),
+            (false, true) => Step::Add(Buf::copy_of(b"new")),
+            (false, false) => Step::Continue,
+        }
+    }
+    fn request_data(&self, _: &mut StreamCx, _: &mut Buf, end: bool) -> Step {
+        match (self.0, end) {
+            (true, false) => Step::Hold(Hold::Discard),
+            (true, true) => Step::Add(Buf::copy_of(b"all")),
+            (false, true) => Step::AddTrailers(None),
+            (false, false) => Step::Continue,
+        }
+    }
+    fn request_trailers(&self, _: &mut StreamCx) -> Step {
+        if self.0 { Step::Add(Buf::copy_of(b"all")) } else { Step::EndWith(Buf::copy_of(b"end")) }
+    }
+}
+
+#[test]
+fn filters_add_to_messages_and_change_how_they_end() {
+    let sent = |held: bool, pieces: &mut dyn FnMut(&mut Run)| {
+        let mut run = Run::new(vec![Arc::new(More(held)), Arc::new(Upper)]);
+        pieces(&mut run);
+        run.log.up.join(" ")
+    };
+    assert_eq!(sent(false, &mut |run| { run.head(true); }), "H DNEW.");
+    assert_eq!(sent(false, &mut |run| { run.head(false).data("a", false).data("b", true); }), "H DA DB T.");
+    assert_eq!(sent(false, &mut |run| { run.head(false).data("a", false).send(Dir::Request, Piece::Trailers); }), "H DA DEND.");
+    assert_eq!(sent(true, &mut |run| { run.head(false).data("a", false).data("b", true); }), "H DALL DB.");
+    assert_eq!(sent(true, &mut |run| { run.head(false).data("a", false).send(Dir::Request, Piece::Trailers); }), "H DALL T.");
+}

@@ -1,27 +1,10 @@
 //! Writing an answer made here into the response head, as Envoy's `sendLocalReply`.
 
-use nuncio_codec::headers::{HeaderMap, Known};
-use nuncio_core::{LocalReply, StreamCx};
+use nuncio_codec::headers::Known;
+use nuncio_core::{LocalReply, StreamCx, grpc};
 use nuncio_rt::Buf;
 
-/// gRPC status of an HTTP status (grpc's http-grpc-status-mapping).
-fn grpc_status(http: u16) -> u32 {
-    match http {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502 | 503 | 504 => 14,
-        _ => 2,
-    }
-}
-
-/// A gRPC request, by its content type.
-pub(crate) fn is_grpc(head: &HeaderMap) -> bool {
-    head.get(Known::ContentType).is_some_and(|t| {
-        t.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+')
-    })
-}
+pub(crate) use nuncio_core::grpc::is_grpc;
 
 /// Fills the facts and begins `cx.response`: what a route, or `local_reply_config`, adds comes after this.
 pub(crate) fn prepare(cx: &mut StreamCx, reply: &LocalReply) {
@@ -39,17 +22,17 @@ pub(crate) fn prepare(cx: &mut StreamCx, reply: &LocalReply) {
 /// Completes `cx.response`: the body's headers, or for gRPC all that it takes. Returns the body that goes with it.
 pub(crate) fn seal(cx: &mut StreamCx, reply: &LocalReply) -> Option<Buf> {
     let head = &mut cx.response;
-    if is_grpc(&cx.request) {
+    if cx.grpc_replies.unwrap_or_else(|| is_grpc(&cx.request)) {
         head.set_status(200);
         head.insert(Known::ContentType, "application/grpc");
         if !head.contains(Known::GrpcStatus) {
-            let status = u64::from(reply.grpc_status.unwrap_or_else(|| grpc_status(reply.status)));
+            let status = u64::from(reply.grpc_status.unwrap_or_else(|| grpc::status_of_http(reply.status)));
             head.set_with(Known::GrpcStatus, |v| v.decimal(status));
         }
         if !reply.body.is_empty() && !head.contains(Known::GrpcMessage) {
             // JSON formats end in a line end, which a header's value does not need.
             let message = reply.body.strip_suffix('\n').unwrap_or(&reply.body);
-            head.set_with(Known::GrpcMessage, |v| percent_encode(message, v));
+            head.insert(Known::GrpcMessage, grpc::percent_encode(message.as_bytes()));
         }
         head.remove(Known::ContentLength);
         return None;
@@ -63,16 +46,4 @@ pub(crate) fn seal(cx: &mut StreamCx, reply: &LocalReply) -> Option<Buf> {
     head.set_with(Known::ContentLength, |v| v.decimal(len));
     head.add_if_absent(Known::ContentType, reply.content_type.as_deref().unwrap_or("text/plain"));
     (!cx.request.is_head()).then(|| Buf::copy_of(reply.body.as_bytes()))
-}
-
-/// gRPC's percent-encoding of status messages.
-fn percent_encode(text: &str, out: &mut nuncio_codec::headers::ValueWriter<'_>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for &b in text.as_bytes() {
-        if (0x20..=0x7e).contains(&b) && b != b'%' {
-            out.push(b);
-        } else {
-            out.put(&[b'%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
-        }
-    }
 }

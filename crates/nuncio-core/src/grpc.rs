@@ -1,0 +1,35 @@
+//! What gRPC makes of HTTP: content types, statuses, messages.
+
+use nuncio_codec::headers::{HeaderMap, Known};
+
+/// A message of gRPC, by its content type.
+pub fn is_grpc(head: &HeaderMap) -> bool {
+    head.get(Known::ContentType)
+        .is_some_and(|t| t.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest[0] == b'+'))
+}
+
+/// gRPC's status for an HTTP status that came without one (grpc's http-grpc-status-mapping).
+pub fn status_of_http(http: u16) -> u32 {
+    match http {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
+/// gRPC's percent-encoding of status messages.
+pub fn percent_encode(text: &[u8]) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = String::with_capacity(text.len());
+    for &b in text {
+        if (0x20..=0x7e).contains(&b) && b != b'%' {
+            out.push(char::from(b));
+        } else {
+            out.extend(['%', char::from(HEX[usize::from(b >> 4)]), char::from(HEX[usize::from(b & 15)])]);
+        }
+    }
+    out
+}
