@@ -1,5 +1,6 @@
 //! One connection's state, either role, and what it tells its owner.
 
+use super::closed::Resets;
 use super::error::{Counts, ErrorCode, Fault, Stat};
 use super::flood::Inbound;
 use super::frame::{self, MAX_31, MAX_FRAME_BYTES, setting};
@@ -36,6 +37,8 @@ pub enum StreamEnd {
     Flawed(Flaw),
     /// We reset it because its body is not as long as `content-length` says.
     WrongLength,
+    /// We reset it because the peer let us send more on it than a window can hold.
+    WindowOverflow,
 }
 
 /// What has happened.
@@ -116,6 +119,9 @@ pub struct Connection {
     pub(super) builder: Builder,
     pub(super) reading: Reading,
     pub(super) streams: Streams,
+    /// Streams of the table of which nothing more is wanted.
+    pub(super) disregarded: u32,
+    pub(super) resets: Resets,
     /// Streams of the table that the peer began.
     pub(super) of_peer: u32,
     /// Streams of the table that we began.
@@ -152,6 +158,8 @@ impl Connection {
             builder: Builder::default(),
             reading: if role == Role::Server { Reading::Preface(0) } else { Reading::Frame },
             streams: Streams::default(),
+            disregarded: 0,
+            resets: Resets::default(),
             of_peer: 0,
             of_ours: 0,
             last_peer_stream: 0,
@@ -235,9 +243,9 @@ impl Connection {
         self.counts.take(each);
     }
 
-    /// Streams that are open.
+    /// Streams that are open, without those that are [disregarded](Self::disregard).
     pub fn streams(&self) -> usize {
-        self.streams.len()
+        self.streams.len() - self.disregarded as usize
     }
 
     /// The options it was made with.
@@ -290,11 +298,13 @@ impl Connection {
             expected: None,
             bodiless: false,
             connect: false,
+            disregarded: false,
         })
     }
 
     pub(super) fn close(&mut self, stream: u32) {
-        if self.streams.remove(&stream).is_some() {
+        if let Some(closed) = self.streams.remove(&stream) {
+            self.disregarded -= u32::from(closed.disregarded);
             if self.is_ours(stream) {
                 self.of_ours -= 1;
             } else {
@@ -323,7 +333,7 @@ impl Connection {
                 // Nobody is told anything who does not speak HTTP/2.
                 Fault::BadPreface => true,
                 Fault::OutboundFlood | Fault::OutboundControlFlood => true,
-                _ => self.options.silent_on_fault,
+                _ => self.options.as_envoy,
             };
             if !silent {
                 self.goaway_frame(self.last_peer_stream.min(MAX_31), fault.code());

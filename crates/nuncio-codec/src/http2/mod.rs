@@ -12,9 +12,10 @@
 //! It leaves to the caller: bodies that wait for windows, fairness between streams, timeouts, when to say goodbye.
 //!
 //! Where things are: `frame` knows the wire format, [`hpack`] the header blocks, `head` what makes a valid message,
-//! `stream` what is open, `flood` and `outbound` who is abusing it; `receive` and `send` are the two directions of
+//! `stream` what is open and `closed` what no longer is, `flood` and `outbound` who is abusing it; `receive` and `send` are the two directions of
 //! `connection`.
 
+mod closed;
 mod connection;
 mod error;
 mod flood;

@@ -28,8 +28,10 @@ pub struct Options {
     pub max_inbound_window_update_frames_per_data_frame_sent: u32,
     /// `override_stream_error_on_invalid_http_message`: a malformed message costs its stream, not the connection.
     pub stream_error_on_invalid_http_message: bool,
-    /// A connection that ends for what its peer did does so without GOAWAY, as Envoy's do.
-    pub silent_on_fault: bool,
+    /// As Envoy where that is less strict or says less: connections that end for what their peer did do so without
+    /// GOAWAY, frames of closed streams are ignored, bodies that nobody wants are reset at once, and a stream's window
+    /// that overflows takes the connection with it.
+    pub as_envoy: bool,
     /// `max_headers_count`: most fields of a head or of trailers.
     pub max_headers: usize,
     /// `max_request_headers_kb` or `max_response_headers_kb`, in bytes: names and values of a head or of trailers.
@@ -52,7 +54,7 @@ impl Default for Options {
             max_inbound_priority_frames_per_stream: 100,
             max_inbound_window_update_frames_per_data_frame_sent: 10,
             stream_error_on_invalid_http_message: false,
-            silent_on_fault: false,
+            as_envoy: false,
             max_headers: 100,
             max_header_bytes: 60 * 1024,
             underscores: UnderscoreAction::Allow,

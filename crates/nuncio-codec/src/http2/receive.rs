@@ -170,6 +170,7 @@ impl Connection {
         let end = head.has(flag::END_STREAM);
         let unwanted = match self.streams.get_mut(&head.stream) {
             None => true,
+            Some(stream) if stream.disregarded => true,
             Some(stream) if !stream.remote_open => return Err(Fault::StreamClosed),
             Some(stream) if !stream.head_received => return Err(Fault::Protocol("DATA before HEADERS")),
             Some(stream) => {
@@ -179,6 +180,9 @@ impl Connection {
                 false
             }
         };
+        if unwanted {
+            self.unwanted_data(head.stream, left, end);
+        }
         // The length is checked for the whole frame, so that it makes no difference how it arrives.
         let flaw = if unwanted { None } else { self.measure(head.stream, left, end).err() };
         let unwanted = unwanted || flaw.is_some();
@@ -216,7 +220,7 @@ impl Connection {
     }
 
     /// Checks a body against the length that was announced.
-    fn measure(&mut self, stream: u32, bytes: usize, end: bool) -> Result<(), StreamEnd> {
+    pub(super) fn measure(&mut self, stream: u32, bytes: usize, end: bool) -> Result<(), StreamEnd> {
         let Some(stream) = self.streams.get_mut(&stream) else { return Ok(()) };
         if let Some(left) = &mut stream.expected {
             *left = left.checked_sub(bytes as u64).ok_or(StreamEnd::WrongLength)?;
@@ -270,6 +274,7 @@ impl Connection {
             };
         }
         if !self.is_idle(head.stream) {
+            self.unwanted_headers(head.stream)?;
             self.counts.add(Stat::HeadersCbNoStream);
             return Ok(BlockKind::Discarded);
         }
@@ -311,6 +316,10 @@ impl Connection {
             self.counts.add(Stat::DroppedHeadersWithUnderscores);
         }
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(None) };
+        if stream.disregarded {
+            self.unwanted_trailers(id, ended.is_ok() && end);
+            return Ok(None);
+        }
         let facts = match ended {
             // Trailers end a message, and 1xx do not.
             Ok(facts) if kind == BlockKind::Trailers && !end || facts.informational && end => {
@@ -506,7 +515,8 @@ impl Connection {
         let Some(stream) = self.streams.get_mut(&head.stream) else { return Ok(None) };
         match stream.send.grow(i64::from(bytes)) {
             true => Ok(Some(Event::Window { stream: head.stream })),
-            false => Err(Fault::FlowControl),
+            false if self.options.as_envoy => Err(Fault::FlowControl),
+            false => Ok(Some(self.end_stream(head.stream, StreamEnd::WindowOverflow, ErrorCode::FLOW_CONTROL_ERROR))),
         }
     }
 }

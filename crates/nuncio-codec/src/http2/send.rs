@@ -144,6 +144,7 @@ impl Connection {
 
     pub(super) fn rst_frame(&mut self, stream: u32, code: ErrorCode) {
         self.number_frame(kind::RST_STREAM, stream, code.0, true);
+        self.resets.add(stream, self.options.max_concurrent_streams);
         self.counts.add(Stat::TxReset);
     }
 

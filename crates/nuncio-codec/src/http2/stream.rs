@@ -85,6 +85,8 @@ pub(super) struct Stream {
     pub(super) bodiless: bool,
     /// The request was CONNECT: its response has no content-length.
     pub(super) connect: bool,
+    /// Its response is complete, and nobody wants what the peer still sends.
+    pub(super) disregarded: bool,
 }
 
 /// Stream numbers are as good as their hash.

@@ -332,3 +332,81 @@ fn goodbye_is_said_twice() {
     let late = raw(kind::HEADERS, BOTH, 3, GET);
     assert!(whole(&mut server, &late).is_empty(), "a stream after goodbye is not looked at");
 }
+
+/// The frames that an end has to say: kind, stream, and the number that a frame of four bytes carries.
+fn said(by: &mut Connection) -> Vec<(u8, u32, Option<u32>)> {
+    let bytes = output(by);
+    let (mut rest, mut frames) = (&bytes[..], Vec::new());
+    while let Some(head) = FrameHead::read(rest) {
+        let payload = &rest[HEAD_BYTES..HEAD_BYTES + head.len];
+        frames.push((head.kind, head.stream, payload.try_into().ok().map(u32::from_be_bytes)));
+        rest = &rest[HEAD_BYTES + head.len..];
+    }
+    frames
+}
+
+/// A server that has answered stream 1, of which `ended` says whether the peer has ended it.
+fn answered(options: Options, ended: bool) -> Connection {
+    let mut server = greeted(options);
+    let flags = if ended { BOTH } else { flag::END_HEADERS };
+    whole(&mut server, &raw(kind::HEADERS, flags, 1, GET));
+    server.respond(1, &[(":status", "200")].into_iter().collect(), true);
+    said(&mut server);
+    server
+}
+
+#[test]
+fn frames_of_a_stream_that_its_peer_has_ended_are_mistakes() {
+    let mut server = answered(Options::default(), true);
+    assert!(whole(&mut server, &raw(kind::DATA, 0, 1, b"late")).is_empty());
+    assert_eq!(said(&mut server), [(kind::RST_STREAM, 1, Some(ErrorCode::STREAM_CLOSED.0))]);
+    // It has not heard of the reset yet.
+    assert!(whole(&mut server, &raw(kind::DATA, 0, 1, b"late")).is_empty() && said(&mut server).is_empty());
+
+    let mut server = answered(Options::default(), true);
+    whole(&mut server, &raw(kind::HEADERS, BOTH, 1, GET));
+    assert_eq!(server.fault, Some(Fault::StreamClosed));
+
+    let mut server = answered(Options { as_envoy: true, ..Options::default() }, true);
+    whole(&mut server, &[raw(kind::DATA, 0, 1, b"late"), raw(kind::HEADERS, BOTH, 1, GET)].concat());
+    assert!(server.fault.is_none() && said(&mut server).is_empty());
+}
+
+#[test]
+fn frames_of_a_stream_that_was_reset_are_ignored() {
+    let mut server = greeted(Options::default());
+    whole(&mut server, &raw(kind::HEADERS, flag::END_HEADERS, 1, GET));
+    server.reset(1, ErrorCode::INTERNAL_ERROR);
+    said(&mut server);
+    whole(&mut server, &[raw(kind::DATA, 0, 1, b"late"), raw(kind::HEADERS, BOTH, 1, &[0x00, 1, b'a', 1, b'b'])].concat());
+    assert!(server.fault.is_none() && said(&mut server).is_empty());
+}
+
+#[test]
+fn a_body_that_nobody_wants_is_reset_once_it_goes_on() {
+    let cases: [(&[u8], &[(u8, u32, Option<u32>)]); 3] = [
+        (&raw(kind::DATA, flag::END_STREAM, 1, b"all"), &[]),
+        (&raw(kind::DATA, 0, 1, b"some"), &[(kind::RST_STREAM, 1, Some(0))]),
+        (&raw(kind::HEADERS, BOTH, 1, &[0x00, 1, b'a', 1, b'b']), &[]),
+    ];
+    for (bytes, answer) in cases {
+        let mut server = answered(Options::default(), false);
+        server.disregard(1);
+        assert_eq!((server.streams(), said(&mut server).len()), (0, 0));
+        assert!(whole(&mut server, bytes).is_empty());
+        assert_eq!(said(&mut server), answer);
+        assert!(server.fault.is_none() && !server.can_receive(1));
+    }
+    let mut server = answered(Options { as_envoy: true, ..Options::default() }, false);
+    server.disregard(1);
+    assert_eq!(said(&mut server), [(kind::RST_STREAM, 1, Some(0))]);
+}
+
+#[test]
+fn a_stream_window_that_overflows_costs_the_stream() {
+    let mut server = greeted(Options::default());
+    let grow = raw(kind::WINDOW_UPDATE, 0, 1, &[0x7f, 255, 255, 255]);
+    let seen = whole(&mut server, &[raw(kind::HEADERS, flag::END_HEADERS, 1, GET), grow].concat());
+    assert_eq!(seen.last().unwrap(), "End { stream: 1, how: WindowOverflow }");
+    assert_eq!(said(&mut server).last(), Some(&(kind::RST_STREAM, 1, Some(ErrorCode::FLOW_CONTROL_ERROR.0))));
+}

@@ -201,7 +201,7 @@ fn upstream_filters(cx: &mut CompileCx<'_>, filters: &[nuncio_api::envoy::extens
 }
 
 fn of_http2(cx: &mut CompileCx<'_>, from: &core::Http2ProtocolOptions, options: &mut HttpOptions) {
-    options.http2.silent_on_fault = cx.mode.parity;
+    options.http2.as_envoy = cx.mode.parity;
     options.keepalive = crate::http2::options(cx, from, &mut options.http2);
 }
 

@@ -107,7 +107,7 @@ pub(super) fn http2(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager)
     let mut codec = nuncio_codec::http2::Options {
         max_header_bytes: from.max_request_headers_kb.unwrap_or(60) as usize * 1024,
         stream_error_on_invalid_http_message: from.stream_error_on_invalid_http_message.unwrap_or(false),
-        silent_on_fault: cx.mode.parity,
+        as_envoy: cx.mode.parity,
         ..Default::default()
     };
     if let Some(common) = &from.common_http_protocol_options {

@@ -275,7 +275,7 @@ impl Served {
     /// A stream has ended before its time.
     fn ended(&mut self, task: &Context<'_>, id: u32, how: StreamEnd, now: Time) {
         let (flags, details) = match how {
-            StreamEnd::Reset(ErrorCode::PROTOCOL_ERROR) | StreamEnd::WrongLength => (ResponseFlags::DPE, "http2.remote_reset"),
+            StreamEnd::Reset(ErrorCode::PROTOCOL_ERROR) | StreamEnd::WrongLength | StreamEnd::WindowOverflow => (ResponseFlags::DPE, "http2.remote_reset"),
             StreamEnd::Reset(ErrorCode::REFUSED_STREAM) => (ResponseFlags::DR, "http2.remote_refuse"),
             StreamEnd::Reset(_) => (ResponseFlags::DR, "http2.remote_reset"),
             StreamEnd::Flawed(flaw) if flaw.is_violation() => (ResponseFlags::DPE, flaw.details()),
@@ -369,7 +369,7 @@ impl Served {
             Outcome::Done { .. } => {
                 self.count(stat::DOWNSTREAM_RQ_RESPONSE_BEFORE_RQ_COMPLETE);
                 self.count(stat::DOWNSTREAM_RQ_RX_RESET);
-                self.link.codec.reset(id, ErrorCode::NO_ERROR);
+                self.link.codec.disregard(id);
             }
             Outcome::Cut => {
                 self.count(stat::DOWNSTREAM_RQ_RX_RESET);

@@ -341,6 +341,7 @@ fn reset(how: StreamEnd) -> Reset {
         StreamEnd::Reset(ErrorCode::PROTOCOL_ERROR) => Reset::protocol_error("http2.remote_reset"),
         StreamEnd::Reset(_) => Reset::new(ResetReason::RemoteReset),
         StreamEnd::Flawed(flaw) => Reset::protocol_error(flaw.details()),
+        StreamEnd::WindowOverflow => Reset::protocol_error("http2.flow_control"),
         StreamEnd::WrongLength => Reset::protocol_error("http2.violation.of.messaging.rule"),
     }
 }
