@@ -184,6 +184,12 @@ impl Dial {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn plain() -> Dial {
+        let transport = UpstreamTransport::Plain;
+        Dial { transport, host_name: Arc::default(), protocols: Vec::new(), stats: None, bufs: Rc::default() }
+    }
+
     /// Secures a connection that was just opened.
     pub(crate) async fn secure(&self, io: Io) -> io::Result<Io> {
         let (UpstreamTransport::Tls(tls), Some(stats)) = (&self.transport, &self.stats) else { return Ok(io) };

@@ -6,14 +6,16 @@ use crate::unbuilt;
 use nuncio_api::envoy::config::cluster::v3::Cluster;
 use nuncio_api::envoy::config::core::v3 as proto;
 use nuncio_api::envoy::r#type::v3::{CodecClientType, Int64Range};
+use nuncio_api::envoy::extensions::health_checkers::redis::v3::Redis;
 use nuncio_api::envoy::extensions::health_check::event_sinks::file::v3::HealthCheckEventFileSink;
 use nuncio_api::envoy::r#type::matcher::v3::StringMatcher;
 use nuncio_upstream::{EventLog, Metadata, MetadataValue};
 use std::sync::Arc;
 use nuncio_upstream::health::{
-    HeaderAppend, HealthCheckConfig, HealthCheckKind, HttpHealthCheck, Payload, Predicate, StatusRange, TcpHealthCheck,
+    GrpcHealthCheck, HeaderAppend, HealthCheckConfig, HealthCheckKind, HttpHealthCheck, Payload, Predicate, RedisHealthCheck,
+    StatusRange, TcpHealthCheck,
 };
-use prost::Message as _;
+use prost::{Message as _, Name as _};
 use proto::header_value_option::HeaderAppendAction;
 use std::time::Duration;
 
@@ -63,20 +65,14 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster, from: &proto::H
             HealthCheckKind::Http(cx.at("http_health_check", |cx| http(cx, check)))
         }
         proto::health_check::HealthChecker::TcpHealthCheck(check) => HealthCheckKind::Tcp(cx.at("tcp_health_check", |cx| tcp(cx, check))),
-        proto::health_check::HealthChecker::GrpcHealthCheck(_) => {
+        proto::health_check::HealthChecker::GrpcHealthCheck(check) => cx.at("grpc_health_check", |cx| {
             if !super::protocol::speaks_http2(cluster) {
-                cx.at("grpc_health_check", |cx| {
-                    cx.error(codes::CONFLICT, "gRPC health checks need a cluster that speaks HTTP/2")
-                        .envoy(format!("{} cluster must support HTTP/2 for gRPC healthchecking", cluster.name));
-                });
+                cx.error(codes::CONFLICT, "gRPC health checks need a cluster that speaks HTTP/2")
+                    .envoy(format!("{} cluster must support HTTP/2 for gRPC healthchecking", cluster.name));
             }
-            cx.without_effect("grpc_health_check").note("the hosts count as healthy");
-            return None;
-        }
-        proto::health_check::HealthChecker::CustomHealthCheck(_) => {
-            cx.without_effect("custom_health_check").note("the hosts count as healthy");
-            return None;
-        }
+            HealthCheckKind::Grpc(grpc(cx, check))
+        }),
+        proto::health_check::HealthChecker::CustomHealthCheck(check) => cx.at("custom_health_check", |cx| custom(cx, check))?,
     };
     let seconds = Duration::from_secs;
     Some(HealthCheckConfig {
@@ -121,7 +117,7 @@ fn http(cx: &mut CompileCx<'_>, from: &proto::health_check::HttpHealthCheck) -> 
         use_alpn_protocol,
     } = from;
     unbuilt!(cx, use_alpn_protocol);
-    if *codec_client_type != CodecClientType::Http1 as i32 {
+    if *codec_client_type == CodecClientType::Http3 as i32 {
         cx.at("codec_client_type", |cx| {
             let codec = CodecClientType::try_from(*codec_client_type).map_or("", |c| c.as_str_name());
             cx.value_without_effect(&format!("codec_client_type {codec}")).note("the check is made over HTTP/1");
@@ -147,7 +143,30 @@ fn http(cx: &mut CompileCx<'_>, from: &proto::health_check::HttpHealthCheck) -> 
         headers_to_remove: request_headers_to_remove.iter().map(|name| name.to_ascii_lowercase()).collect(),
         expected_statuses: cx.each("expected_statuses", expected_statuses, status_range),
         retriable_statuses: cx.each("retriable_statuses", retriable_statuses, status_range),
+        http2: *codec_client_type == CodecClientType::Http2 as i32,
     }
+}
+
+fn grpc(cx: &mut CompileCx<'_>, from: &proto::health_check::GrpcHealthCheck) -> GrpcHealthCheck {
+    let proto::health_check::GrpcHealthCheck { service_name, authority, initial_metadata } = from;
+    GrpcHealthCheck {
+        service_name: service_name.clone(),
+        authority: authority.clone(),
+        initial_metadata: cx.each("initial_metadata", initial_metadata, header),
+    }
+}
+
+/// Redis is the one that is built.
+fn custom(cx: &mut CompileCx<'_>, from: &proto::health_check::CustomHealthCheck) -> Option<HealthCheckKind> {
+    let proto::health_check::CustomHealthCheck { name, config_type } = from;
+    let proto::health_check::custom_health_check::ConfigType::TypedConfig(config) = config_type.as_ref()?;
+    if nuncio_api::schema::type_name(&config.type_url) != Redis::full_name() {
+        cx.value_without_effect(&format!("the health checker `{name}`")).note("the hosts count as healthy");
+        return None;
+    }
+    let Redis { key, aws_iam } = Redis::decode(config.value.as_slice()).unwrap_or_default();
+    cx.at("typed_config", |cx| unbuilt!(cx, aws_iam));
+    Some(HealthCheckKind::Redis(RedisHealthCheck { key }))
 }
 
 fn service_name(cx: &mut CompileCx<'_>, from: &StringMatcher) -> Option<Predicate> {

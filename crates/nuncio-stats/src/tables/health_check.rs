@@ -23,3 +23,17 @@ stats_table! {
         counter VERIFY_CLUSTER = "verify_cluster",
     }
 }
+
+pub mod redis {
+    //! `cluster.<name>.health_check.redis.`: those of Redis.
+
+    use crate::stats_table;
+
+    stats_table! {
+        /// Health checks of Redis.
+        pub REDIS: "health_check_redis" {
+            /// Hosts that had the key that healthy ones have not.
+            counter EXISTS_FAILURE = "exists_failure",
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! `envoy.config.core.v3.HealthCheck`, as plain values.
 
 use crate::events::EventLog;
+use nuncio_codec::headers::HeaderMap;
 use nuncio_core::metadata::Metadata;
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -81,6 +82,40 @@ pub enum HealthCheckKind {
     Http(HttpHealthCheck),
     /// `tcp_health_check`.
     Tcp(TcpHealthCheck),
+    /// `grpc_health_check`.
+    Grpc(GrpcHealthCheck),
+    /// `envoy.health_checkers.redis` of `custom_health_check`.
+    Redis(RedisHealthCheck),
+}
+
+impl HealthCheckKind {
+    /// As the event log calls it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            HealthCheckKind::Http(_) => "HTTP",
+            HealthCheckKind::Tcp(_) => "TCP",
+            HealthCheckKind::Grpc(_) => "GRPC",
+            HealthCheckKind::Redis(_) => "REDIS",
+        }
+    }
+
+    /// Whether hosts are asked over HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        match self {
+            HealthCheckKind::Http(http) => http.http2,
+            HealthCheckKind::Grpc(_) => true,
+            HealthCheckKind::Tcp(_) | HealthCheckKind::Redis(_) => false,
+        }
+    }
+
+    /// `host` or `authority`; may be empty.
+    pub(super) fn host(&self) -> &str {
+        match self {
+            HealthCheckKind::Http(http) => &http.host,
+            HealthCheckKind::Grpc(grpc) => &grpc.authority,
+            HealthCheckKind::Tcp(_) | HealthCheckKind::Redis(_) => "",
+        }
+    }
 }
 
 /// `HttpHealthCheck`.
@@ -108,6 +143,8 @@ pub struct HttpHealthCheck {
     pub expected_statuses: Vec<StatusRange>,
     /// `retriable_statuses`: wrong, but counted towards the threshold.
     pub retriable_statuses: Vec<StatusRange>,
+    /// `codec_client_type: HTTP2`.
+    pub http2: bool,
 }
 
 impl HttpHealthCheck {
@@ -125,6 +162,7 @@ impl HttpHealthCheck {
             headers_to_remove: Vec::new(),
             expected_statuses: Vec::new(),
             retriable_statuses: Vec::new(),
+            http2: false,
         }
     }
 }
@@ -140,6 +178,18 @@ pub enum HeaderAppend {
     Overwrite,
     /// `OVERWRITE_IF_EXISTS`
     IfPresent,
+}
+
+/// Adds configured headers to a head.
+pub(super) fn add_headers(map: &mut HeaderMap, headers: &[(String, String, HeaderAppend)]) {
+    for (name, value, how) in headers {
+        let present = map.contains(name.as_str());
+        match (how, present) {
+            (HeaderAppend::Append, _) => map.append(name.as_str(), value.as_bytes()),
+            (HeaderAppend::IfAbsent, true) | (HeaderAppend::IfPresent, false) => {}
+            _ => map.insert(name.as_str(), value.as_bytes()),
+        }
+    }
 }
 
 /// A condition on a text. Two are equal that were made of the same bytes.
@@ -195,3 +245,21 @@ pub struct TcpHealthCheck {
 
 /// Bytes of a TCP health check.
 pub type Payload = Arc<[u8]>;
+
+/// `GrpcHealthCheck`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GrpcHealthCheck {
+    /// `service_name`; the whole server when empty.
+    pub service_name: String,
+    /// `authority`; the endpoint's own host name for checks, else the cluster's name when empty.
+    pub authority: String,
+    /// `initial_metadata`, names in lower case, in order.
+    pub initial_metadata: Vec<(String, String, HeaderAppend)>,
+}
+
+/// `envoy.extensions.health_checkers.redis.v3.Redis`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RedisHealthCheck {
+    /// `key`: a host that has it is not healthy; without one it is asked for a PONG.
+    pub key: String,
+}

@@ -1,7 +1,6 @@
 //! The event log of health checks: a line when a host's health changes, and for every check where that is wanted.
 
 use super::Checker;
-use super::config::HealthCheckKind;
 use super::tally::{Outcome, Verdict};
 use crate::config::Locality;
 use crate::events::Object;
@@ -55,10 +54,7 @@ impl Checker {
 
     fn write(&self, host: &Host, Event(name, place, details): Event) {
         let Some(cluster) = self.cluster.upgrade() else { return };
-        let kind = match self.config.kind {
-            HealthCheckKind::Http(_) => "HTTP",
-            HealthCheckKind::Tcp(_) => "TCP",
-        };
+        let kind = self.config.kind.name();
         let mut details = Some(details);
         let mut put = |line: Object, at: Place| match (at == place).then(|| details.take()).flatten() {
             Some(details) => line.object(name, details),

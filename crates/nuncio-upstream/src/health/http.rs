@@ -1,29 +1,40 @@
-//! HTTP/1.1 health checks: one request, one answer, on a connection kept between checks.
+//! HTTP health checks: one request, one answer, on a connection kept between checks. Over HTTP/1.1 here, over HTTP/2 by `http2`.
 
-use super::config::{HeaderAppend, HttpHealthCheck, StatusRange};
+use super::config::{HttpHealthCheck, StatusRange, add_headers};
+use super::door::Door;
+use super::http2::{Http2Answer, Http2Client};
 use super::tally::Verdict;
-use crate::transport::Dial;
 use super::tcp::finds_in_order;
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_codec::http1::{
     BodyState, Eof, RequestEncoding, ResponseContext, ResponseDecoder, ResponseRules, encode_request_head,
 };
 use nuncio_codec::method::Method;
-use nuncio_rt::{Address, Buf, Io, OutQueue, TcpOptions};
-use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
+use nuncio_rt::{Buf, Io, OutQueue};
+use std::{future::poll_fn, rc::Rc, sync::Arc};
 
 /// Largest answer head taken; bodies are read through, whatever their size.
 const HEAD_BYTES: usize = 80 * 1024;
 
-/// Asks one host over HTTP/1.1.
+/// Asks one host.
 #[derive(Debug)]
 pub(super) struct HttpProbe {
     check: HttpHealthCheck,
+    wire: Wire,
+}
+
+/// How it is asked.
+#[derive(Debug)]
+enum Wire {
+    Http1(Http1),
+    Http2(Box<HeaderMap>, Http2Client),
+}
+
+/// Asks over HTTP/1.1.
+#[derive(Debug)]
+struct Http1 {
     request: Vec<u8>,
-    to: Address,
-    options: Arc<TcpOptions>,
-    dial: Dial,
-    reuse: bool,
+    door: Door,
     open: Option<Io>,
 }
 
@@ -41,50 +52,88 @@ struct Answer {
 }
 
 impl HttpProbe {
-    pub(super) fn new(check: HttpHealthCheck, host: Arc<str>, to: Address, options: Arc<TcpOptions>, dial: Dial, reuse: bool) -> HttpProbe {
-        let request = request(&check, &host);
-        HttpProbe { check, request, to, options, dial, reuse, open: None }
+    pub(super) fn new(check: HttpHealthCheck, host: Arc<str>, door: Door) -> HttpProbe {
+        let wire = if check.http2 {
+            let mut head = head(&check, &host);
+            head.insert(Known::Scheme, b"http");
+            Wire::Http2(Box::new(head), Http2Client::new(door))
+        } else {
+            Wire::Http1(Http1 { request: request(&check, &host), door, open: None })
+        };
+        HttpProbe { check, wire }
     }
 
     /// Closes what is open: the last check came to no end.
     pub(super) fn forget(&mut self) {
-        self.open = None;
+        match &mut self.wire {
+            Wire::Http1(http1) => http1.open = None,
+            Wire::Http2(_, client) => client.forget(),
+        }
     }
 
     pub(super) async fn check(&mut self) -> Verdict {
-        let mut io = match self.open.take().and_then(|mut io| io.is_quiet().then_some(io)) {
-            Some(io) => io,
-            None => match nuncio_rt::connect(&self.to, &self.options, Duration::MAX).await {
-                Ok(io) => match self.dial.secure(io).await {
-                    Ok(io) => io,
-                    Err(_) => return Verdict::NetworkFailure,
-                },
-                Err(_) => return Verdict::NetworkFailure,
-            },
+        let check = &self.check;
+        let answer = match &mut self.wire {
+            Wire::Http1(http1) => http1.ask(check).await,
+            Wire::Http2(head, client) => {
+                client.exchange(head, check.send.as_deref(), wanted(check), |_| false).await.map(|answer| Answer::of_http2(check, answer))
+            }
         };
-        let Some(answer) = self.exchange(&mut io).await else { return Verdict::NetworkFailure };
-        if self.reuse && answer.keep_alive {
-            self.open = Some(io);
-        }
-        let expected = match self.check.expected_statuses.as_slice() {
+        let Some(answer) = answer else { return Verdict::NetworkFailure };
+        let expected = match check.expected_statuses.as_slice() {
             [] => answer.status == 200,
             ranges => is_in(answer.status, ranges),
         };
-        if expected && answer.right_service && finds_in_order(&answer.body, &self.check.receive) {
+        if expected && answer.right_service && finds_in_order(&answer.body, &check.receive) {
             return Verdict::Pass { degraded: answer.degraded };
         }
-        let retriable = !expected && is_in(answer.status, &self.check.retriable_statuses);
+        let retriable = !expected && is_in(answer.status, &check.retriable_statuses);
         Verdict::Fail { retriable, status: answer.status, immediate: answer.immediate_failure }
     }
+}
 
-    async fn exchange(&self, io: &mut Io) -> Option<Answer> {
+/// Bytes of an answer's body that are looked through.
+fn wanted(check: &HttpHealthCheck) -> usize {
+    if check.receive.is_empty() { 0 } else { check.response_buffer_size }
+}
+
+impl Answer {
+    /// What a head says.
+    fn of(check: &HttpHealthCheck, status: u16, map: &HeaderMap) -> Answer {
+        let service = || map.get(Known::XEnvoyUpstreamHealthCheckedCluster).unwrap_or_default();
+        Answer {
+            status,
+            degraded: map.contains(Known::XEnvoyDegraded),
+            immediate_failure: map.contains(Known::XEnvoyImmediateHealthCheckFail),
+            right_service: check.service_name.as_ref().is_none_or(|name| name.holds(service())),
+            body: Vec::new(),
+            keep_alive: true,
+        }
+    }
+
+    fn of_http2(check: &HttpHealthCheck, answer: Http2Answer) -> Answer {
+        Answer { body: answer.body, ..Answer::of(check, answer.head.status().unwrap_or(0), &answer.head) }
+    }
+}
+
+impl Http1 {
+    async fn ask(&mut self, check: &HttpHealthCheck) -> Option<Answer> {
+        let mut io = self.door.enter(&mut self.open).await.ok()?;
+        let answer = self.exchange(check, &mut io).await?;
+        if self.door.reuse && answer.keep_alive {
+            self.open = Some(io);
+        }
+        Some(answer)
+    }
+
+    async fn exchange(&self, check: &HttpHealthCheck, io: &mut Io) -> Option<Answer> {
         let mut out = OutQueue::new(Rc::default());
         out.copy(&self.request);
         let mut written = 0;
         poll_fn(|cx| out.poll_flush(cx, io, &mut written)).await.ok()?;
         let rules = ResponseRules { max_head_bytes: HEAD_BYTES, ..ResponseRules::default() };
         let mut decoder = ResponseDecoder::new(rules);
-        let to_head = &*self.check.method == "HEAD";
+        let to_head = &*check.method == "HEAD";
         decoder.begin(ResponseContext { to_head, ..ResponseContext::default() });
         let (mut input, mut map) = (Buf::with_capacity(HEAD_BYTES + 1), HeaderMap::default());
         let head = loop {
@@ -99,16 +148,8 @@ impl HttpProbe {
                 return None;
             }
         };
-        let service = || map.get(Known::XEnvoyUpstreamHealthCheckedCluster).unwrap_or_default();
-        let mut answer = Answer {
-            status: head.status,
-            degraded: map.contains(Known::XEnvoyDegraded),
-            immediate_failure: map.contains(Known::XEnvoyImmediateHealthCheckFail),
-            right_service: self.check.service_name.as_ref().is_none_or(|name| name.holds(service())),
-            body: Vec::new(),
-            keep_alive: head.keep_alive,
-        };
-        let wanted = if self.check.receive.is_empty() { 0 } else { self.check.response_buffer_size };
+        let mut answer = Answer { keep_alive: head.keep_alive, ..Answer::of(check, head.status, &map) };
+        let wanted = wanted(check);
         let mut in_trailers = false;
         while !head.end_stream() {
             if in_trailers {
@@ -144,7 +185,7 @@ impl HttpProbe {
     }
 }
 
-async fn read(io: &mut Io, input: &mut Buf) -> Option<usize> {
+pub(super) async fn read(io: &mut Io, input: &mut Buf) -> Option<usize> {
     input.compact();
     match input.room() {
         0 => None,
@@ -156,27 +197,26 @@ fn is_in(status: u16, ranges: &[StatusRange]) -> bool {
     ranges.iter().any(|range| (range.start..range.end).contains(&status))
 }
 
-/// The bytes sent at each check.
-fn request(check: &HttpHealthCheck, host: &str) -> Vec<u8> {
+/// The head of each check's request.
+fn head(check: &HttpHealthCheck, host: &str) -> HeaderMap {
     let mut map = HeaderMap::default();
     map.insert(Known::Method, check.method.as_bytes());
     map.insert(Known::Path, check.path.as_bytes());
     map.insert(Known::Authority, host.as_bytes());
     map.insert("user-agent", b"Envoy/HC");
-    for (name, value, how) in &check.headers_to_add {
-        let present = map.contains(name.as_str());
-        match (how, present) {
-            (HeaderAppend::Append, _) => map.append(name.as_str(), value.as_bytes()),
-            (HeaderAppend::IfAbsent, true) | (HeaderAppend::IfPresent, false) => {}
-            _ => map.insert(name.as_str(), value.as_bytes()),
-        }
-    }
+    add_headers(&mut map, &check.headers_to_add);
     for name in &check.headers_to_remove {
         map.remove(name.as_str());
     }
     if let Some(body) = &check.send {
         map.insert(Known::ContentLength, body.len().to_string().as_bytes());
     }
+    map
+}
+
+/// The bytes sent at each check over HTTP/1.1.
+fn request(check: &HttpHealthCheck, host: &str) -> Vec<u8> {
+    let map = head(check, host);
     let mut out = Vec::new();
     let end_stream = check.send.is_none();
     let how = RequestEncoding { end_stream, ..RequestEncoding::default() };
@@ -191,6 +231,7 @@ fn request(check: &HttpHealthCheck, host: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::config::HeaderAppend;
     use super::*;
 
     #[test]

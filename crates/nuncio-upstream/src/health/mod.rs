@@ -1,23 +1,26 @@
 //! Active health checks: one task per host on the main thread.
 //!
-//! A [`Checker`] belongs to a cluster. Each of its sessions asks its host (`http`, `tcp`), lets [`tally`] decide what
+//! A [`Checker`] belongs to a cluster. Each of its sessions asks its host (`http`, `tcp`, `grpc`, `redis`), lets [`tally`] decide what
 //! that means, tells the cluster, and waits. Requests never wait for any of it: workers see the outcome with the next
 //! host set.
 
 mod config;
+mod door;
 mod events;
+mod grpc;
 mod http;
+mod http2;
+mod redis;
 mod tally;
 mod tcp;
 
 pub use config::{
-    HeaderAppend, HealthCheckConfig, HealthCheckKind, HttpHealthCheck, Payload, Predicate, StatusRange, TcpHealthCheck,
+    GrpcHealthCheck, HeaderAppend, HealthCheckConfig, HealthCheckKind, HttpHealthCheck, Payload, Predicate, RedisHealthCheck, StatusRange, TcpHealthCheck,
 };
 
 use crate::host::{HealthFlags, Host, HostState};
 use crate::manager::{Cluster, Task};
-use crate::transport::Dial;
-use nuncio_rt::{Address, Rng};
+use nuncio_rt::Rng;
 use nuncio_stats::{Lane, Scope, Store, tables::cluster, tables::health_check as stat};
 use std::{
     cell::RefCell,
@@ -25,6 +28,7 @@ use std::{
     rc::{Rc, Weak},
     sync::Arc,
 };
+use door::Door;
 use tally::{Outcome, Tally, Verdict, random, wait};
 
 /// The checks of one cluster's hosts.
@@ -33,6 +37,8 @@ pub(crate) struct Checker {
     cluster: Weak<Cluster>,
     config: HealthCheckConfig,
     stats: Arc<Scope>,
+    /// What checks of Redis count beside that.
+    redis: Option<Arc<Scope>>,
     rng: Rng,
     sessions: RefCell<HashMap<*const HostState, Session>>,
 }
@@ -49,20 +55,22 @@ struct Session {
 enum Probe {
     Http(http::HttpProbe),
     Tcp(tcp::TcpProbe),
+    Grpc(grpc::GrpcProbe),
+    Redis(redis::RedisProbe),
 }
 
 impl Probe {
-    fn new(config: &HealthCheckConfig, host: &Host, cluster: &Cluster) -> Probe {
-        let to = check_address(host);
-        let options = cluster.info.tcp_options();
-        let dial = Dial::new(&cluster.info, host, &config.alpn_protocols, config.transport_criteria.as_deref());
-        match &config.kind {
-            HealthCheckKind::Http(http) => {
-                let name = host_name(http, host, cluster);
-                Probe::Http(http::HttpProbe::new(http.clone(), name, to, options, dial, config.reuse_connection))
+    fn new(checker: &Checker, host: &Host, cluster: &Cluster) -> Option<Probe> {
+        let config = &checker.config;
+        let door = Door::new(config, host, cluster);
+        Some(match &config.kind {
+            HealthCheckKind::Http(http) => Probe::Http(http::HttpProbe::new(http.clone(), host_name(&config.kind, host, cluster), door)),
+            HealthCheckKind::Tcp(tcp) => Probe::Tcp(tcp::TcpProbe::new(tcp.clone(), door)),
+            HealthCheckKind::Grpc(grpc) => {
+                Probe::Grpc(grpc::GrpcProbe::new(grpc, &host_name(&config.kind, host, cluster), config.timeout, door))
             }
-            HealthCheckKind::Tcp(tcp) => Probe::Tcp(tcp::TcpProbe::new(tcp.clone(), to, options, dial, config.reuse_connection)),
-        }
+            HealthCheckKind::Redis(redis) => Probe::Redis(redis::RedisProbe::new(redis, door, checker.redis.clone()?)),
+        })
     }
 
     async fn check(&mut self, config: &HealthCheckConfig) -> Verdict {
@@ -70,6 +78,8 @@ impl Probe {
             match self {
                 Probe::Http(probe) => probe.check().await,
                 Probe::Tcp(probe) => probe.check().await,
+                Probe::Grpc(probe) => probe.check().await,
+                Probe::Redis(probe) => probe.check().await,
             }
         };
         match tokio::time::timeout(config.timeout, asked).await {
@@ -78,6 +88,8 @@ impl Probe {
                 match self {
                     Probe::Http(probe) => probe.forget(),
                     Probe::Tcp(probe) => probe.forget(),
+                    Probe::Grpc(probe) => probe.forget(),
+                    Probe::Redis(probe) => probe.forget(),
                 }
                 Verdict::Timeout
             }
@@ -85,21 +97,10 @@ impl Probe {
     }
 }
 
-/// Where a host is checked: its own address unless its `health_check_config` says otherwise.
-fn check_address(host: &Host) -> Address {
-    let mut to = host.health_check.address.clone().unwrap_or_else(|| (*host.address).clone());
-    if let Address::Ip(address) = &mut to
-        && host.health_check.port != 0
-    {
-        address.set_port(host.health_check.port);
-    }
-    to
-}
-
-fn host_name(http: &HttpHealthCheck, host: &Host, cluster: &Cluster) -> Arc<str> {
+fn host_name(kind: &HealthCheckKind, host: &Host, cluster: &Cluster) -> Arc<str> {
     match &host.health_check.hostname {
         Some(name) if !name.is_empty() => name.clone(),
-        _ if !http.host.is_empty() => http.host.as_str().into(),
+        _ if !kind.host().is_empty() => kind.host().into(),
         _ => cluster.info.name().clone(),
     }
 }
@@ -107,8 +108,10 @@ fn host_name(http: &HttpHealthCheck, host: &Host, cluster: &Cluster) -> Arc<str>
 impl Checker {
     pub(crate) fn new(cluster: &Rc<Cluster>, config: HealthCheckConfig, store: &Store) -> Rc<Checker> {
         let prefix = format!("{}health_check.", cluster.info.stats.prefix());
+        let of_redis = || store.scope(&format!("{prefix}redis."), &stat::redis::REDIS);
         Rc::new(Checker {
             cluster: Rc::downgrade(cluster),
+            redis: matches!(config.kind, HealthCheckKind::Redis(_)).then(of_redis),
             config,
             stats: store.scope(&prefix, &stat::HEALTH_CHECK),
             rng: Rng::default(),
@@ -146,7 +149,7 @@ impl Checker {
     async fn session(checker: Weak<Checker>, host: Arc<Host>, tally: Rc<RefCell<Tally>>) {
         let Some((config, mut probe, first_wait)) = checker.upgrade().and_then(|checker| {
             let cluster = checker.cluster.upgrade()?;
-            let probe = Probe::new(&checker.config, &host, &cluster);
+            let probe = Probe::new(&checker, &host, &cluster)?;
             Some((checker.config.clone(), probe, random(checker.config.initial_jitter, &checker.rng)))
         }) else {
             return;
@@ -174,7 +177,7 @@ impl Checker {
         let passed = matches!(verdict, Verdict::Pass { .. });
         cluster.checked(host, passed, outcome.changed);
         let traffic = cluster.info.stats.used(cluster::UPSTREAM_CX_TOTAL.0);
-        Some(wait(verdict, outcome, traffic, &self.config, &self.rng))
+        Some(cluster.within_limits(wait(verdict, outcome, traffic, &self.config, &self.rng)))
     }
 
     /// The host has told a worker that it has failed. Answers whether load balancing has to know.

@@ -1,10 +1,10 @@
 //! TCP health checks: a connection that opens is enough, unless bytes are to be sent and found.
 
 use super::config::TcpHealthCheck;
+use super::door::Door;
 use super::tally::Verdict;
-use crate::transport::Dial;
-use nuncio_rt::{Address, Buf, Io, OutQueue, TcpOptions};
-use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
+use nuncio_rt::{Buf, Io, OutQueue};
+use std::{future::poll_fn, rc::Rc};
 
 /// Longest answer looked through.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -13,16 +13,13 @@ const ANSWER_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct TcpProbe {
     check: TcpHealthCheck,
-    to: Address,
-    options: Arc<TcpOptions>,
-    dial: Dial,
-    reuse: bool,
+    door: Door,
     open: Option<Io>,
 }
 
 impl TcpProbe {
-    pub(super) fn new(check: TcpHealthCheck, to: Address, options: Arc<TcpOptions>, dial: Dial, reuse: bool) -> TcpProbe {
-        TcpProbe { check, to, options, dial, reuse, open: None }
+    pub(super) fn new(check: TcpHealthCheck, door: Door) -> TcpProbe {
+        TcpProbe { check, door, open: None }
     }
 
     /// Closes what is open: the last check came to no end.
@@ -31,16 +28,7 @@ impl TcpProbe {
     }
 
     pub(super) async fn check(&mut self) -> Verdict {
-        let mut io = match self.open.take().and_then(|mut io| io.is_quiet().then_some(io)) {
-            Some(io) => io,
-            None => match nuncio_rt::connect(&self.to, &self.options, Duration::MAX).await {
-                Ok(io) => match self.dial.secure(io).await {
-                    Ok(io) => io,
-                    Err(_) => return Verdict::NetworkFailure,
-                },
-                Err(_) => return Verdict::NetworkFailure,
-            },
-        };
+        let Ok(mut io) = self.door.enter(&mut self.open).await else { return Verdict::NetworkFailure };
         if let Some(send) = &self.check.send {
             let mut out = OutQueue::new(Rc::default());
             out.copy(send);
@@ -57,7 +45,7 @@ impl TcpProbe {
                     _ => return Verdict::NetworkFailure,
                 }
             }
-            if self.reuse {
+            if self.door.reuse {
                 self.open = Some(io);
             }
         }

@@ -16,6 +16,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
 impl Cluster {
+    /// A wait between health checks, within what the runtime keys of all clusters allow (`health_check.min_interval` and
+    /// `.max_interval`, milliseconds).
+    pub(crate) fn within_limits(&self, wait: Duration) -> Duration {
+        let Some(shared) = self.shared.upgrade() else { return wait };
+        let runtime = shared.runtime.values();
+        let limit = |key| runtime.get(key).and_then(|value| value.uint()).map(Duration::from_millis);
+        let least = limit("health_check.min_interval").unwrap_or_default();
+        limit("health_check.max_interval").map_or(wait, |most| wait.min(most)).max(least)
+    }
+
     /// Begins to listen to workers and to sweep, if the configuration wants either.
     pub(super) fn watch(self: &Rc<Self>) {
         let config = self.info.config.clone();
