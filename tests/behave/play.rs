@@ -10,6 +10,7 @@
 //! {count: GET /path, n: 200, within: {body: [least, most]}}      how often which body came
 //! {close: name}                   a kept connection
 //! {write: path, content: text}    a file (in TMPDIR)
+//! {replace: name, content: text}  a file in TMPDIR is another one from now on
 //! {signal: TERM}, {wait_end: seconds}, {sleep_ms: n}
 //! {wait_stat: name, value: n}     until a counter has a value
 //! {rewrite: {routes: …}}          the configuration file anew, with these keys of the script replaced
@@ -91,6 +92,9 @@ pub fn play(path: &Path, workers: u32, binary: &Binary) -> Result<Outcome, Strin
     for (name, rules) in root.get("backends").map_or(&[][..], Node::pairs) {
         backend::start(name, rules, ports.get(name), &seen)?;
     }
+    for (name, content) in root.get("files").map_or(&[][..], Node::pairs) {
+        fs::write(directory.0.join(name), content.text()).map_err(|error| format!("{name}: {error}"))?;
+    }
     let log_path = directory.0.join("access.log");
     let config = config::build(&root, &mut ports, &log_path.display().to_string())?;
     let admin = ports.get("admin");
@@ -146,7 +150,7 @@ fn counts(section: &str) -> (usize, usize) {
 }
 
 fn title(step: &Node) -> String {
-    for kind in ["req", "admin", "count", "close", "write", "signal", "wait_end", "sleep_ms", "wait_stat", "until"] {
+    for kind in ["req", "admin", "count", "close", "write", "replace", "signal", "wait_end", "sleep_ms", "wait_stat", "until"] {
         if let Some(what) = step.string(kind) {
             return if kind == "req" { what } else { format!("{kind} {what}") };
         }
@@ -211,6 +215,11 @@ impl Run {
             self.client.close(&name);
         } else if let Some(path) = step.string("write") {
             fs::write(&path, step.string("content").unwrap_or_default()).map_err(|error| error.to_string())?;
+        } else if let Some(name) = step.string("replace") {
+            let path = self.config_path.with_file_name(&name);
+            let new = self.config_path.with_file_name(format!("{name}.new"));
+            let written = fs::write(&new, step.string("content").unwrap_or_default()).and_then(|()| fs::rename(&new, &path));
+            written.map_err(|error| error.to_string())?;
         } else if let Some(name) = step.string("signal") {
             self.over |= name == "TERM";
             self.proxy.signal(&name)?;

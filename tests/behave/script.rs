@@ -5,6 +5,7 @@
 //! workers: [1, 4]                # numbers of workers to play it with (default 1)
 //! nuncio: true                   # about Nuncio only; not in parity mode
 //! routes, virtual_hosts, hcm, listeners, clusters, bootstrap    see config.rs
+//! files: {name: content}          files in TMPDIR before the start
 //! backends: {b1: [rules]}        see backend.rs
 //! log: 'format'                  # access log format
 //! steps:                         see play.rs
@@ -30,7 +31,7 @@ pub fn load(path: &Path, directory: &str) -> Result<Script, String> {
     let mut ports = Ports::default();
     let text = ports.fill(&text.replace("TMPDIR", directory).replace("PKIDIR", crate::link::PKI));
     let root = node::read(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    const KEYS: [&str; 15] = [
+    const KEYS: [&str; 16] = [
         "doc",
         "workers",
         "nuncio",
@@ -42,6 +43,7 @@ pub fn load(path: &Path, directory: &str) -> Result<Script, String> {
         "clusters",
         "bootstrap",
         "backends",
+        "files",
         "log",
         "steps",
         "stats",

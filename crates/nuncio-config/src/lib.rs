@@ -30,6 +30,7 @@ mod snapshot;
 mod tls;
 mod unbuilt;
 
+pub use clusters::EdsFiles;
 pub use check::{Input, Loaded, Options, check, load};
 pub use context::{CompileCx, Declared, Identity, Mode, Purpose, StaticSecret};
 pub use finding::{Finding, Severity};

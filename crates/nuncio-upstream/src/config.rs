@@ -19,6 +19,7 @@ use nuncio_core::Protocol;
 use nuncio_rt::{Address, TcpOptions};
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -136,6 +137,8 @@ pub enum Discovery {
     StrictDns(DnsConfig),
     /// `LOGICAL_DNS`: one host, at the first address of the name whenever a connection is made.
     LogicalDns(DnsConfig),
+    /// `EDS` from a file.
+    Eds(Box<EdsConfig>),
     /// `envoy.clusters.aggregate`: the priorities of other clusters in a row.
     Aggregate(Arc<[Arc<str>]>),
     /// `envoy.clusters.dynamic_forward_proxy`: hosts are the names that requests ask for.
@@ -148,7 +151,7 @@ impl Discovery {
     /// Whether the configuration, or what stands for it, lists endpoints.
     pub fn has_endpoints(&self) -> bool {
         match self {
-            Discovery::Static | Discovery::StrictDns(_) | Discovery::LogicalDns(_) => true,
+            Discovery::Static | Discovery::Eds(_) | Discovery::StrictDns(_) | Discovery::LogicalDns(_) => true,
             Discovery::Aggregate(_) | Discovery::OriginalDst(_) | Discovery::Dynamic(_) => false,
         }
     }
@@ -165,6 +168,17 @@ pub struct OriginalDstConfig {
     pub port: Option<u16>,
     /// `cleanup_interval`: hosts not used for that long go.
     pub cleanup_interval: Duration,
+}
+
+/// `eds_cluster_config` with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdsConfig {
+    /// `service_name`, else the cluster's name: what the assignment must be for.
+    pub service_name: Arc<str>,
+    /// `path_config_source.path`
+    pub path: PathBuf,
+    /// `poll_interval`: how often the file is looked at.
+    pub poll_interval: Duration,
 }
 
 /// `dynamic_forward_proxy.v3.ClusterConfig`.

@@ -46,7 +46,7 @@ pub use host::{Health, HealthFlags, Host, HostCounters, HostStat, HostState};
 pub use host_set::{HostSet, LocalityHosts, Membership, PriorityHosts};
 pub use info::{ClusterCx, ClusterInfo};
 pub use lb::{PickCx, PriorityLoads, xxh64};
-pub use manager::{Change, ClusterManager, ClusterView};
+pub use manager::{Change, ClusterManager, ClusterView, EndpointFiles, FileFault, ReadEndpoints};
 pub use nuncio_core::metadata::{Metadata, MetadataMatch, MetadataValue};
 pub use pool::{Acquire, WorkerHost};
 pub use provided::{Member, MemberChoice};

@@ -74,6 +74,11 @@ pub(crate) fn judged(options: &Options, filters: &[HttpFilterEntry]) -> Result<S
     loaded.snapshot.ok_or_else(|| loaded.report.text(Look { color: false, docs: true }))
 }
 
+/// How strict the command line is, for starting.
+pub(crate) fn mode(options: &Options) -> Mode {
+    Mode { strict: options.strict || options.parity, parity: options.parity, purpose: Purpose::Start }
+}
+
 /// Loads again for a server that runs. The error is the report for people.
 pub(crate) fn snapshot(
     options: &Options,
@@ -105,7 +110,7 @@ fn reading<'a>(
     files: &Arc<BackgroundFiles>,
 ) -> nuncio_config::Options<'a> {
     nuncio_config::Options {
-        mode: Mode { strict: options.strict || options.parity, parity: options.parity, purpose },
+        mode: Mode { purpose, ..mode(options) },
         allow_unknown: options.allow_unknown_static_fields,
         identity: Identity {
             id: options.service_node.as_str().into(),

@@ -2,7 +2,7 @@
 
 use crate::codes;
 use crate::context::CompileCx;
-use super::{dynamic, original_dst};
+use super::{dynamic, eds, original_dst};
 use crate::{address, unbuilt};
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
@@ -24,31 +24,11 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> Disco
             DiscoveryType::Static => Discovery::Static,
             DiscoveryType::StrictDns => Discovery::StrictDns(of_cluster(cx, cluster)),
             DiscoveryType::LogicalDns => Discovery::LogicalDns(of_cluster(cx, cluster)),
-            DiscoveryType::Eds => {
-                endpoints_over_xds(cx, cluster);
-                Discovery::Static
-            }
+            DiscoveryType::Eds => eds::of_cluster(cx, cluster),
             DiscoveryType::OriginalDst => original_dst::of_cluster(cx, cluster),
         },
         Some(ClusterDiscoveryType::ClusterType(custom)) => cx.at("cluster_type", |cx| custom_type(cx, cluster, custom)),
     }
-}
-
-fn unbuilt_type(cx: &mut CompileCx<'_>, what: &str) {
-    cx.at("type", |cx| {
-        cx.value_without_effect(what).note("the cluster has no hosts: its requests are answered 503");
-    });
-}
-
-fn endpoints_over_xds(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) {
-    let has_source = cluster.eds_cluster_config.as_ref().is_some_and(|c| c.eds_config.is_some());
-    if !has_source {
-        cx.at("type", |cx| {
-            cx.error(codes::MISSING, "a cluster of type EDS needs eds_cluster_config.eds_config")
-                .envoy("cannot create an EDS cluster without an EDS config");
-        });
-    }
-    unbuilt_type(cx, "the cluster type EDS");
 }
 
 fn custom_type(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, custom: &proto::cluster::CustomClusterType) -> Discovery {

@@ -30,6 +30,7 @@ impl Names {
         match discovery {
             Discovery::StrictDns(_) => Names::LookedUp("STRICT_DNS"),
             Discovery::LogicalDns(_) => Names::LookedUp("LOGICAL_DNS"),
+            Discovery::Eds(_) => Names::Refused,
             Discovery::Aggregate(_) | Discovery::OriginalDst(_) | Discovery::Dynamic(_) => Names::Ignored,
             Discovery::Static => match &cluster.cluster_discovery_type {
                 None => Names::Refused,

@@ -9,6 +9,7 @@ mod balancing;
 mod connecting;
 mod discovery;
 mod dynamic;
+mod eds;
 mod endpoints;
 mod health;
 mod limits;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use connecting::bind;
+pub use eds::EdsFiles;
 pub(crate) use discovery::{dns_resolution, typed_resolver};
 pub(crate) use endpoints::place;
 pub(crate) use protocol::{name_case, underscores};
@@ -114,7 +116,6 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         upstream_config,
         track_cluster_stats,
         connection_pool_per_downstream_connection,
-        eds_cluster_config,
         queuing_policies,
         filters,
         protocol_selection,

@@ -220,6 +220,18 @@ stats_table! {
         gauge VERSION = "version",
         /// 1 while the cluster waits for its hosts.
         gauge WARMING_STATE = "warming_state",
+        /// Clusters of type EDS.
+        group EDS = "eds",
+        /// Times the first answer did not come in time.
+        counter INIT_FETCH_TIMEOUT = "init_fetch_timeout" [EDS],
+        /// Updates refused.
+        counter UPDATE_REJECTED = "update_rejected" [EDS],
+        /// When the last update came, in milliseconds since 1970.
+        gauge UPDATE_TIME = "update_time" [EDS],
+        /// Milliseconds that an update took.
+        histogram UPDATE_DURATION(ms) = "update_duration" [EDS],
+        /// The version of the last update.
+        text VERSION_TEXT = "version_text" [EDS],
         /// What circuit breakers leave (`track_remaining`), default priority.
         group CIRCUIT_BREAKERS_DEFAULT_REMAINING = "circuit_breakers.default.remaining",
         /// Connections that may still be made, default priority.

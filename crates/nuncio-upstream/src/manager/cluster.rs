@@ -3,7 +3,8 @@
 use super::discovery::{Name, keep_resolved};
 use super::view::{ClusterView, balancing_stats};
 use super::{Shared, Task};
-use crate::config::{Discovery, Endpoint, EndpointAddress, EndpointHealth, LocalityEndpoints, Locality};
+use super::assignment::health_flags;
+use crate::config::{Assignment, Discovery, Endpoint, EndpointAddress, LocalityEndpoints, Locality};
 use crate::health::Checker;
 use crate::host::{HealthFlags, Host, HostState};
 use crate::host_set::HostSet;
@@ -17,7 +18,6 @@ use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
     collections::{BTreeSet, HashMap, HashSet},
-    net::{IpAddr, SocketAddr},
     rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
@@ -30,8 +30,10 @@ pub(crate) struct Cluster {
     /// What is shared with the workers.
     pub(crate) info: Arc<ClusterInfo>,
     pub(super) shared: Weak<Shared>,
-    /// One per endpoint of the configuration: the addresses it has now.
-    targets: RefCell<Vec<Target>>,
+    /// The configuration's, or what came in its place over EDS.
+    pub(super) assignment: RefCell<Arc<Assignment>>,
+    /// One per endpoint of the assignment: the addresses it has now.
+    pub(super) targets: RefCell<Vec<Target>>,
     set: RefCell<Arc<HostSet>>,
     pub(super) checker: RefCell<Option<Rc<Checker>>>,
     pub(super) detector: RefCell<Option<Detector>>,
@@ -46,10 +48,10 @@ pub(crate) struct Cluster {
 }
 
 #[derive(Debug, Default)]
-struct Target {
-    locality: usize,
-    endpoint: usize,
-    addresses: Vec<Address>,
+pub(super) struct Target {
+    pub(super) locality: usize,
+    pub(super) endpoint: usize,
+    pub(super) addresses: Vec<Address>,
 }
 
 /// How far a cluster has come.
@@ -73,6 +75,7 @@ struct Merge {
 impl Cluster {
     pub(super) fn new(info: Arc<ClusterInfo>, shared: &Rc<Shared>) -> Rc<Cluster> {
         Rc::new(Cluster {
+            assignment: RefCell::new(Arc::new(info.config.assignment.clone())),
             info,
             shared: Rc::downgrade(shared),
             targets: RefCell::default(),
@@ -105,26 +108,7 @@ impl Cluster {
             *self.checker.borrow_mut() = store.map(|store| Checker::new(self, check.clone(), &store));
         }
         self.watch();
-        let mut names = Vec::new();
-        for (l, locality) in config.assignment.localities.iter().enumerate() {
-            for (e, endpoint) in locality.endpoints.iter().enumerate() {
-                let mut target = Target { locality: l, endpoint: e, addresses: Vec::new() };
-                match (&endpoint.address, &config.discovery) {
-                    (EndpointAddress::Resolved(address), _) => target.addresses = vec![address.clone()],
-                    (EndpointAddress::Name { host, port }, Discovery::Static) => {
-                        // The configuration has seen to it that this is an address.
-                        let ip = host.parse::<IpAddr>().ok();
-                        target.addresses.extend(ip.map(|ip| Address::Ip(SocketAddr::new(ip, *port))));
-                    }
-                    (EndpointAddress::Name { host, port }, discovery) => {
-                        let first_only = matches!(discovery, Discovery::LogicalDns(_));
-                        let at = self.targets.borrow().len();
-                        names.push(Name { target: at, host: host.clone(), port: *port, first_only });
-                    }
-                }
-                self.targets.borrow_mut().push(target);
-            }
-        }
+        let names = self.target();
         for target in self.targets.borrow().iter() {
             self.count_transport(target, target.addresses.len());
         }
@@ -135,14 +119,10 @@ impl Cluster {
         self.discover(names);
     }
 
-    /// Counts hosts of an endpoint by the transport socket that they fit.
-    fn count_transport(&self, target: &Target, hosts: usize) {
-        let locality = self.info.config.assignment.localities.get(target.locality);
-        let endpoint = locality.and_then(|locality| locality.endpoints.get(target.endpoint));
-        self.info.count_transport(endpoint.and_then(|endpoint| endpoint.metadata.as_deref()), hosts);
-    }
-
     fn discover(self: &Rc<Self>, names: Vec<Name>) {
+        if let Discovery::Eds(eds) = &self.info.config.discovery {
+            return self.follow_endpoints(eds);
+        }
         let (Discovery::StrictDns(dns) | Discovery::LogicalDns(dns)) = &self.info.config.discovery else {
             return self.discovered();
         };
@@ -211,20 +191,22 @@ impl Cluster {
     }
 
     /// Makes hosts of the targets' addresses and publishes them if anything is different. Returns whether it was.
-    fn rebuild(self: &Rc<Self>) -> bool {
+    pub(super) fn rebuild(self: &Rc<Self>) -> bool {
         let mut before: HashMap<(Arc<Address>, u32), Vec<Arc<Host>>> = HashMap::new();
         let old = self.hosts();
+        let (config, assignment) = (&self.info.config, self.assignment.borrow().clone());
+        // Over EDS a host stays what it is where it moves to another priority.
+        let place = |priority| if let Discovery::Eds(_) = config.discovery { 0 } else { priority };
         for host in old.hosts() {
-            before.entry((host.address.clone(), host.priority)).or_default().push(host.clone());
+            before.entry((host.address.clone(), place(host.priority))).or_default().push(host.clone());
         }
         before.values_mut().for_each(|hosts| hosts.reverse());
         let (mut hosts, mut changed) = (Vec::new(), false);
         // Priorities that hosts came to or went from.
         let mut membership = BTreeSet::new();
-        let config = &self.info.config;
         let mut seen = HashSet::new();
         for target in self.targets.borrow().iter() {
-            let Some(locality) = config.assignment.localities.get(target.locality) else { continue };
+            let Some(locality) = assignment.localities.get(target.locality) else { continue };
             let Some(endpoint) = locality.endpoints.get(target.endpoint) else { continue };
             for address in &target.addresses {
                 let address = Arc::new(address.clone());
@@ -232,14 +214,15 @@ impl Cluster {
                 if config.discovery != Discovery::Static && !seen.insert(address.clone()) {
                     continue;
                 }
-                let known = before.get_mut(&(address.clone(), locality.priority)).and_then(Vec::pop);
+                let known = before.get_mut(&(address.clone(), place(locality.priority))).and_then(Vec::pop);
                 if let Some(known) = &known {
                     known.state.set_flags(HealthFlags::PENDING_DYNAMIC_REMOVAL, false);
                 }
                 let host = self.host(address, locality, endpoint, known.as_ref());
                 changed |= !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &host));
-                if known.is_none() {
-                    membership.insert(host.priority);
+                match &known {
+                    Some(known) if known.priority == host.priority => {}
+                    moved => membership.extend(moved.iter().map(|known| known.priority).chain([host.priority])),
                 }
                 hosts.push(host);
             }
@@ -278,12 +261,14 @@ impl Cluster {
     ) -> Arc<Host> {
         let hostname = match &endpoint.address {
             _ if !endpoint.hostname.is_empty() => endpoint.hostname.clone(),
-            EndpointAddress::Name { host, .. } if self.info.config.discovery != Discovery::Static => host.as_str().into(),
+            EndpointAddress::Name { host, .. } if matches!(self.info.config.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_)) => host.as_str().into(),
             _ => Arc::default(),
         };
         if let Some(known) = known
             && known.hostname == hostname
             && known.weight == endpoint.weight
+            && known.priority == locality.priority
+            && known.metadata == endpoint.metadata
             && known.locality == locality.locality
         {
             return known.clone();
@@ -303,12 +288,7 @@ impl Cluster {
     }
 
     fn fresh_state(&self, endpoint: &Endpoint) -> Arc<HostState> {
-        let mut flags = match endpoint.health {
-            EndpointHealth::Unknown | EndpointHealth::Healthy => 0,
-            EndpointHealth::Unhealthy => HealthFlags::FAILED_EDS_HEALTH.0,
-            EndpointHealth::Draining => HealthFlags::FAILED_EDS_HEALTH.0 | HealthFlags::EDS_STATUS_DRAINING.0,
-            EndpointHealth::Degraded => HealthFlags::DEGRADED_EDS_HEALTH.0,
-        };
+        let mut flags = health_flags(endpoint.health);
         if self.checker.borrow().is_some() && !endpoint.health_check.disable_active {
             // Not to be used before its first check has passed.
             flags |= HealthFlags::FAILED_ACTIVE_HC.0;
@@ -389,7 +369,7 @@ impl Cluster {
 
     /// Sorts hosts, counted as often as Envoy's threads would count it.
     fn sort_for(&self, hosts: Vec<Arc<Host>>, threads: u64) {
-        let assignment = &self.info.config.assignment;
+        let assignment = self.assignment.borrow().clone();
         let weights: HashMap<(u32, Arc<Locality>), u32> = (assignment.localities.iter())
             .filter_map(|l| Some(((l.priority, l.locality.clone()), l.weight?)))
             .collect();
@@ -402,8 +382,9 @@ impl Cluster {
         stats.gauge_set(stat::MEMBERSHIP_HEALTHY, membership.healthy);
         stats.gauge_set(stat::MEMBERSHIP_DEGRADED, membership.degraded);
         stats.gauge_set(stat::MEMBERSHIP_EXCLUDED, membership.excluded);
-        if matches!(self.info.config.discovery, Discovery::StrictDns(_)) {
-            stats.gauge_set(stat::MAX_HOST_WEIGHT, membership.max_weight);
+        if matches!(self.info.config.discovery, Discovery::StrictDns(_) | Discovery::Eds(_)) {
+            // Without hosts it is that of the least there may be, once they are known.
+            stats.gauge_set(stat::MAX_HOST_WEIGHT, if threads > 0 { membership.max_weight.max(1) } else { 0 });
         }
         *self.set.borrow_mut() = set;
     }

@@ -4,13 +4,16 @@
 //! only then replaces what there was; until then the old one serves. Each worker gets every change as one small
 //! message, and only the touched cluster is copied. Nothing here is on the path of a request.
 
+mod assignment;
 mod cluster;
 mod discovery;
+mod eds;
 mod named;
 mod on_demand;
 mod view;
 mod watch;
 
+pub use eds::{EndpointFiles, FileFault, ReadEndpoints};
 pub use view::ClusterView;
 pub(crate) use cluster::Cluster;
 pub(crate) use discovery::Backoff;
@@ -45,6 +48,8 @@ pub(crate) struct Shared {
     clusters: RefCell<BTreeMap<Arc<str>, Entry>>,
     pub(crate) local: RefCell<Local>,
     pub(crate) runtime: RuntimeView,
+    /// Who reads files of endpoints.
+    files: RefCell<Option<Rc<dyn EndpointFiles>>>,
     /// Caches of names that clusters share.
     caches: RefCell<HashMap<Arc<str>, Weak<NameCache>>>,
     waiting: RefCell<Vec<Waker>>,
@@ -101,6 +106,7 @@ impl ClusterManager {
             clusters: RefCell::default(),
             local: RefCell::default(),
             runtime: RuntimeView::default(),
+            files: RefCell::default(),
             caches: RefCell::default(),
             waiting: RefCell::default(),
             started: Cell::new(false),
@@ -169,6 +175,11 @@ impl ClusterManager {
         if self.0.local.replace(local.clone()) != local {
             self.0.zones_changed();
         }
+    }
+
+    /// Says who reads files of endpoints: before the first cluster that has one.
+    pub fn set_endpoint_files(&self, files: Rc<dyn EndpointFiles>) {
+        *self.0.files.borrow_mut() = Some(files);
     }
 
     /// Puts runtime values in force on the main thread.

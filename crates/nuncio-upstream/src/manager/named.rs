@@ -6,7 +6,6 @@ use crate::host::{HealthFlags, Host, HostState};
 use crate::names::{Found, NameCache};
 use crate::outlier::Monitor;
 use crate::worker::ClusterUpdate;
-use nuncio_stats::{Lane, tables::cluster as stat};
 use std::{
     rc::{Rc, Weak},
     sync::Arc,
@@ -55,7 +54,7 @@ impl Cluster {
                     // Who asked may not have heard.
                     Some(known) => known.clone(),
                     None => {
-                        self.info.stats.add(Lane::MAIN, stat::DEFAULT_TOTAL_MATCH_COUNT, u64::from(known.is_none()));
+                        self.info.count_transport(None, usize::from(known.is_none()));
                         let several = if addresses.len() > 1 { addresses.as_slice().into() } else { Arc::default() };
                         let state = known.map_or_else(|| self.named_state(), |known| known.state.clone());
                         Arc::new(Host {

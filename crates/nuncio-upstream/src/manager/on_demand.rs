@@ -4,7 +4,6 @@ use super::{Cluster, Task};
 use crate::config::Discovery;
 use crate::host::{Host, HostStat};
 use nuncio_rt::Address;
-use nuncio_stats::{Lane, tables::cluster as stat};
 use std::{
     collections::{HashMap, HashSet},
     rc::{Rc, Weak},
@@ -23,7 +22,7 @@ impl Cluster {
 
     /// A worker has made a host.
     pub(super) fn made(self: &Rc<Self>, host: Arc<Host>) {
-        self.info.stats.inc(Lane::MAIN, stat::DEFAULT_TOTAL_MATCH_COUNT);
+        self.info.count_transport(None, 1);
         let hosts = self.hosts().hosts().cloned().chain([host]).collect();
         self.publish(hosts, 1);
     }

@@ -273,6 +273,7 @@ fn destination(name: String, share: f64, high: bool, facts: &Facts<'_>) -> Desti
 fn kind(config: &ClusterConfig) -> String {
     let discovery = match &config.discovery {
         Discovery::Static => "STATIC",
+        Discovery::Eds(_) => "EDS",
         Discovery::StrictDns(_) => "STRICT_DNS",
         Discovery::LogicalDns(_) => "LOGICAL_DNS",
         Discovery::Dynamic(_) => return "dynamic forward proxy".to_owned(),

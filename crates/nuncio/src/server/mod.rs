@@ -5,6 +5,7 @@
 mod admin;
 mod admin_log;
 mod dump;
+mod eds;
 mod node;
 mod options_proto;
 mod process;
@@ -17,6 +18,7 @@ mod workers;
 use crate::cli::Options;
 use crate::load::{self, Loaded};
 use nuncio_admin::Server;
+use nuncio_config::EdsFiles;
 use nuncio_core::{FailureLog, HttpFilterEntry, Worker};
 use nuncio_listen::ListenAddress;
 use nuncio_listen::ListenerManager;
@@ -78,6 +80,7 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
     let mut signals = Signals::new().map_err(|e| format!("cannot take over signals: {e}"))?;
     let workers = options.workers() as usize;
     let clusters = ClusterManager::new(store.clone(), StubResolvers::new(&store));
+    clusters.set_endpoint_files(Rc::new(eds::Files(EdsFiles { mode: crate::load::mode(&options) })));
     let (listeners, inboxes) = ListenerManager::new(&store, workers, state::pace(&options), None);
     let (reload_asked, reloads) = mpsc::unbounded_channel();
     let running: Shared = Rc::new(Running {

@@ -1,0 +1,99 @@
+//! A cluster's assignment: its endpoints as targets, and another assignment that takes its place.
+
+use super::cluster::{Cluster, Target};
+use super::discovery::Name;
+use crate::config::{Assignment, Discovery, EndpointAddress, EndpointHealth};
+use crate::host::{HealthFlags, Host};
+use nuncio_rt::Address;
+use nuncio_stats::{Lane, tables::cluster as stat};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+};
+
+/// Flags that an assignment sets.
+const BY_ASSIGNMENT: u32 =
+    HealthFlags::FAILED_EDS_HEALTH.0 | HealthFlags::EDS_STATUS_DRAINING.0 | HealthFlags::DEGRADED_EDS_HEALTH.0;
+
+/// The flags of a host that is as well as an assignment says.
+pub(super) fn health_flags(told: EndpointHealth) -> u32 {
+    match told {
+        EndpointHealth::Unknown | EndpointHealth::Healthy => 0,
+        EndpointHealth::Unhealthy => HealthFlags::FAILED_EDS_HEALTH.0,
+        EndpointHealth::Draining => HealthFlags::FAILED_EDS_HEALTH.0 | HealthFlags::EDS_STATUS_DRAINING.0,
+        EndpointHealth::Degraded => HealthFlags::DEGRADED_EDS_HEALTH.0,
+    }
+}
+
+impl Cluster {
+    /// Makes targets of the assignment's endpoints; returns those that are names.
+    pub(super) fn target(&self) -> Vec<Name> {
+        let mut names = Vec::new();
+        let mut targets = self.targets.borrow_mut();
+        targets.clear();
+        let discovery = &self.info.config.discovery;
+        for (l, locality) in self.assignment.borrow().localities.iter().enumerate() {
+            for (e, endpoint) in locality.endpoints.iter().enumerate() {
+                let mut target = Target { locality: l, endpoint: e, addresses: Vec::new() };
+                match (&endpoint.address, discovery) {
+                    (EndpointAddress::Resolved(address), _) => target.addresses = vec![address.clone()],
+                    (EndpointAddress::Name { host, port }, Discovery::StrictDns(_) | Discovery::LogicalDns(_)) => {
+                        let first_only = matches!(discovery, Discovery::LogicalDns(_));
+                        names.push(Name { target: targets.len(), host: host.clone(), port: *port, first_only });
+                    }
+                    (EndpointAddress::Name { host, port }, _) => {
+                        // The configuration has seen to it that this is an address.
+                        let ip = host.parse::<IpAddr>().ok();
+                        target.addresses.extend(ip.map(|ip| Address::Ip(SocketAddr::new(ip, *port))));
+                    }
+                }
+                targets.push(target);
+            }
+        }
+        names
+    }
+
+    /// Counts hosts of an endpoint by the transport socket that they fit.
+    pub(super) fn count_transport(&self, target: &Target, hosts: usize) {
+        let assignment = self.assignment.borrow();
+        let endpoint = assignment.localities.get(target.locality).and_then(|locality| locality.endpoints.get(target.endpoint));
+        self.info.count_transport(endpoint.and_then(|endpoint| endpoint.metadata.as_deref()), hosts);
+    }
+
+    /// Other endpoints came over EDS. Hosts that stay keep their connections, even where they moved to another priority.
+    pub(super) fn assign(self: &Rc<Self>, assignment: Assignment) {
+        let as_before = **self.assignment.borrow() == assignment;
+        *self.assignment.borrow_mut() = Arc::new(assignment);
+        self.target();
+        for target in self.targets.borrow().iter() {
+            self.count_transport(target, target.addresses.len());
+        }
+        let news = self.apply_health();
+        if self.rebuild() {
+            return;
+        }
+        if news || !as_before {
+            self.publish(self.hosts().hosts().cloned().collect(), 0);
+        } else {
+            self.info.stats.inc(Lane::MAIN, stat::UPDATE_NO_REBUILD);
+        }
+    }
+
+    /// Hosts that are there already are as well as the assignment says. Answers whether that is news.
+    fn apply_health(&self) -> bool {
+        let (set, assignment) = (self.hosts(), self.assignment.borrow().clone());
+        let known: HashMap<&Address, &Arc<Host>> = set.hosts().map(|host| (&*host.address, host)).collect();
+        let mut news = false;
+        for target in self.targets.borrow().iter() {
+            let endpoint = assignment.localities.get(target.locality).and_then(|l| l.endpoints.get(target.endpoint));
+            let told = endpoint.map_or(0, |endpoint| health_flags(endpoint.health));
+            for host in target.addresses.iter().filter_map(|address| known.get(address)) {
+                news |= host.state.set_flags(HealthFlags(BY_ASSIGNMENT & !told), false);
+                news |= told != 0 && host.state.set_flags(HealthFlags(told), true);
+            }
+        }
+        news
+    }
+}
