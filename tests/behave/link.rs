@@ -124,7 +124,10 @@ impl ServerCertVerifier for Anybody {
 
 /// The client's side of a connection.
 pub fn client(socket: TcpStream, tls: &Node) -> io::Result<Link> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    let mut provider = default_provider();
+    // What is offered without its share, some servers ask for, and others do not.
+    provider.kx_groups.retain(|group| group.name() != rustls::NamedGroup::X25519MLKEM768);
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&versions(tls))
         .map_err(io::Error::other)?
         .dangerous()

@@ -76,6 +76,22 @@ impl Certificate {
         self.names.iter().filter(move |(of, _)| of == kind).map(|(_, name)| name.as_str())
     }
 
+    /// In PEM form, with the characters escaped that URLs and headers mind.
+    pub fn url_encoded_pem(&self) -> String {
+        let mut out = String::new();
+        for character in self.pem().chars() {
+            match character {
+                '\n' => out.push_str("%0A"),
+                ' ' => out.push_str("%20"),
+                '+' => out.push_str("%2B"),
+                '/' => out.push_str("%2F"),
+                '=' => out.push_str("%3D"),
+                other => out.push(other),
+            }
+        }
+        out
+    }
+
     /// In PEM form, lines of 64 characters.
     pub fn pem(&self) -> String {
         let mut out = String::from("-----BEGIN CERTIFICATE-----\n");

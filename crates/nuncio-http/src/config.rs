@@ -2,6 +2,7 @@
 //!
 //! Source: `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
 
+pub use crate::headers::client_cert::{ClientCertRules, ForwardClientCert};
 use crate::stream::Installed;
 use nuncio_codec::headers::Known;
 use nuncio_codec::path::EscapedSlashes;
@@ -205,6 +206,8 @@ pub struct HcmConfig {
     pub request_id_in_response: bool,
     /// `proxy_100_continue`.
     pub proxy_100_continue: bool,
+    /// `forward_client_cert_details`, `set_current_client_cert_details`.
+    pub client_cert: ClientCertRules,
     /// `add_user_agent`: who to say that we are.
     pub add_user_agent: Option<OwnName>,
     /// `common_http_protocol_options.max_requests_per_connection`; 0 is no limit.

@@ -179,6 +179,7 @@ fn manager() -> config::HcmConfig {
         preserve_external_request_id: false,
         request_id_in_response: false,
         proxy_100_continue: false,
+        client_cert: Default::default(),
         add_user_agent: None,
         max_requests_per_connection: 0,
         keep_open_on_error: false,

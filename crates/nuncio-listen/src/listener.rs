@@ -280,7 +280,6 @@ impl Listener {
                                 let counts = &open.places.counts;
                                 counts.listener.inc(counts.lane, DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
                             }
-                            info.server_name = refused.server_name.or(info.server_name);
                             info.transport_failure = refused.reason.into();
                             open.log.about(&Rc::new(info));
                             return;
@@ -290,7 +289,6 @@ impl Listener {
                     let facts = greeted.facts;
                     let presented = !facts.peer.is_empty();
                     info.client_certificate = ClientCertificate { presented, validated: facts.validated };
-                    info.server_name = facts.server_name.clone().or(info.server_name);
                     info.tls_facts = Some(Rc::new(facts));
                     let info = Rc::new(info);
                     open.log.about(&info);

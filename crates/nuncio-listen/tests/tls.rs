@@ -56,7 +56,7 @@ impl EchoWorker {
             let mut buf = self.0.bufs.get();
             let end = poll_fn(|cx| io.poll_read(cx, &mut buf)).await? == 0;
             if end {
-                out.copy(info.server_name.as_deref().unwrap_or("nobody").as_bytes());
+                out.copy(info.tls_facts.as_ref().and_then(|facts| facts.server_name.as_deref()).unwrap_or("nobody").as_bytes());
                 assert_eq!(info.client_certificate.presented, info.client_certificate.validated);
                 if info.client_certificate.presented {
                     out.copy(b" vouched for");

@@ -1,7 +1,7 @@
 //! A listener's TLS context on one worker: greets clients, and counts what came of it.
 
 use super::{
-    failure::HandshakeError,
+    failure::{self, HandshakeError},
     hello::{self, Greeting, Hello},
     names,
     note::Note,
@@ -52,8 +52,6 @@ pub struct Refused {
     pub error: HandshakeError,
     /// `%DOWNSTREAM_TRANSPORT_FAILURE_REASON%`; empty for nothing to say.
     pub reason: String,
-    /// The server name that the client asked for.
-    pub server_name: Option<Arc<str>>,
 }
 
 impl ServerContext {
@@ -71,16 +69,23 @@ impl ServerContext {
         deadline.set(timeout.map(|timeout| Time::now() + timeout));
         let mut hello = Hello::Partial;
         let mut stream: Option<Box<TlsStream<UnbufferedServerConnection>>> = None;
-        let done = poll_fn(|cx| match poll_hello(cx, &mut io, &mut first, &mut hello, worker) {
+        let mut done = poll_fn(|cx| match poll_hello(cx, &mut io, &mut first, &mut hello, worker) {
             Poll::Ready(done) => Poll::Ready(done),
             Poll::Pending => deadline.poll(cx, Time::now()).map(|()| Err(HandshakeError::TimedOut)),
         })
         .await;
+        let foreign = hello == Hello::Foreign;
         let hello = match hello {
             Hello::Complete(greeting) => greeting,
             Hello::Partial | Hello::Foreign => Greeting::default(),
         };
         let server_name: Option<Arc<str>> = hello.server_name.as_deref().map(Arc::from);
+        // Whoever speaks plain HTTP here is told apart in the log.
+        let foreign = first.as_ref().filter(|_| foreign).and_then(|first| failure::foreign(first.filled()));
+        if foreign.is_some() {
+            // BoringSSL has no word for them either.
+            done = done.and(Err(HandshakeError::Tls(rustls::Error::HandshakeNotComplete)));
+        }
         let done = match done.and_then(|()| {
             let config = self.config.for_client(&hello);
             let session = UnbufferedServerConnection::new(config).map_err(HandshakeError::Tls)?;
@@ -104,9 +109,10 @@ impl ServerContext {
             }
             (done, stream) => {
                 let error = done.err().unwrap_or(HandshakeError::Closed(None));
-                let note = stream.map_or_else(Note::default, |mut stream| std::mem::take(&mut stream.note));
+                let mut note = stream.map_or_else(Note::default, |mut stream| std::mem::take(&mut stream.note));
+                note.foreign = foreign;
                 self.stats.failed(&error, &note);
-                Err(Refused { reason: error.text(&note), error, server_name })
+                Err(Refused { reason: error.text(&note), error })
             }
         }
     }

@@ -40,12 +40,24 @@ impl HandshakeError {
             HandshakeError::Tls(error) => {
                 let (reason, words) = match &note.failure {
                     Some(failure) => (125, format!("CERTIFICATE_VERIFY_FAILED:verify cert failed: {}", failure.text)),
-                    None => reason(error),
+                    None => note.foreign.map_or_else(|| reason(error), |(number, name)| (number, name.to_owned())),
                 };
                 (SSL + reason, "SSL routines", words)
             }
         };
         format!("TLS error:|{code}:{library}:OPENSSL_internal:{words}:TLS error end").replace(' ', "_")
+    }
+}
+
+/// A failure for those who speak HTTP where TLS is spoken.
+pub(crate) fn foreign(first: &[u8]) -> Option<(u32, &'static str)> {
+    let begins = |method: &&[u8]| first.starts_with(method);
+    if [&b"GET "[..], b"POST ", b"HEAD ", b"PUT "].iter().any(begins) {
+        Some((156, "HTTP_REQUEST"))
+    } else if first.starts_with(b"CONNE") {
+        Some((155, "HTTPS_PROXY_REQUEST"))
+    } else {
+        None
     }
 }
 

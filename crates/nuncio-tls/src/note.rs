@@ -17,6 +17,8 @@ pub(crate) struct Note {
     pub(crate) verified: Option<Verified>,
     /// How it signed the handshake.
     pub(crate) scheme: Option<SignatureScheme>,
+    /// What it speaks instead of TLS, as a failure.
+    pub(crate) foreign: Option<(u32, &'static str)>,
     /// Our certificate that it was shown.
     pub(crate) chosen: Option<Arc<Certificate>>,
 }
@@ -58,7 +60,7 @@ pub(crate) fn chose(certificate: Option<Arc<Certificate>>) {
 
 /// What was noted since this was asked last, added to what was known before.
 pub(crate) fn collect(into: &mut Note) {
-    let Note { failure, verified, scheme, chosen } = NOTE.take();
+    let Note { failure, verified, scheme, chosen, foreign: _ } = NOTE.take();
     into.chosen = chosen.or(into.chosen.take());
     into.failure = failure.or(into.failure.take());
     into.verified = verified.or(into.verified);

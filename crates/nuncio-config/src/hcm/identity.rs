@@ -5,7 +5,7 @@ use crate::context::CompileCx;
 use crate::unbuilt;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3 as proto;
-use nuncio_http::config::{Cidr, ClientAddress};
+use nuncio_http::config::{Cidr, ClientAddress, ClientCertRules, ForwardClientCert};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -68,4 +68,24 @@ pub(super) fn scheme(cx: &mut CompileCx<'_>, from: Option<&core::SchemeHeaderTra
     cx.at("scheme_header_transformation", |cx| unbuilt!(cx, match_upstream));
     let core::scheme_header_transformation::Transformation::SchemeToOverwrite(scheme) = transformation.as_ref()?;
     Some(scheme.as_str().into())
+}
+
+/// What hosts learn of the client's certificate.
+pub(super) fn client_cert(
+    cx: &mut CompileCx<'_>,
+    forward: i32,
+    set: Option<&proto::http_connection_manager::SetCurrentClientCertDetails>,
+) -> ClientCertRules {
+    use proto::http_connection_manager::ForwardClientCertDetails as Details;
+    let forward = match Details::try_from(forward).unwrap_or_default() {
+        Details::Sanitize => ForwardClientCert::Sanitize,
+        Details::ForwardOnly => ForwardClientCert::ForwardOnly,
+        Details::AppendForward => ForwardClientCert::AppendForward,
+        Details::SanitizeSet => ForwardClientCert::SanitizeSet,
+        Details::AlwaysForwardOnly => ForwardClientCert::AlwaysForwardOnly,
+    };
+    let Some(set) = set else { return ClientCertRules { forward, ..ClientCertRules::default() } };
+    let proto::http_connection_manager::SetCurrentClientCertDetails { subject, cert, chain, dns, uri, issuer, format } = *set;
+    cx.at("set_current_client_cert_details", |cx| unbuilt!(cx, format));
+    ClientCertRules { forward, subject: subject.unwrap_or(false), cert, chain, dns, uri, issuer }
 }

@@ -110,8 +110,6 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         access_log_options,
         original_ip_detection_extensions,
         early_header_mutation_extensions,
-        forward_client_cert_details,
-        set_current_client_cert_details,
         forward_client_cert_matcher,
         path_normalization_options,
         proxy_status_config,
@@ -156,6 +154,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         preserve_external_request_id: *preserve_external_request_id,
         request_id_in_response: *always_set_request_id_in_response,
         proxy_100_continue: *proxy_100_continue,
+        client_cert: identity::client_cert(cx, *forward_client_cert_details, set_current_client_cert_details.as_ref()),
         add_user_agent: add_user_agent.unwrap_or(false)
             .then(|| OwnName { cluster: cx.identity.cluster.clone(), node: cx.identity.id.clone() }),
         max_requests_per_connection: common_http_protocol_options.as_ref().and_then(|c| c.max_requests_per_connection).unwrap_or(0),

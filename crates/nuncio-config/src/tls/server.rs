@@ -75,6 +75,17 @@ fn downstream(cx: &mut CompileCx<'_>, from: &proto::DownstreamTlsContext) -> Opt
         settings.parameters = common.parameters;
         settings.validation = common.validation;
     }
+    if settings.require_client_certificate && settings.validation.is_none() {
+        // Envoy asks nobody for a certificate then.
+        if !cx.mode.parity {
+            cx.value_unsafe_without("`require_client_certificate` without a validation_context")
+                .note("Envoy asks no client for a certificate then");
+        }
+        settings.require_client_certificate = false;
+    }
+    if settings.require_sni && cx.mode.parity {
+        settings.require_sni = false;
+    }
     match TlsConfig::build(&settings) {
         Ok(built) => {
             for warning in &built.warnings {

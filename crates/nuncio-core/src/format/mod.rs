@@ -29,6 +29,7 @@ mod tls;
 mod unbuilt;
 mod upstream;
 mod write;
+mod xfcc;
 mod zone;
 
 #[cfg(test)]

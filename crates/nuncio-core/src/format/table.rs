@@ -3,7 +3,7 @@
 use super::{
     address, bytes, coalesce,
     command::{Args, Command, Plain},
-    connection, date, duration, grpc, header, metadata, path, process, stream, tls, unbuilt, upstream,
+    connection, date, duration, grpc, header, metadata, path, process, stream, tls, unbuilt, upstream, xfcc,
 };
 
 /// What may follow a command's name.
@@ -278,7 +278,7 @@ static COMMANDS: &[Entry] = &[
     plain("UPSTREAM_WIRE_BYTES_RECEIVED", bytes::upstream_wire_received),
     plain("UPSTREAM_WIRE_BYTES_SENT", bytes::upstream_wire_sent),
     plain("VIRTUAL_CLUSTER_NAME", stream::virtual_cluster),
-    unbuilt("XFCC_VALUE", Own, unbuilt::xfcc, unbuilt::XFCC),
+    with("XFCC_VALUE", Own, xfcc::value),
 ];
 
 #[cfg(test)]

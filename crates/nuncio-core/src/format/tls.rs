@@ -48,22 +48,6 @@ fn other_names(out: &mut Vec<u8>, certificate: &Certificate) -> Written {
     list(out, certificate.names.iter().filter(|(kind, _)| matches!(kind, NameKind::Other(_))).map(|(_, name)| name))
 }
 
-/// PEM in which the characters that URLs and headers mind are escaped.
-pub(super) fn escaped_pem(certificate: &Certificate) -> String {
-    let mut out = String::new();
-    for character in certificate.pem().chars() {
-        match character {
-            '\n' => out.push_str("%0A"),
-            ' ' => out.push_str("%20"),
-            '+' => out.push_str("%2B"),
-            '/' => out.push_str("%2F"),
-            '=' => out.push_str("%3D"),
-            other => out.push(other),
-        }
-    }
-    out
-}
-
 /// Commands about one side's facts, or about a certificate in them.
 macro_rules! commands {
     ($($(#[$doc:meta])* $name:ident = $side:ident $(. $whose:ident)? => |$of:ident, $out:ident| $write:expr;)*) => {
@@ -94,7 +78,7 @@ commands! {
     DOWN_PEER_OTHER = downstream.peer => |peer, out| other_names(out, peer);
     DOWN_PEER_SHA256 = downstream.peer => |peer, out| write::non_empty(out, &hex(&peer.sha256));
     DOWN_PEER_SHA1 = downstream.peer => |peer, out| write::non_empty(out, &hex(&peer.sha1));
-    DOWN_PEER_CERT = downstream.peer => |peer, out| write::non_empty(out, &escaped_pem(peer));
+    DOWN_PEER_CERT = downstream.peer => |peer, out| write::non_empty(out, &peer.url_encoded_pem());
     DOWN_ISSUER_SHA256 = downstream.issuer => |issuer, out| write::non_empty(out, &hex(&issuer.sha256));
     DOWN_ISSUER_SERIAL = downstream.issuer => |issuer, out| write::non_empty(out, &issuer.serial);
     DOWN_CHAIN_SHA256 = downstream => |facts, out| list(out, facts.peer.iter().map(|of| hex(&of.sha256)));
@@ -112,7 +96,7 @@ commands! {
     UP_PEER_DNS = upstream.peer => |peer, out| names(out, peer, &NameKind::Dns);
     UP_PEER_URI = upstream.peer => |peer, out| names(out, peer, &NameKind::Uri);
     UP_PEER_IP = upstream.peer => |peer, out| names(out, peer, &NameKind::Ip);
-    UP_PEER_CERT = upstream.peer => |peer, out| write::non_empty(out, &escaped_pem(peer));
+    UP_PEER_CERT = upstream.peer => |peer, out| write::non_empty(out, &peer.url_encoded_pem());
 }
 
 pub(super) fn downstream_failure(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {

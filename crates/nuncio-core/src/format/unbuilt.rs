@@ -8,7 +8,6 @@ pub(super) const FILTER_STATE: &str = "filter state of upstream connections is n
 pub(super) const CEL: &str = "CEL expressions are not built yet";
 pub(super) const RTT: &str = "the round-trip time of client connections is not read yet";
 pub(super) const ROUTE_TIME: &str = "the time route lookup takes is not measured yet";
-pub(super) const XFCC: &str = "x-forwarded-client-cert is not parsed yet";
 
 /// Anything goes.
 pub(super) fn any(_: Args<'_>) -> Result<(), String> {
@@ -36,18 +35,6 @@ pub(super) fn filter_state(args: Args<'_>) -> Result<(), String> {
     }
     if (kind == "FIELD") != field.is_some() {
         return Err("Invalid filter state serialize type, FIELD should be used with the field name.".to_owned());
-    }
-    Ok(())
-}
-
-/// `%XFCC_VALUE(key)%`.
-pub(super) fn xfcc(args: Args<'_>) -> Result<(), String> {
-    const KEYS: [&str; 7] = ["by", "hash", "cert", "chain", "subject", "uri", "dns"];
-    if args.params.is_empty() {
-        return Err("XFCC_VALUE command requires a subcommand".to_owned());
-    }
-    if !KEYS.iter().any(|key| key.eq_ignore_ascii_case(args.params)) {
-        return Err(format!("XFCC_VALUE command does not support subcommand: {}", args.params));
     }
     Ok(())
 }

@@ -47,14 +47,17 @@ pub(crate) struct Peer {
     forwarded_for: String,
     /// What `x-envoy-external-address` gets.
     external: String,
+    /// What `x-forwarded-client-cert` gets.
+    client_cert: Option<String>,
 }
 
 impl Peer {
     /// The text of a connection's peer. A loopback peer is our own host: `x-forwarded-for` gets the address other
     /// hosts know it by.
-    pub(crate) fn of(conn: &ConnInfo, rules: &ClientAddress) -> Peer {
+    pub(crate) fn of(conn: &ConnInfo, config: &HcmConfig) -> Peer {
+        let (rules, client_cert) = (&config.client_address, config.client_cert.element(conn));
         let Some(ip) = conn.remote_ip().map(|a| a.ip().to_canonical()) else {
-            return Peer { ip: None, forwarded_for: String::new(), external: String::new() };
+            return Peer { ip: None, forwarded_for: String::new(), external: String::new(), client_cert };
         };
         let own = ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(Ipv6Addr::LOCALHOST);
         let shown = if own { super::local_address::of_this_host() } else { ip };
@@ -62,7 +65,7 @@ impl Peer {
             IpAddr::V4(v4) if rules.ipv4_mapped => v4.to_ipv6_mapped().to_string(),
             shown => shown.to_string(),
         };
-        Peer { ip: Some(ip), forwarded_for, external: ip.to_string() }
+        Peer { ip: Some(ip), forwarded_for, external: ip.to_string(), client_cert }
     }
 }
 
@@ -100,9 +103,7 @@ pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, peer: &Peer, upgr
             cx.request.insert(Known::XRequestId, worker.rng.uuid_text());
         }
     }
-    if !cx.conn.tls {
-        cx.request.remove(Known::XForwardedClientCert);
-    }
+    config.client_cert.apply(cx, peer.client_cert.as_deref());
     if !config.via.is_empty() {
         cx.request.append_joined(Known::Via, ", ", config.via.as_bytes());
     }

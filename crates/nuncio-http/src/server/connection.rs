@@ -63,7 +63,7 @@ impl Served {
         Served {
             deadline: Deadline::new(hcm.worker.timers.clone()),
             h1: H1::new(hcm.clone(), connection.io, connection.first),
-            peer: Peer::of(&connection.info, &hcm.config.client_address),
+            peer: Peer::of(&connection.info, &hcm.config),
             info: connection.info,
             drain: connection.drain,
             state: State::Idle,

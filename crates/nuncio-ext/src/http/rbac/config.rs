@@ -151,7 +151,7 @@ impl Reading<'_, '_> {
             Identifier::Any(_) => Condition::Any,
             Identifier::Authenticated(proto::principal::Authenticated { principal_name }) => match principal_name {
                 None => Condition::Tls,
-                Some(_) => Condition::All(vec![Condition::Tls, self.unbuilt("authenticated.principal_name")]),
+                Some(name) => Condition::Certificate(read::text(name).map_err(within("authenticated.principal_name"))?),
             },
             Identifier::SourceIp(range) => Condition::SourceIp(read::cidr(range).map_err(within("source_ip"))?),
             Identifier::DirectRemoteIp(range) => Condition::DirectRemoteIp(read::cidr(range).map_err(within("direct_remote_ip"))?),

@@ -1,5 +1,6 @@
 //! Permissions and principals: conditions on a request and on who sends it.
 
+use nuncio_core::NameKind;
 use nuncio_core::StreamCx;
 use nuncio_core::matching::{Cidr, HeaderMatch, MetadataMatcher, TextMatch};
 use nuncio_core::metadata::Metadata;
@@ -52,6 +53,8 @@ pub(super) enum Condition {
     RemoteIp(Cidr),
     /// The connection is TLS.
     Tls,
+    /// A URI or DNS name of the client's certificate, or its subject.
+    Certificate(TextMatch),
     /// Dynamic metadata.
     Metadata(MetadataMatcher),
     /// The route's metadata.
@@ -87,6 +90,11 @@ impl Condition {
             Condition::SourceIp(range) => within(range, &cx.conn.remote),
             Condition::RemoteIp(range) => within(range, cx.info.remote.as_ref().unwrap_or(&cx.conn.remote)),
             Condition::Tls => cx.conn.tls,
+            Condition::Certificate(name) => cx.conn.tls_facts.as_deref().is_some_and(|facts| {
+                let Some(peer) = facts.peer_certificate() else { return name.matches(b"") };
+                let mut names = peer.names_of(&NameKind::Uri).chain(peer.names_of(&NameKind::Dns));
+                names.any(|own| name.matches(own.as_bytes())) || name.matches(peer.subject.as_bytes())
+            }),
             Condition::Metadata(wanted) => wanted.matches(&cx.metadata),
             Condition::RouteMetadata(wanted) => {
                 let none = Metadata::new();

@@ -71,7 +71,7 @@ impl Served {
         Served {
             deadline: Deadline::new(hcm.worker.timers.clone()),
             link: Link::new(hcm.clone(), connection.io, connection.first),
-            peer: Peer::of(&connection.info, &hcm.config.client_address),
+            peer: Peer::of(&connection.info, &hcm.config),
             info: connection.info,
             drain: connection.drain,
             drain_watched: false,
