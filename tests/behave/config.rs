@@ -2,11 +2,13 @@
 //!
 //! By default there is one listener `main` on `PORT_main` with a connection manager (`hcm:` is merged over it) whose
 //! routes are `routes:`, in one virtual host for every domain (`vhost:` is merged over it; `virtual_hosts:` replaces
-//! it). `listeners:` names several instead, each with its own `hcm:`, `routes:` and other fields. `clusters:` are STATIC
+//! it). `listeners:` names several instead, each with its own `hcm:`, `routes:` and other fields; `tls:` there is laid over
+//! a DownstreamTlsContext with the certificate `server`, and the listener's `stat_prefix` is its name then. `clusters:` are STATIC
 //! with the backends in `endpoints:` (default: the backend of the same name, but for types that find hosts themselves);
 //! other fields are merged over. `bootstrap:` is merged over everything.
 
 use crate::{
+    link::PKI,
     node::{Node, read},
     ports::Ports,
 };
@@ -17,6 +19,7 @@ const LOG: &str = "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL% 
 
 const HCM: &str =
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const TLS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const FILE_LOG: &str = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
 
@@ -81,12 +84,26 @@ fn listener(name: &str, node: &Node, script: &Node, ports: &mut Ports, log_path:
     for over in [script.get("hcm"), node.get("hcm")].into_iter().flatten() {
         hcm.merge(over);
     }
+    let socket = match node.get("tls") {
+        None => String::new(),
+        Some(over) => {
+            let mut context = read(&format!(
+                "{{'@type': {TLS}, common_tls_context: {{tls_certificates: [{{certificate_chain: {{filename: '{PKI}/server.pem'}},
+                  private_key: {{filename: '{PKI}/server.key'}}}}]}}}}"
+            ))?;
+            context.merge(over);
+            format!(", transport_socket: {{name: tls, typed_config: {}}}", context.to_json())
+        }
+    };
     let mut listener = read(&format!(
-        "{{name: {name}, filter_chains: [{{filters: [{{name: hcm, typed_config: {}}}]}}]}}",
+        "{{name: {name}, stat_prefix: {name}, filter_chains: [{{filters: [{{name: hcm, typed_config: {}}}]{socket}}}]}}",
         hcm.to_json()
     ))?;
+    if node.get("tls").is_none() {
+        listener = without(&listener, &["stat_prefix"]);
+    }
     listener.merge(&read(&address(name, ports))?);
-    listener.merge(&without(node, &["hcm", "routes", "vhost", "virtual_hosts"]));
+    listener.merge(&without(node, &["hcm", "routes", "vhost", "virtual_hosts", "tls"]));
     Ok(listener)
 }
 

@@ -226,6 +226,9 @@ pub trait Terminal: Any + Send + Sync + fmt::Debug {
 pub trait TerminalWorker: 'static {
     /// Serves one connection to its end.
     fn serve(self: Rc<Self>, connection: Connection) -> LocalFuture<()>;
+
+    /// A client has not come through the handshake of the transport: it counts as a connection all the same.
+    fn refused(self: Rc<Self>, _: &Rc<ConnInfo>) {}
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ pub enum Protocol {
     Http2,
     /// HTTP/3
     Http3,
+    /// Not HTTP.
+    None,
 }
 
 impl Protocol {
@@ -30,6 +32,7 @@ impl Protocol {
             Protocol::Http11 => "HTTP/1.1",
             Protocol::Http2 => "HTTP/2",
             Protocol::Http3 => "HTTP/3",
+            Protocol::None => "",
         }
     }
 }

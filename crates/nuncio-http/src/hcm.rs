@@ -143,6 +143,10 @@ impl TerminalWorker for HcmWorker {
     fn serve(self: Rc<Self>, connection: Connection) -> LocalFuture<()> {
         Box::pin(server::serve(self, connection))
     }
+
+    fn refused(self: Rc<Self>, info: &Rc<ConnInfo>) {
+        server::refused(&self, info);
+    }
 }
 
 impl HcmWorker {

@@ -281,7 +281,10 @@ impl Listener {
                                 counts.listener.inc(counts.lane, DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
                             }
                             info.transport_failure = refused.reason.into();
-                            open.log.about(&Rc::new(info));
+                            info.tls = true;
+                            let info = Rc::new(info);
+                            chain.terminal.clone().refused(&info);
+                            open.log.about(&info);
                             return;
                         }
                     };

@@ -13,7 +13,7 @@ mod life;
 use crate::config::CodecType;
 use crate::hcm::HcmWorker;
 use life::Life;
-use nuncio_core::Connection;
+use nuncio_core::{ConnInfo, Connection};
 use std::rc::Rc;
 
 /// Serves a connection to its end, in the protocol that it speaks.
@@ -26,4 +26,10 @@ pub(crate) async fn serve(hcm: Rc<HcmWorker>, connection: Connection) {
     if let Some((connection, life)) = http2 {
         Box::pin(h2::serve(hcm, connection, life)).await;
     }
+}
+
+/// Counts a connection whose client has not come through the handshake of the transport.
+pub(crate) fn refused(hcm: &Rc<HcmWorker>, info: &Rc<ConnInfo>) {
+    let mut life = Life::new(hcm, info);
+    life.remote_close = true;
 }

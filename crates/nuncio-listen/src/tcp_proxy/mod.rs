@@ -6,7 +6,7 @@
 mod relay;
 mod session;
 
-use nuncio_core::{AccessLogger, Connection, LocalFuture, Terminal, TerminalWorker, Worker};
+use nuncio_core::{AccessLogger, ConnInfo, Connection, LocalFuture, Terminal, TerminalWorker, Worker};
 use nuncio_stats::{Scope, Store, tables::tcp_proxy::TCP};
 use nuncio_upstream::{ClusterSlot, MetadataMatch, WorkerCluster, WorkerClusters};
 use session::Session;
@@ -98,6 +98,10 @@ impl TerminalWorker for TcpProxyWorker {
             let mut session = Session::begin(self.proxy.clone(), &self.worker, connection.info.clone());
             session.run(connection, self.choose()).await;
         })
+    }
+
+    fn refused(self: Rc<Self>, info: &Rc<ConnInfo>) {
+        drop(Session::begin(self.proxy.clone(), &self.worker, info.clone()));
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     TcpProxy,
     relay::{End, Relay},
 };
-use nuncio_core::{ConnInfo, Connection, ResponseFlags, StreamCx, Worker};
+use nuncio_core::{ConnInfo, Connection, Protocol, ResponseFlags, StreamCx, Worker};
 use nuncio_rt::{Deadline, Time};
 use nuncio_stats::{
     CounterId,
@@ -32,6 +32,7 @@ impl Session {
     pub(super) fn begin(proxy: Arc<TcpProxy>, worker: &Rc<Worker>, conn: Rc<ConnInfo>) -> Session {
         let mut stream = StreamCx::new(worker.clone(), conn);
         stream.info.start = stream.conn.start;
+        stream.info.protocol = Protocol::None;
         let session = Session { proxy, worker: worker.clone(), stream };
         session.inc(DOWNSTREAM_CX_TOTAL);
         session

@@ -155,6 +155,10 @@ impl Http2Pool {
             match made {
                 Ok(opened) => {
                     pool.cluster.record(stat::UPSTREAM_CX_CONNECT_MS, Time::now().millis_since(begun));
+                    if pool.http1.is_some() {
+                        // Envoy counts such a connection again when it knows what it speaks.
+                        super::count_opened_again(&pool.cluster, &pool.host);
+                    }
                     match &pool.http1 {
                         Some((http1, pools)) if !opened.agreed_on_http2() => {
                             if let Some(pools) = pools.upgrade() {
