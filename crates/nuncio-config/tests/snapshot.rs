@@ -135,7 +135,7 @@ fn a_condition_of_rbac_that_is_not_built_stops_the_start_and_not_the_check() {
     let named = r#"          - name: rbac
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
-              rules: { policies: { p: { permissions: [{ any: true }], principals: [{ not_id: { authenticated: { principal_name: { exact: x } } } }] } } }
+              rules: { policies: { p: { permissions: [{ any: true }], principals: [{ not_id: { custom: { name: x, typed_config: { "@type": type.googleapis.com/envoy.extensions.rbac.principals.mtls_authenticated.v3.Config } } } }] } } }
           - name: router"#;
     let text = CANARY.replace("          - name: router", named);
     assert!(load(&text, Purpose::Check).is_ok());

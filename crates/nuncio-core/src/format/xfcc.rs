@@ -89,8 +89,6 @@ fn unquoted(value: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn find(header: &str, key: &str) -> Option<String> {
         super::find(header.as_bytes(), key.as_bytes()).map(|value| String::from_utf8(value).expect("text"))
     }
