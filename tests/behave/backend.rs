@@ -188,10 +188,7 @@ impl Backend {
                 let _ = write!(text, "{name}: {}\r\n", value.text());
             }
         }
-        let hex = rule.string("body_hex").map(|hex| {
-            let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
-            digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()
-        });
+        let hex = rule.string("body_hex").map(|hex| message::unhex(&hex));
         let body: Vec<u8> = match rule.number("body_len") {
             _ if hex.is_some() => hex.unwrap_or_default(),
             Some(length) => (0..length).map(|n| b'a' + (n % 23) as u8).collect(),

@@ -177,12 +177,13 @@ fn compose(step: &Node, line: &str) -> (String, Vec<u8>) {
         }
     }
     let body = match (step.number("body_len"), step.string("body")) {
+        _ if step.has("body_hex") => message::unhex(&step.string("body_hex").unwrap_or_default()),
         (Some(length), _) => (0..length).map(|n| b'a' + (n % 23) as u8).collect(),
         (None, Some(text)) => text.into_bytes(),
         (None, None) => Vec::new(),
     };
     if !step.flag("chunked") {
-        if step.has("body") || step.has("body_len") {
+        if step.has("body") || step.has("body_hex") || step.has("body_len") {
             let _ = write!(head, "content-length: {}\r\n", body.len());
         }
         return (head + "\r\n", body);

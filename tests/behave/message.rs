@@ -58,10 +58,15 @@ impl Message {
         for (name, value) in &headers {
             line(&format!("  {name}: {value}"));
         }
-        if !self.body.is_empty() {
-            let text = String::from_utf8_lossy(&self.body);
-            if self.body.len() > SHOWN_BODY {
-                line(&format!("  | {} bytes, checksum {:08x}", self.body.len(), checksum(&self.body)));
+        let plain = self.decompressed();
+        let body = plain.as_ref().unwrap_or(&self.body);
+        if plain.is_some() {
+            line("  | decompressed:");
+        }
+        if !body.is_empty() {
+            let text = String::from_utf8_lossy(body);
+            if body.len() > SHOWN_BODY {
+                line(&format!("  | {} bytes, checksum {:08x}", body.len(), checksum(body)));
             } else {
                 text.split('\n').for_each(|text| line(&format!("  | {text}")));
             }
@@ -75,6 +80,26 @@ impl Message {
             line(&format!("  ! {why}"));
         }
     }
+}
+
+impl Message {
+    /// The body behind its `content-encoding`: how well it is compressed is not the transcript's business.
+    fn decompressed(&self) -> Option<Vec<u8>> {
+        let mut plain = Vec::new();
+        match self.header("content-encoding")? {
+            "gzip" => flate2::read::GzDecoder::new(&*self.body).read_to_end(&mut plain).ok()?,
+            "br" => brotli::Decompressor::new(&*self.body, 4096).read_to_end(&mut plain).ok()?,
+            "zstd" => zstd::Decoder::new(&*self.body).ok()?.read_to_end(&mut plain).ok()?,
+            _ => return None,
+        };
+        Some(plain)
+    }
+}
+
+/// The bytes that hexadecimal digits stand for.
+pub fn unhex(hex: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
+    digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()
 }
 
 /// FNV-1a, enough to see that bytes differ.

@@ -3,7 +3,7 @@
 //! A step is a request line (`GET /path`) or one of
 //!
 //! ```yaml
-//! {req: POST /x, host: h, headers: {}, body: text, body_len: n, chunked: true, trailers: {}, http: '1.0', conn: name,
+//! {req: POST /x, host: h, headers: {}, body: text, body_len: n, body_hex: 00ff, chunked: true, trailers: {}, http: '1.0', conn: name,
 //!  to: listener, wait_100: true, abort: true, after_ms: n, tls: {…}}   (`tls`: see link.rs)
 //! {raw: [bytes, …], gap_ms: n, quiet_ms: n, shutdown: true, conn: name, to: listener}
 //! {admin: GET /path, only: text}  status and body, or its lines with that text

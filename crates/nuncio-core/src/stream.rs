@@ -381,6 +381,11 @@ impl StreamCx {
         self.slots.get_mut(slot.index())?.as_mut()?.downcast_mut()
     }
 
+    /// The state of this type that any filter of the chain has made: for filters that must agree.
+    pub fn find_state<T: 'static>(&mut self) -> Option<&mut T> {
+        self.slots.iter_mut().flatten().find_map(|held| held.downcast_mut())
+    }
+
     /// `typed_per_filter_config` of the matched route for the filter configured under `filter`.
     pub fn route_config<T: 'static>(&self, filter: &str) -> Option<&T> {
         self.route.as_ref()?.view()?.filter_config(filter)?.downcast_ref()

@@ -4,6 +4,7 @@
 
 pub mod access_log;
 mod base64;
+mod compression;
 pub mod http;
 pub mod rate_limits;
 pub mod read;

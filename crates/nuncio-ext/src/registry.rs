@@ -7,8 +7,10 @@ use nuncio_core::{AccessLogEntry, HttpFilterEntry};
 /// HTTP filters.
 pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     http::buffer::ENTRY,
+    http::compressor::ENTRY,
     http::cors::ENTRY,
     http::csrf::ENTRY,
+    http::decompressor::ENTRY,
     http::dynamic_forward_proxy::ENTRY,
     http::ext_authz::ENTRY,
     http::fault::ENTRY,

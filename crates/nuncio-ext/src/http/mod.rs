@@ -2,8 +2,10 @@
 
 mod additions;
 pub mod buffer;
+pub mod compressor;
 pub mod cors;
 pub mod csrf;
+pub mod decompressor;
 pub mod ext_authz;
 pub mod dynamic_forward_proxy;
 pub mod fault;
