@@ -11,7 +11,10 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::Waker,
     time::Duration,
 };
@@ -126,6 +129,8 @@ pub struct DrainSignal(Rc<DrainState>);
 struct DrainState {
     phase: Cell<DrainPhase>,
     rng: Rng,
+    /// The server fails health checks, and the listener drains then.
+    failing: Option<Arc<AtomicBool>>,
     /// By the waker's own address, so that registering takes no search.
     waiting: RefCell<HashMap<usize, Waker>>,
 }
@@ -148,13 +153,19 @@ impl fmt::Debug for DrainSignal {
 }
 
 impl DrainSignal {
+    /// One that says yes, too, while the server fails health checks.
+    pub fn heeding(failing: Arc<AtomicBool>) -> DrainSignal {
+        DrainSignal(Rc::new(DrainState { failing: Some(failing), ..DrainState::default() }))
+    }
+
     /// Whether the connection should close after the response at hand. Asking twice may give two answers while
     /// draining comes on gradually.
     #[inline]
     pub fn is_draining(&self) -> bool {
         match self.0.phase.get() {
-            DrainPhase::Serving => false,
             DrainPhase::Closing => true,
+            _ if self.0.failing.as_ref().is_some_and(|failing| failing.load(Relaxed)) => true,
+            DrainPhase::Serving => false,
             DrainPhase::Easing { since, over } => {
                 let passed = Time::now().since(since).as_millis();
                 let over = u64::try_from(over.as_millis()).unwrap_or(u64::MAX).max(1);

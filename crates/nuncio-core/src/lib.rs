@@ -63,4 +63,4 @@ pub use stream::{
     AttemptedHost, CloseType, Protocol, RouteId, RouteRef, RouteTableView, RouteView, StreamCx, StreamInfo, Timings,
     UpstreamFacts, WireBytes,
 };
-pub use worker::{ClusterHealth, ClusterHealthPart, Parts, Worker};
+pub use worker::{ClusterHealth, ClusterHealthPart, Common, Parts, Worker};

@@ -6,15 +6,27 @@ use nuncio_rt::{BufPool, Clock, Rng, Timers};
 use nuncio_stats::Lane;
 use std::{
     any::{Any, TypeId},
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::HashMap,
     fmt,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 /// Header maps kept for reuse by one worker.
 const POOLED_HEADER_MAPS: usize = 512;
+
+/// What a worker shares with the main thread.
+#[derive(Debug, Clone, Default)]
+pub struct Common {
+    /// Where failures are noted.
+    pub failures: Arc<FailureLog>,
+    /// Health checks are to fail (`/healthcheck/fail`). Not sent as news: who has been told so may ask at once.
+    pub failing_health_checks: Arc<AtomicBool>,
+}
 
 /// A worker's own things: its stats lane, timers, buffers, clock. Shared by `Rc`, never sent.
 pub struct Worker {
@@ -33,7 +45,7 @@ pub struct Worker {
     /// Values that may be changed while the process runs.
     pub runtime: RuntimeView,
     /// The server was told to fail health checks (`/healthcheck/fail`).
-    pub failing_health_checks: Cell<bool>,
+    pub failing_health_checks: Arc<AtomicBool>,
     /// What other crates keep per worker (clusters, listeners), by type.
     pub parts: Parts,
     /// What went wrong of late.
@@ -50,11 +62,11 @@ impl fmt::Debug for Worker {
 impl Worker {
     /// The things of worker number `index`, which writes to `lane`.
     pub fn new(index: usize, lane: Lane) -> Rc<Worker> {
-        Worker::noting(index, lane, Arc::default())
+        Worker::sharing(index, lane, Common::default())
     }
 
-    /// The same, with a place for failures that others look at too.
-    pub fn noting(index: usize, lane: Lane, failures: Arc<FailureLog>) -> Rc<Worker> {
+    /// The same, with what it shares with others.
+    pub fn sharing(index: usize, lane: Lane, common: Common) -> Rc<Worker> {
         Rc::new(Worker {
             lane,
             index,
@@ -63,11 +75,17 @@ impl Worker {
             rng: Rng::default(),
             clock: Clock::default(),
             runtime: RuntimeView::default(),
-            failing_health_checks: Cell::new(false),
+            failing_health_checks: common.failing_health_checks,
             parts: Parts::default(),
-            failures,
+            failures: common.failures,
             header_maps: RefCell::default(),
         })
+    }
+
+    /// True if the server was told to fail health checks.
+    #[inline]
+    pub fn fails_health_checks(&self) -> bool {
+        self.failing_health_checks.load(Relaxed)
     }
 
     /// An empty header map, reused where possible.

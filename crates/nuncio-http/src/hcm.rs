@@ -9,7 +9,7 @@ use crate::stream::{Chains, Exchange, HostStats, Routes};
 use nuncio_codec::date::DateCache;
 use nuncio_core::{ConnInfo, Connection, LocalFuture, Protocol, StreamCx, Terminal, TerminalWorker, Worker};
 use nuncio_rt::Time;
-use nuncio_stats::{
+use nuncio_stats::{Lane, 
     Scope, Store,
     tables::{
         http1::{self, HTTP1},
@@ -62,6 +62,7 @@ impl Hcm {
             http2: store.scope("http2.", &HTTP2),
             hosts: hosts(&config.routes, store),
         };
+        stats.http.open(Lane::MAIN, stat::TRACING);
         Hcm { config: Arc::new(config), stats }
     }
 
@@ -195,6 +196,7 @@ impl HcmWorker {
         self.stats.gauge_add(lane, stat::DOWNSTREAM_RQ_ACTIVE, -1);
         // Health checks are not among the requests that are told of.
         if cx.info.health_check {
+            self.stats.inc(lane, stat::TRACING_HEALTH_CHECK);
             return;
         }
         let ms = now.millis_since(cx.info.start);

@@ -42,13 +42,18 @@ impl Open {
 
 impl Chain {
     /// `config` on `worker`; `scope` is what stands before the listener's statistics.
-    pub(crate) fn new(config: &Arc<FilterChainConfig>, worker: &Rc<Worker>, tls: Option<Rc<ServerContext>>) -> Rc<Chain> {
+    pub(crate) fn new(
+        config: &Arc<FilterChainConfig>,
+        worker: &Rc<Worker>,
+        tls: Option<Rc<ServerContext>>,
+        drain: DrainSignal,
+    ) -> Rc<Chain> {
         debug_assert_eq!(tls.is_some(), matches!(config.transport, Transport::Tls(_)));
         Rc::new(Chain {
             config: config.clone(),
             terminal: config.terminal.clone().on_worker(worker),
             tls,
-            drain: DrainSignal::default(),
+            drain,
             lane: worker.lane,
             open: RefCell::default(),
             tickets: RefCell::default(),

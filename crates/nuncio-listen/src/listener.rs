@@ -3,7 +3,7 @@
 use crate::{
     bind::ListenSocket,
     chain::Chain,
-    config::{ListenerConfig, Transport},
+    config::{DrainType, ListenerConfig, Transport},
     connection_log::ConnectionLog,
     drain::{DrainOrder, DrainPace},
     inspect::{InspectorStats, Seen, Unseen, inspect},
@@ -14,7 +14,7 @@ use crate::{
     tls::{HandshakeError, ServerContext},
     update::{ConnectionBudget, ListenerSetup},
 };
-use nuncio_core::{ClientCertificate, ConnInfo, Connection, Worker};
+use nuncio_core::{ClientCertificate, ConnInfo, Connection, DrainSignal, Worker};
 use nuncio_rt::{Address, Buf, Io, Time};
 use nuncio_stats::tables::listener::{
     DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT, DOWNSTREAM_LISTENER_FILTER_ERROR,
@@ -313,7 +313,11 @@ fn chain_set(config: &Arc<ListenerConfig>, old: Option<&ChainSet>, worker: &Rc<W
                 Transport::Plain => None,
                 Transport::Tls(config) => Some(ServerContext::new(config, &scopes.store, scopes.listener.prefix(), worker.lane)),
             };
-            Chain::new(wanted, worker, tls)
+            let drain = match config.drain_type {
+                DrainType::Default => DrainSignal::heeding(worker.failing_health_checks.clone()),
+                DrainType::ModifyOnly => DrainSignal::default(),
+            };
+            Chain::new(wanted, worker, tls, drain)
         })
     };
     ChainSet {

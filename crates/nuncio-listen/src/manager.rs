@@ -323,8 +323,7 @@ impl ListenerManager {
         }
     }
 
-    /// Asks connections to close while listeners go on accepting: `/drain_listeners?graceful`, and `/healthcheck/fail`
-    /// at an immediate pace. `None` takes it back. Leaves out listeners whose `drain_type` is `MODIFY_ONLY`.
+    /// Asks connections to close while listeners go on accepting: `/drain_listeners?graceful`. `None` takes it back. Leaves out listeners whose `drain_type` is `MODIFY_ONLY`.
     pub fn ease(&self, pace: Option<DrainPace>) {
         let mut state = self.state();
         state.easing = pace;
@@ -340,6 +339,15 @@ impl ListenerManager {
         let order = self.order(Draining::Process, pace);
         self.tell(|| ListenerUpdate::RemoveAll { order: order.clone() });
         order.ticket.release(Lane::MAIN);
+    }
+
+    /// Waits until all workers have done what they were told to so far.
+    pub async fn settled(&self) {
+        let (held, mut let_go) = mpsc::channel(1);
+        self.tell(|| ListenerUpdate::Settled(held.clone()));
+        drop(held);
+        // Nothing is ever sent: it ends when the last worker has let go.
+        let _ = let_go.recv().await;
     }
 
     /// Waits until nothing that was told to drain has an open connection left: at most the longest drain time.

@@ -105,6 +105,8 @@ pub enum ListenerUpdate {
         /// How their connections end.
         order: DrainOrder,
     },
+    /// Everything before has been done once this is let go of.
+    Settled(mpsc::Sender<()>),
 }
 
 /// A worker's end of the channel; to be sent to its thread and given to [`crate::WorkerListeners::start`].

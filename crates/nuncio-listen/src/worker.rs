@@ -107,6 +107,7 @@ impl WorkerListeners {
                 listeners.values().for_each(|listener| self.remember(listener.remove(&order)));
                 order.ticket.release(lane);
             }
+            ListenerUpdate::Settled(_) => {}
         }
     }
 

@@ -11,6 +11,7 @@ use nuncio_core::{
     StateSlot, Step, StreamCx,
 };
 use nuncio_rt::{Buf, Time};
+use nuncio_stats::{Scope, stats_table};
 use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{sync::Arc, time::Duration};
@@ -25,8 +26,31 @@ pub const ENTRY: HttpFilterEntry = HttpFilterEntry {
     route,
 };
 
+stats_table! {
+    /// `http.<prefix>.health_check.`
+    pub HEALTH_CHECK: "health_check" {
+        /// Answers from the cache.
+        counter CACHED_RESPONSE = "cached_response",
+        /// Answers that say that the service is degraded.
+        counter DEGRADED = "degraded",
+        /// Checks answered with a failure.
+        counter FAILED = "failed",
+        /// Those because a cluster has no hosts.
+        counter FAILED_CLUSTER_EMPTY = "failed_cluster_empty",
+        /// Those because there is no such cluster.
+        counter FAILED_CLUSTER_NOT_FOUND = "failed_cluster_not_found",
+        /// Those because too few hosts of a cluster are healthy.
+        counter FAILED_CLUSTER_UNHEALTHY = "failed_cluster_unhealthy",
+        /// Checks answered with success.
+        counter OK = "ok",
+        /// Checks answered here.
+        counter REQUEST_TOTAL = "request_total",
+    }
+}
+
 #[derive(Debug)]
 struct HealthCheck {
+    stats: Arc<Scope>,
     pass_through: bool,
     headers: Box<[HeaderMatch]>,
     /// Clusters, and how many percent of their hosts must be available.
@@ -75,6 +99,7 @@ fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Arc<dyn HttpF
     let mut clusters: Vec<_> = cluster_min_healthy_percentages.into_iter().map(|(cluster, percent)| (cluster, percent.value)).collect();
     clusters.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(Arc::new(HealthCheck {
+        stats: cx.stats.scope(&format!("{}health_check.", cx.stat_prefix), &HEALTH_CHECK),
         pass_through,
         headers: read::headers("headers", &headers)?,
         clusters,
@@ -90,28 +115,45 @@ fn route(_: FilterConfig<'_>, _: &mut BuildCx<'_>) -> Result<Arc<dyn Any + Send 
 
 impl HealthCheck {
     fn answer(&self, cx: &StreamCx) -> LocalReply {
-        let failed = |details: &'static str| LocalReply::new(503, details).flags(ResponseFlags::LH);
-        if cx.worker.failing_health_checks.get() {
-            return failed("health_check_failed");
+        let lane = cx.worker.lane;
+        let reply = self.judge(cx);
+        let good = (200..300).contains(&reply.status);
+        self.stats.inc(lane, REQUEST_TOTAL);
+        self.stats.inc(lane, if good { OK } else { FAILED });
+        if good { reply } else { reply.flags(ResponseFlags::LH) }
+    }
+
+    fn judge(&self, cx: &StreamCx) -> LocalReply {
+        let lane = cx.worker.lane;
+        if cx.worker.fails_health_checks() {
+            return LocalReply::new(503, "health_check_failed");
         }
         if let Some((status, degraded)) = self.cache.as_ref().and_then(Cache::get) {
+            self.stats.inc(lane, CACHED_RESPONSE);
             let reply = LocalReply::new(status, "health_check_cached");
-            let reply = if (200..300).contains(&status) { reply } else { reply.flags(ResponseFlags::LH) };
-            return if degraded { reply.header("x-envoy-degraded", "") } else { reply };
+            if !degraded {
+                return reply;
+            }
+            self.stats.inc(lane, DEGRADED);
+            return reply.header("x-envoy-degraded", "");
         }
         if self.clusters.is_empty() {
             return LocalReply::new(200, "health_check_ok");
         }
+        let failed = |id, details: &'static str| {
+            self.stats.inc(lane, id);
+            LocalReply::new(503, details)
+        };
         let health = cx.worker.parts.get::<ClusterHealthPart>();
         for (cluster, percent) in &self.clusters {
             let Some((total, available)) = health.as_ref().and_then(|health| health.0.membership(cluster)) else {
-                return failed("health_check_failed_no_cluster_found");
+                return failed(FAILED_CLUSTER_NOT_FOUND, "health_check_failed_no_cluster_found");
             };
             if total == 0 && *percent > 0.0 {
-                return failed("health_check_failed_cluster_empty");
+                return failed(FAILED_CLUSTER_EMPTY, "health_check_failed_cluster_empty");
             }
             if 100.0 * (available as f64) < total as f64 * percent {
-                return failed("health_check_failed_cluster_unhealthy");
+                return failed(FAILED_CLUSTER_UNHEALTHY, "health_check_failed_cluster_unhealthy");
             }
         }
         LocalReply::new(200, "health_check_ok_cluster_healthy")
@@ -133,7 +175,7 @@ impl HttpFilter for HealthCheck {
         }
         cx.info.health_check = true;
         let cached = self.cache.as_ref().is_some_and(|cache| cache.get().is_some());
-        let here = !self.pass_through || cached || cx.worker.failing_health_checks.get();
+        let here = !self.pass_through || cached || cx.worker.fails_health_checks();
         *cx.state(&self.state) = State { check: true, here };
         match (here, end) {
             (false, _) => Step::Continue,
@@ -161,7 +203,7 @@ impl HttpFilter for HealthCheck {
                 cache.set(cx.response.status().unwrap_or(0), cx.response.contains(Known::XEnvoyDegraded));
             }
             cx.response.insert(Known::XEnvoyUpstreamHealthCheckedCluster, &self.service_cluster);
-        } else if cx.worker.failing_health_checks.get() {
+        } else if cx.worker.fails_health_checks() {
             cx.response.insert(Known::XEnvoyImmediateHealthCheckFail, "true");
         }
         Step::Continue

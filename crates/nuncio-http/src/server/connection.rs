@@ -52,6 +52,8 @@ struct Served {
     /// Since when nothing has been going on.
     idle_since: Time,
     requests: u32,
+    /// Draining: until when the client has time to close.
+    parts_at: Option<Time>,
     drain_watched: bool,
     /// The first bytes were those of HTTP/2: somebody else goes on.
     is_http2: bool,
@@ -69,6 +71,7 @@ impl Served {
             state: State::Idle,
             idle_since: Time::now(),
             requests: 0,
+            parts_at: None,
             drain_watched: false,
             is_http2: false,
             life,
@@ -155,11 +158,13 @@ impl Served {
             Poll::Pending => {
                 let drained = self.drain.is_closing().then(|| self.drained_at(now));
                 if drained.is_some_and(|at| at <= now) {
-                    self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
+                    if self.parts_at.is_none() {
+                        self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
+                    }
                     return Step::Go(State::Closing(None));
                 }
                 let idle = self.hcm.config.timeouts.idle.map(|d| self.idle_since + d);
-                Step::Stay(State::Idle, Time::first([idle, self.life_ends(), drained]))
+                Step::Stay(State::Idle, Time::first([idle, self.life_ends(), drained, self.parts_at]))
             }
         }
     }
@@ -227,10 +232,7 @@ impl Served {
             self.count(stat::DOWNSTREAM_CX_MAX_REQUESTS_REACHED);
             self.h1.closing = true;
         }
-        if self.drain.is_draining() {
-            self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
-            self.h1.closing = true;
-        }
+        self.consider_draining(now);
         if head.expect_continue && !self.hcm.config.proxy_100_continue {
             self.h1.send_continue();
         }
@@ -238,14 +240,28 @@ impl Served {
         let default_host = default_host.filter(|_| exchange.cx.info.protocol == nuncio_core::Protocol::Http10);
         let refused = admit(&mut exchange.cx, &self.hcm, &self.peer, default_host);
         exchange.begin(&self.hcm, &mut self.h1, head.end_stream(), refused, now);
+        if exchange.is_answered() && self.hcm.config.http1.strictness.is_parity() {
+            // Envoy takes such a request for one that is still coming in.
+            self.h1.linger |= !head.keep_alive;
+        }
         Step::Go(State::Exchange(exchange))
+    }
+
+    /// A draining connection's responses ask for its close. The client gets a while to go first, so that a request which
+    /// crosses such a response on its way is still answered; once draining has fully begun it gets none.
+    fn consider_draining(&mut self, now: Time) {
+        if self.parts_at.is_none() && self.drain.is_draining() {
+            self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
+            self.parts_at = Some(now + self.hcm.config.timeouts.drain);
+            self.h1.parting = true;
+        }
+        self.h1.closing |= self.drain.is_closing();
     }
 
     fn poll_exchange(&mut self, task: &mut Context<'_>, mut exchange: Box<Exchange>, now: Time) -> Step {
         if self.drain.is_closing() && !self.h1.closing {
             // Draining began while the request was under way: the response may still say so.
-            self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
-            self.h1.closing = true;
+            self.consider_draining(now);
         }
         let outcome = match exchange.poll(task, &self.hcm, &mut self.h1, now) {
             Poll::Pending => {
@@ -323,8 +339,14 @@ impl Served {
                 self.state = self.closing(now);
                 false
             }
+            State::Idle if self.parts_at.is_some_and(|at| at <= now) => {
+                self.state = self.closing(now);
+                false
+            }
             State::Idle if self.drain.is_closing() => {
-                self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
+                if self.parts_at.is_none() {
+                    self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
+                }
                 self.state = State::Closing(None);
                 false
             }

@@ -60,6 +60,8 @@ pub(super) struct H1 {
     pub(super) closing: bool,
     /// The client is given time to read the answer before the close, whatever it asked for.
     pub(super) linger: bool,
+    /// Responses ask the client to close, which may still send what was on its way (draining).
+    pub(super) parting: bool,
     /// Bytes on the wire of the current exchange's body: received, and sent with its head.
     pub(super) body_received: u64,
     pub(super) sent: u64,
@@ -85,6 +87,7 @@ impl H1 {
             keep_alive: true,
             closing: false,
             linger: false,
+            parting: false,
             body_received: 0,
             sent: 0,
             peer_ended: false,
@@ -366,7 +369,7 @@ impl ClientSide for H1 {
         self.decide_close(cx);
         if is_tunnel(cx) {
             // What follows is not HTTP: the connection ends with it.
-        } else if self.closing || !self.keep_alive {
+        } else if self.closing || self.parting || !self.keep_alive {
             cx.response.insert(Known::Connection, "close");
         } else if self.version == Version::Http10 {
             cx.response.insert(Known::Connection, "keep-alive");

@@ -180,6 +180,12 @@ impl Exchange {
         }
     }
 
+    /// True once the whole response has been made.
+    #[inline]
+    pub(crate) fn is_answered(&self) -> bool {
+        self.response_ended
+    }
+
     /// Moves everything that can move.
     pub(crate) fn poll<C: ClientSide>(&mut self, task: &mut Context<'_>, hcm: &HcmWorker, client: &mut C, now: Time) -> Poll<Outcome> {
         let limit = hcm.config.buffer_limit.max(1);

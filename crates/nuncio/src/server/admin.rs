@@ -8,11 +8,14 @@ use nuncio_admin::{
 };
 use nuncio_core::logging::{self, Level};
 use nuncio_http::routes::Pattern;
-use nuncio_listen::{DrainPace, Which};
+use nuncio_listen::Which;
 use nuncio_rt::Time;
 use nuncio_stats::{OutputRules, Store};
 use prost::Message;
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 use tokio::sync::oneshot;
 
 impl AdminContext for Running {
@@ -125,10 +128,7 @@ impl AdminContext for Running {
     }
 
     fn fail_health_checks(&self, fail: bool) {
-        self.failing_health_checks.set(fail);
-        self.failing_news.send_replace(fail);
-        let now = DrainPace { time: Duration::ZERO, ..self.pace() };
-        self.listeners.ease(fail.then_some(now));
+        self.failing_health_checks.store(fail, Relaxed);
     }
 
     fn drain_listeners(&self, drain: Drain) {

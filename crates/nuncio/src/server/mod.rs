@@ -19,7 +19,7 @@ use crate::cli::Options;
 use crate::load::{self, Loaded};
 use nuncio_admin::Server;
 use nuncio_config::EdsFiles;
-use nuncio_core::{FailureLog, HttpFilterEntry, Worker};
+use nuncio_core::{Common, FailureLog, HttpFilterEntry, Worker};
 use nuncio_listen::ListenAddress;
 use nuncio_listen::ListenerManager;
 use nuncio_rt::Time;
@@ -90,12 +90,11 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
         started: Time::now(),
         quit: Notify::new(),
         phase: Cell::new(Phase::Starting),
-        failing_health_checks: Cell::new(false),
+        failing_health_checks: Arc::default(),
         runtime: RefCell::default(),
         reload_asked,
         main_worker: Worker::new(usize::MAX, Lane::MAIN),
         failures: RefCell::default(),
-        failing_news: watch::Sender::default(),
         runtime_news: watch::Sender::default(),
         snapshot: RefCell::new(Arc::new(snapshot)),
         store,
@@ -118,7 +117,7 @@ fn start_workers(running: &Shared, inboxes: Vec<nuncio_listen::ListenerInbox>) -
     let feeds = inboxes.into_iter().map(|listeners| {
         let failures = Arc::<FailureLog>::default();
         running.failures.borrow_mut().push(failures.clone());
-        Feeds { clusters: running.clusters.subscribe(), listeners, runtime: running.runtime_news.subscribe(), failing: running.failing_news.subscribe(), failures }
+        Feeds { clusters: running.clusters.subscribe(), listeners, runtime: running.runtime_news.subscribe(), common: Common { failures, failing_health_checks: running.failing_health_checks.clone() } }
     });
     let threads = Workers::start(feeds.collect())?;
     running.listeners.workers_started();

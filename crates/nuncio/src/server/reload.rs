@@ -14,8 +14,8 @@ use std::{
 /// How often a watched file is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Time for the workers to take over new listeners before anything old is removed.
-const SETTLE: Duration = Duration::from_millis(200);
+/// Longest time that a reload waits for the workers to take it over before it says that it is done.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// Longest wait for new clusters before listeners are changed all the same.
 const WARM_PATIENCE: Duration = Duration::from_secs(15);
@@ -58,6 +58,8 @@ async fn apply(running: &Shared, snapshot: nuncio_config::Snapshot) -> Result<St
             applied.warnings.iter().for_each(|warning| log::warn!(target: "config", "{warning}"));
             let runtime = snapshot.runtime.keeping_admin_of(&running.runtime.borrow());
             running.set_runtime(Arc::new(runtime));
+            // Who is told that it is done may ask for the new at once.
+            let _ = tokio::time::timeout(SETTLE, running.listeners.settled()).await;
             *running.snapshot.borrow_mut() = Arc::new(snapshot);
             let mut told = format!(
                 "reloaded: listeners {} added, {} updated, {} removed, {} unchanged; clusters {} added or updated, {} removed",
@@ -84,8 +86,6 @@ async fn apply(running: &Shared, snapshot: nuncio_config::Snapshot) -> Result<St
 /// Removes clusters once no connection is left that was opened under the old listeners: their routes still lead there.
 async fn remove_when_unused(running: Shared, names: Vec<String>) {
     let longest = running.reload_pace().time;
-    // The workers learn of the new listeners first.
-    tokio::time::sleep(SETTLE).await;
     let _ = tokio::time::timeout(longest, running.listeners.drained()).await;
     let loaded = running.loaded();
     for name in names.iter().filter(|name| loaded.clusters.iter().all(|c| *c.config.name != ***name)) {

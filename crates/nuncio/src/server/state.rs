@@ -12,7 +12,10 @@ use nuncio_upstream::ClusterManager;
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -32,7 +35,6 @@ pub(super) struct Running {
     /// What went wrong of late, by worker.
     pub(super) failures: RefCell<Vec<Arc<FailureLog>>>,
     /// What of it the workers are told.
-    pub(super) failing_news: watch::Sender<bool>,
     pub(super) runtime_news: watch::Sender<Arc<RuntimeValues>>,
     pub(super) server_stats: Arc<Scope>,
     pub(super) started: Time,
@@ -41,7 +43,7 @@ pub(super) struct Running {
     /// `/quitquitquit`.
     pub(super) quit: Notify,
     pub(super) phase: Cell<Phase>,
-    pub(super) failing_health_checks: Cell<bool>,
+    pub(super) failing_health_checks: Arc<AtomicBool>,
 }
 
 /// Takes the outcome of a reload: what changed, or why it was refused.
@@ -63,7 +65,7 @@ impl Running {
     pub(super) fn state(&self) -> State {
         match self.phase.get() {
             Phase::Starting => State::PreInitializing,
-            Phase::Serving if self.failing_health_checks.get() => State::Draining,
+            Phase::Serving if self.failing_health_checks.load(Relaxed) => State::Draining,
             Phase::Serving => State::Live,
             Phase::Ending => State::Draining,
         }

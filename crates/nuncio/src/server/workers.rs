@@ -1,6 +1,6 @@
 //! Worker threads: each with its own executor, timers, clusters and listeners.
 
-use nuncio_core::{FailureLog, RuntimeValues, Worker};
+use nuncio_core::{Common, RuntimeValues, Worker};
 use nuncio_listen::{ListenerInbox, WorkerListeners};
 use nuncio_stats::Lane;
 use nuncio_upstream::{ClusterUpdate, WorkerClusters};
@@ -20,10 +20,8 @@ pub(super) struct Feeds {
     pub(super) listeners: ListenerInbox,
     /// Runtime values.
     pub(super) runtime: watch::Receiver<Arc<RuntimeValues>>,
-    /// Where it notes what goes wrong.
-    pub(super) failures: Arc<FailureLog>,
-    /// Whether health checks are to fail.
-    pub(super) failing: watch::Receiver<bool>,
+    /// What it shares with the others.
+    pub(super) common: Common,
 }
 
 /// The running worker threads.
@@ -72,19 +70,11 @@ async fn follow_runtime(worker: Rc<Worker>, mut news: watch::Receiver<Arc<Runtim
     }
 }
 
-/// Learns whether health checks are to fail.
-async fn follow_failing(worker: Rc<Worker>, mut news: watch::Receiver<bool>) {
-    while news.changed().await.is_ok() {
-        worker.failing_health_checks.set(*news.borrow_and_update());
-    }
-}
-
 async fn work(index: usize, feeds: Feeds, stopped: oneshot::Receiver<()>) {
-    let worker = Worker::noting(index, Lane::worker(index as u16), feeds.failures);
+    let worker = Worker::sharing(index, Lane::worker(index as u16), feeds.common);
     nuncio_rt::spawn(worker.timers.clone().drive());
     worker.runtime.set(feeds.runtime.borrow().clone());
     nuncio_rt::spawn(follow_runtime(worker.clone(), feeds.runtime));
-    nuncio_rt::spawn(follow_failing(worker.clone(), feeds.failing));
     let clusters = WorkerClusters::start(&worker);
     nuncio_rt::spawn(clusters.follow(feeds.clusters));
     let listeners = WorkerListeners::start(&worker, feeds.listeners);
