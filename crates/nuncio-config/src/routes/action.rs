@@ -61,7 +61,7 @@ pub(super) fn compile(
     let path_rewrite = paths.compile(cx, path);
     let host_rewrite = rewrite::host(cx, host_rewrite_specifier.as_ref());
     let more = ForwardExtras {
-        hedge_policy: extras::hedge(hedge_policy.as_ref()),
+        hedge_policy: extras::hedge(cx, hedge_policy.as_ref()),
         hash_policy: extras::hash_policy(cx, hash_policy),
         metadata_match,
         rate_limits: extras::rate_limits(cx, rate_limits),

@@ -234,13 +234,11 @@ fn redirect_predicate(cx: &mut CompileCx<'_>, from: &TypedExtensionConfig) -> Op
 }
 
 /// `hedge_policy`.
-pub(super) fn hedge(from: Option<&proto::HedgePolicy>) -> Option<HedgePolicy> {
+pub(super) fn hedge(cx: &mut CompileCx<'_>, from: Option<&proto::HedgePolicy>) -> Option<HedgePolicy> {
     let proto::HedgePolicy { initial_requests, additional_request_chance, hedge_on_per_try_timeout } = from?;
-    Some(HedgePolicy {
-        initial_requests: initial_requests.unwrap_or(1),
-        additional_request_chance: additional_request_chance.as_ref().map(conditions::fraction),
-        hedge_on_per_try_timeout: *hedge_on_per_try_timeout,
-    })
+    // As in Envoy, which has never built them.
+    cx.at("hedge_policy", |cx| unbuilt!(cx, initial_requests, additional_request_chance));
+    Some(HedgePolicy { hedge_on_per_try_timeout: *hedge_on_per_try_timeout })
 }
 
 /// `max_stream_duration` of a route.

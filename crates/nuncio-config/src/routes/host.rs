@@ -67,7 +67,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, host: &proto::VirtualHost, rules: 
         }
         .compile(cx),
         retry_policy: retry::field(cx, retry_policy.as_ref()),
-        hedge_policy: extras::hedge(hedge_policy.as_ref()),
+        hedge_policy: extras::hedge(cx, hedge_policy.as_ref()),
         include_request_attempt_count: *include_request_attempt_count,
         include_attempt_count_in_response: *include_attempt_count_in_response,
         include_is_timeout_retry_header: *include_is_timeout_retry_header,

@@ -106,6 +106,21 @@ impl Attempt {
         }
     }
 
+    /// Another attempt at the same request, not begun.
+    pub(crate) fn another(&self) -> Attempt {
+        Attempt { head_ends: self.head_ends, ..Attempt::default() }
+    }
+
+    /// Writes down which connection the attempt is made on.
+    pub(crate) fn note_connection(&self, cx: &mut StreamCx) {
+        if let Some(conn) = &self.conn {
+            cx.info.upstream.local = conn.local_addr();
+            cx.info.upstream.connection_id = conn.connection_id();
+            cx.info.upstream.tls = conn.tls().cloned();
+            cx.info.upstream.protocol = Some(conn.protocol());
+        }
+    }
+
     /// The request is its head only.
     pub(crate) fn end_with_head(&mut self, end: bool) {
         self.head_ends = end;
@@ -242,11 +257,8 @@ impl Attempt {
         self.phase = Phase::Live;
         self.idle = idle;
         self.idle_at = idle.map(|d| now + d);
+        self.note_connection(cx);
         let Some(conn) = &mut self.conn else { return Ok(()) };
-        cx.info.upstream.local = conn.local_addr();
-        cx.info.upstream.connection_id = conn.connection_id();
-        cx.info.upstream.tls = conn.tls().cloned();
-        cx.info.upstream.protocol = Some(conn.protocol());
         cx.info.timings.upstream_pool_wait = Some(now.since(self.asked_at));
         cx.info.timings.upstream_first_tx = Some(now);
         conn.send_head(&cx.request, HeadOptions { end: self.head_ends })?;

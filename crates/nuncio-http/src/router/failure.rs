@@ -34,7 +34,7 @@ fn timed_out(details: &'static str, flags: ResponseFlags) -> Box<LocalReply> {
 }
 
 /// An attempt came to nothing.
-fn reset_reply(reset: &Reset, retried: bool) -> Box<LocalReply> {
+pub(super) fn reset_reply(reset: &Reset, retried: bool) -> Box<LocalReply> {
     let status = if reset.reason == ResetReason::ProtocolError { 502 } else { 503 };
     let how = if retried { "retried and the latest reset reason: " } else { "reset reason: " };
     let body = format!("upstream connect error or disconnect/reset before headers. {how}{}", reset.reason.text());
@@ -106,6 +106,10 @@ impl Router {
         let reply = reset_reply(&reset, self.retries.made() > 0);
         self.classes.status(reply.status, Answer { cluster: cluster.cx(), host, internal: cx.info.internal, head: None });
         host.inspect(|h| h.count(HostStat::RqError));
+        if self.others.is_some() {
+            // One of the others may do better.
+            return None;
+        }
         self.finished = true;
         Some(Event::Reply(self.counted(cx, reply)))
     }
@@ -119,6 +123,10 @@ impl Router {
             return self.timed_out(cx, Failure::GlobalTimeout, now);
         }
         match self.attempt.expired(now)? {
+            attempt::Expired::PerTry if self.timeouts.hedged => {
+                self.overtake(cx, now);
+                None
+            }
             attempt::Expired::PerTry => self.timed_out(cx, Failure::PerTry, now),
             attempt::Expired::PerTryIdle => self.timed_out(cx, Failure::PerTryIdle, now),
         }
@@ -126,6 +134,9 @@ impl Router {
 
     fn timed_out(&mut self, cx: &mut StreamCx, failure: Failure, now: Time) -> Option<Event> {
         let cluster = self.cluster.clone()?;
+        if failure == Failure::GlobalTimeout {
+            self.others_timed_out(cx, &cluster, if self.timeouts.alt_response { 204 } else { 504 });
+        }
         let host = self.attempt.host().cloned();
         self.attempt.note_bytes(cx);
         let per_try = failure != Failure::GlobalTimeout;

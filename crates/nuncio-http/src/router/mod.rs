@@ -10,6 +10,7 @@ mod choose;
 mod destination;
 mod client;
 mod failure;
+mod hedge;
 mod replay;
 mod retry;
 mod select;
@@ -63,6 +64,8 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Router {
     attempt: Attempt,
+    /// Attempts that took too long and go on beside it.
+    others: Option<Box<hedge::Others>>,
     routes: Option<Rc<Routes>>,
     id: RouteId,
     /// Which of the weighted clusters was picked.
@@ -110,6 +113,7 @@ impl Default for Router {
     fn default() -> Self {
         Router {
             attempt: Attempt::default(),
+            others: None,
             routes: None,
             id: RouteId { virtual_host: 0, route: 0 },
             choice: None,
@@ -145,6 +149,7 @@ impl Router {
     /// Ready for a new exchange.
     pub(crate) fn begin(&mut self, buffer_limit: usize, options: &RouterOptions) {
         self.attempt.clear();
+        self.others = None;
         self.routes = None;
         self.cluster = None;
         self.classes = Classes::default();
@@ -247,6 +252,11 @@ impl Router {
         if let Some(event) = self.check_deadlines(cx, now) {
             return Poll::Ready(event);
         }
+        if self.others.is_some()
+            && let Some(event) = self.poll_others(task, cx, now)
+        {
+            return Poll::Ready(event);
+        }
         // No use in reading from a connection that this very poll has found quiet.
         let mut quiet = false;
         loop {
@@ -288,6 +298,7 @@ impl Router {
     /// The exchange needs no more of this: the client has gone, or has been answered otherwise.
     pub(crate) fn abort(&mut self) {
         self.attempt.clear();
+        self.others = None;
         self.shadows.clear();
         self.finished = true;
         self.retries.end();
@@ -296,6 +307,7 @@ impl Router {
     /// The exchange is over and logged: lets go of everything.
     pub(crate) fn end(&mut self) {
         self.attempt.finish();
+        self.others = None;
         self.shadows.clear();
         self.retries.end();
         self.replay.clear();
@@ -367,6 +379,7 @@ impl Router {
             self.attempt_count_in_response = entry.host.include_attempt_count_in_response;
             self.timeout_retry_upstream = entry.host.include_is_timeout_retry_header;
             self.timeouts = Timeouts::of(&mut cx.request, action, policy.map(|p| &**p), self.respect_expected);
+            self.timeouts.hedged = hedge::hedged(action, entry, &cx.request);
             if self.cluster.as_ref().is_some_and(|cluster| cluster.info().in_maintenance(&cx.worker.rng)) {
                 return Err(self.maintenance(cx));
             }
@@ -433,6 +446,20 @@ impl Router {
             Decision::Overflow => cx.info.flags.set(ResponseFlags::UO),
             Decision::No => {}
         }
+        if wanted && self.others.is_some() {
+            // One of the others may do better.
+            host.inspect(|host| host.count(HostStat::RqError));
+            cx.response.clear();
+            self.attempt.clear();
+            return None;
+        }
+        self.answered(cx, end, now)
+    }
+
+    /// The answer in `cx.response` is the one for the client.
+    fn answered(&mut self, cx: &mut StreamCx, end: bool, now: Time) -> Option<Event> {
+        self.others = None;
+        let status = cx.response.status().unwrap_or(0);
         if self.redirects().is_some_and(|policy| policy.statuses.contains(&status)) {
             return Some(Event::Redirect { end });
         }

@@ -37,6 +37,8 @@ pub(crate) struct Retries {
 struct Plan {
     policy: Option<Arc<RetryPolicy>>,
     permit: Option<Permit>,
+    /// There were retries, and there may be no more; a hedged one may still succeed.
+    exhausted: bool,
     /// Statuses from `x-envoy-retriable-status-codes`.
     statuses: Vec<u16>,
     /// Names from `x-envoy-retriable-header-names`.
@@ -57,6 +59,7 @@ impl Plan {
     fn begin(&mut self, policy: Option<&Arc<RetryPolicy>>, head: &HeaderMap) {
         self.policy = policy.cloned();
         self.permit = None;
+        self.exhausted = false;
         self.asked = None;
         self.loads = None;
         self.statuses.clear();
@@ -273,12 +276,13 @@ impl Retries {
         let asked = plan.asked.take();
         let lane = cluster.cx().worker.lane;
         if !wanted {
-            if before.is_some() {
+            if before.is_some() || std::mem::take(&mut plan.exhausted) {
                 cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_SUCCESS);
                 classes.inc(lane, route_stat::UPSTREAM_RQ_RETRY_SUCCESS);
             }
             return Decision::No;
         }
+        let retried = before.is_some();
         drop(before);
         let (rng, runtime) = (&worker.rng, worker.runtime.values());
         let number = |key| runtime.get(key).and_then(|value| value.uint());
@@ -288,6 +292,7 @@ impl Retries {
         if self.left == 0 {
             cluster.cx().inc(stat::UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED);
             classes.inc(lane, route_stat::UPSTREAM_RQ_RETRY_LIMIT_EXCEEDED);
+            plan.exhausted |= retried;
             return Decision::Exhausted;
         }
         self.left -= 1;

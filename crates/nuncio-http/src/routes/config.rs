@@ -185,10 +185,6 @@ pub struct Tracing {
 /// `HedgePolicy`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HedgePolicy {
-    /// Requests sent at once.
-    pub initial_requests: u32,
-    /// Chance of one more.
-    pub additional_request_chance: Option<Fraction>,
     /// A try that times out is not given up but joined by another.
     pub hedge_on_per_try_timeout: bool,
 }
