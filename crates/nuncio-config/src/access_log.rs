@@ -3,8 +3,10 @@
 use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::accesslog::v3 as proto;
+use nuncio_api::envoy::data::accesslog::v3::AccessLogType;
+use nuncio_core::metadata::MetadataValue;
 use nuncio_core::{
-    AccessLogCx, AccessLogger, Comparison, FilterConfig, FilteredLogger, Fraction, LogFilter, LogSample, ResponseFlags, RuntimeUint,
+    AccessLogCx, AccessLogger, Comparison, FilterConfig, FilteredLogger, Fraction, LogFilter, LogSample, Protocol, ResponseFlags, RuntimeUint,
 };
 use proto::access_log_filter::FilterSpecifier;
 use std::sync::Arc;
@@ -89,10 +91,36 @@ fn filter_of(cx: &mut CompileCx<'_>, from: &proto::AccessLogFilter) -> Option<Lo
             let numerator = RuntimeUint { default: part.numerator.into(), key: runtime_key.as_str().into() };
             Some(LogFilter::Sample(LogSample { numerator, denominator: part.denominator, independent: *use_independent_randomness }))
         }
-        FilterSpecifier::GrpcStatusFilter(_) => all_logged(cx, "grpc_status_filter"),
+        FilterSpecifier::GrpcStatusFilter(proto::GrpcStatusFilter { statuses, exclude }) => {
+            let (statuses, exclude) = (statuses.clone(), *exclude);
+            Some(LogFilter::Test(Arc::new(move |stream| {
+                let status = nuncio_core::grpc::status(stream);
+                statuses.iter().any(|listed| i64::from(*listed) == i64::from(status)) != exclude
+            })))
+        }
         FilterSpecifier::ExtensionFilter(_) => all_logged(cx, "extension_filter"),
-        FilterSpecifier::MetadataFilter(_) => all_logged(cx, "metadata_filter"),
-        FilterSpecifier::LogTypeFilter(_) => all_logged(cx, "log_type_filter"),
+        FilterSpecifier::MetadataFilter(proto::MetadataFilter { matcher, match_if_key_not_found }) => cx.at("metadata_filter", |cx| {
+            let missing = match_if_key_not_found.unwrap_or(true);
+            let Some(from) = matcher else { return Some(LogFilter::Test(Arc::new(move |_| missing))) };
+            let matcher = match nuncio_ext::read::metadata_matcher(from) {
+                Ok(matcher) => matcher,
+                Err(error) => {
+                    let path = format!("matcher.{}", error.path);
+                    cx.extension_error(codes::BAD_VALUE, nuncio_core::ConfigError { path, ..error });
+                    return None;
+                }
+            };
+            Some(LogFilter::Test(Arc::new(move |stream| {
+                let found = stream.metadata.get(&*matcher.namespace);
+                let found = found.and_then(|found| found.at(matcher.path.iter().map(|key| &**key)));
+                found.filter(|value| **value != MetadataValue::Null).map_or(missing, |value| matcher.value.matches(value))
+            })))
+        }),
+        FilterSpecifier::LogTypeFilter(proto::LogTypeFilter { types, exclude }) => {
+            let listed = |kind: AccessLogType| types.contains(&(kind as i32)) != *exclude;
+            let (stream, connection) = (listed(AccessLogType::DownstreamEnd), listed(AccessLogType::TcpConnectionEnd));
+            Some(LogFilter::Test(Arc::new(move |cx| if cx.info.protocol == Protocol::None { connection } else { stream })))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What gRPC makes of HTTP: content types, statuses, messages.
 
+use crate::StreamCx;
 use nuncio_codec::headers::{HeaderMap, Known};
 
 /// A message of gRPC, by its content type.
@@ -18,6 +19,12 @@ pub fn status_of_http(http: u16) -> u32 {
         429 | 502 | 503 | 504 => 14,
         _ => 2,
     }
+}
+
+/// The status an exchange ended with as a gRPC client would see it: from trailers, the head, or HTTP's status.
+pub fn status(cx: &StreamCx) -> u32 {
+    let told = [&cx.response_trailers, &cx.response].into_iter().find_map(|map| map.get_str(Known::GrpcStatus));
+    told.map_or_else(|| status_of_http(cx.info.status), |text| text.trim().parse().unwrap_or(2))
 }
 
 /// gRPC's percent-encoding of status messages.

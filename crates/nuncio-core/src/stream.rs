@@ -191,6 +191,10 @@ pub struct UpstreamFacts {
     pub cluster: Option<Arc<str>>,
     /// Cluster name for people (`%UPSTREAM_CLUSTER%`: `alt_stat_name` where set).
     pub cluster_display: Option<Arc<str>>,
+    /// Metadata of the cluster (`%METADATA(CLUSTER:…)%`).
+    pub cluster_metadata: Option<Arc<Metadata>>,
+    /// Metadata of the host (`%METADATA(UPSTREAM_HOST:…)%`).
+    pub host_metadata: Option<Arc<Metadata>>,
     /// Address of the host (`%UPSTREAM_HOST%`).
     pub host: Option<Arc<Address>>,
     /// Host name of the endpoint (`%UPSTREAM_HOST_NAME%`).

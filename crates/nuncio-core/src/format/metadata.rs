@@ -7,10 +7,19 @@ use super::{
 };
 use crate::metadata::{Metadata, MetadataValue};
 
+/// Whose metadata it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Stream,
+    Route,
+    Cluster,
+    Host,
+}
+
 /// A value found by its path.
 #[derive(Debug)]
 struct Value {
-    of_route: bool,
+    of: Of,
     namespace: Box<str>,
     path: Box<[Box<str>]>,
     length: Option<usize>,
@@ -18,9 +27,12 @@ struct Value {
 
 impl Parametric for Value {
     fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-        let of: Option<&Metadata> = match self.of_route {
-            true => cx.stream.route.as_ref().and_then(|route| route.view()?.metadata()),
-            false => Some(&cx.stream.metadata),
+        let upstream = &cx.stream.info.upstream;
+        let of: Option<&Metadata> = match self.of {
+            Of::Stream => Some(&cx.stream.metadata),
+            Of::Route => cx.stream.route.as_ref().and_then(|route| route.view()?.metadata()),
+            Of::Cluster => upstream.cluster_metadata.as_deref(),
+            Of::Host => upstream.host_metadata.as_deref(),
         };
         let found = of.and_then(|metadata| metadata.get(&*self.namespace)?.at(self.path.iter().map(|key| &**key)));
         let from = out.len();
@@ -44,24 +56,36 @@ impl Parametric for Value {
     }
 }
 
-fn value(of_route: bool, path: &str, length: Option<usize>) -> Command {
+fn value(of: Of, path: &str, length: Option<usize>) -> Command {
     let mut keys = path.split(':');
     let namespace = keys.next().unwrap_or_default().into();
-    Command::with(Value { of_route, namespace, path: keys.map(Into::into).collect(), length })
+    Command::with(Value { of, namespace, path: keys.map(Into::into).collect(), length })
 }
 
 /// `%DYNAMIC_METADATA(namespace:key…):length%`.
 pub(super) fn dynamic(args: Args<'_>) -> Result<Command, String> {
-    Ok(value(false, args.params, args.length))
+    Ok(value(Of::Stream, args.params, args.length))
+}
+
+/// `%CLUSTER_METADATA(namespace:key…)%`.
+pub(super) fn cluster(args: Args<'_>) -> Result<Command, String> {
+    Ok(value(Of::Cluster, args.params, args.length))
+}
+
+/// `%UPSTREAM_METADATA(namespace:key…)%`.
+pub(super) fn host(args: Args<'_>) -> Result<Command, String> {
+    Ok(value(Of::Host, args.params, args.length))
 }
 
 /// `%METADATA(TYPE:namespace:key…)%`.
 pub(super) fn metadata(args: Args<'_>) -> Result<(Command, Option<&'static str>), String> {
     let (kind, rest) = args.params.split_once(':').unwrap_or((args.params, ""));
     match kind {
-        "DYNAMIC" => Ok((value(false, rest, args.length), None)),
-        "ROUTE" => Ok((value(true, rest, args.length), None)),
-        "CLUSTER" | "UPSTREAM_HOST" | "LISTENER" | "LISTENER_FILTER_CHAIN" | "VIRTUAL_HOST" => Ok((Command::Absent, Some(unbuilt::METADATA))),
+        "DYNAMIC" => Ok((value(Of::Stream, rest, args.length), None)),
+        "ROUTE" => Ok((value(Of::Route, rest, args.length), None)),
+        "CLUSTER" => Ok((value(Of::Cluster, rest, args.length), None)),
+        "UPSTREAM_HOST" => Ok((value(Of::Host, rest, args.length), None)),
+        "LISTENER" | "LISTENER_FILTER_CHAIN" | "VIRTUAL_HOST" => Ok((Command::Absent, Some(unbuilt::METADATA))),
         _ => Err(format!("{kind} is not supported type of metadata")),
     }
 }

@@ -1,14 +1,18 @@
 //! Facts of the exchange itself: protocol, status, flags, route.
 
 use super::{
-    FormatCx,
+    FormatCx, LogMoment,
     command::{Args, Command, Written},
     write,
 };
+use crate::Protocol;
 use nuncio_codec::Known;
 
 pub(super) fn moment(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-    write::non_empty(out, cx.moment.name())
+    // What a proxy for bytes logs at the end is a connection.
+    let bytes = cx.moment == LogMoment::DownstreamEnd && cx.stream.info.protocol == Protocol::None;
+    let moment = if bytes { LogMoment::TcpConnectionEnd } else { cx.moment };
+    write::non_empty(out, moment.name())
 }
 
 pub(super) fn protocol(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {

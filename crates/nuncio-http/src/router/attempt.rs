@@ -374,6 +374,7 @@ impl Attempt {
 pub(crate) fn note_host(cx: &mut StreamCx, host: Option<&WorkerHost>) {
     if let Some(host) = host {
         cx.info.upstream.host = Some(host.host.address.clone());
+        cx.info.upstream.host_metadata.clone_from(&host.host.metadata);
         cx.info.upstream.host_name = (!host.host.hostname.is_empty()).then(|| host.host.hostname.clone());
     }
 }

@@ -70,6 +70,7 @@ impl Router {
         let host = self.attempt.host().cloned().filter(|_| failure.host.is_some());
         if host.is_none() {
             cx.info.upstream.host = None;
+            cx.info.upstream.host_metadata = None;
             cx.info.upstream.host_name = None;
         }
         self.attempt.clear();

@@ -83,6 +83,7 @@ pub(super) fn another(cx: &mut StreamCx, routes: &Rc<Routes>, id: RouteId, befor
 fn note_cluster(info: &mut StreamInfo, cluster: &WorkerCluster) {
     info.upstream.cluster = Some(cluster.info().name().clone());
     info.upstream.cluster_display = Some(cluster.info().display_name().clone());
+    info.upstream.cluster_metadata.clone_from(&cluster.info().config.metadata);
 }
 
 /// The client's address, as load balancing hashes it.

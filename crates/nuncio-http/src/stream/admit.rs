@@ -74,6 +74,7 @@ pub(super) fn note_cluster(cx: &mut StreamCx, hcm: &HcmWorker) {
     {
         cx.info.upstream.cluster = Some(cluster.info().name().clone());
         cx.info.upstream.cluster_display = Some(cluster.info().display_name().clone());
+        cx.info.upstream.cluster_metadata.clone_from(&cluster.info().config.metadata);
     }
 }
 

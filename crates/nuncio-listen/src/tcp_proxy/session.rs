@@ -59,6 +59,7 @@ impl Session {
         let info = cluster.info();
         self.stream.info.upstream.cluster = Some(info.name().clone());
         self.stream.info.upstream.cluster_display = Some(info.display_name().clone());
+        self.stream.info.upstream.cluster_metadata.clone_from(&info.config.metadata);
         for _ in 0..self.proxy.config.max_connect_attempts.max(1) {
             let Some(host) = cluster.pick(&PickCx { hash: self.hash(), metadata: wanted, ..PickCx::default() }) else {
                 self.stream.info.flags.set(ResponseFlags::UH);
@@ -97,6 +98,7 @@ impl Session {
 
     fn tried(&mut self, host: &Host) {
         self.stream.info.upstream.host = Some(host.address.clone());
+        self.stream.info.upstream.host_metadata.clone_from(&host.metadata);
         self.stream.info.upstream.host_name = Some(host.hostname.clone());
     }
 
