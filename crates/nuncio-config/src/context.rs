@@ -97,6 +97,8 @@ pub struct CompileCx<'a> {
     pub default_bind: TcpOptions,
     /// Where outlier detection writes what it does.
     pub outlier_events: Option<EventLog>,
+    /// Files that the TLS context being compiled depends on, where its secrets come from files.
+    pub tls_files: Vec<std::path::PathBuf>,
     /// Runtime values of the bootstrap's layers.
     pub runtime: Arc<Runtime>,
     /// Who we are.
@@ -144,6 +146,7 @@ impl<'a> CompileCx<'a> {
             default_resolver: ResolverConfig::default(),
             default_bind: TcpOptions::default(),
             outlier_events: None,
+            tls_files: Vec::new(),
             runtime: Arc::default(),
             identity: Identity::default(),
             clusters: HashMap::new(),

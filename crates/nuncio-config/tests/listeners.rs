@@ -94,7 +94,7 @@ fn what_guards_the_door_is_never_left_out_when_starting() {
             "require_signed_certificate_timestamp",
         ),
         (
-            format!("          common_tls_context: {{ tls_certificate_sds_secret_configs: [{{ name: s, sds_config: {{ path_config_source: {{ path: {ca} }} }} }}] }}"),
+            format!("          common_tls_context: {{ tls_certificate_sds_secret_configs: [{{ name: s, sds_config: {{ ads: {{}} }} }}] }}"),
             "tls_certificate_sds_secret_configs",
         ),
     ];

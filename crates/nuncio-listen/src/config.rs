@@ -3,7 +3,7 @@
 //! A value here never changes once made. Reloading makes new ones and compares: what is equal keeps running. Filters
 //! cannot be compared, so whoever builds a filter chain says by its [`Digest`] what it was built from.
 
-use crate::{address::ListenAddress, matching::ChainMatch, tls::TlsConfig};
+use crate::{address::ListenAddress, matching::ChainMatch, tls::{Live, TlsConfig}};
 use nuncio_core::{AccessLogger, Terminal};
 use std::{
     hash::{DefaultHasher, Hasher},
@@ -144,7 +144,7 @@ pub enum Transport {
     #[default]
     Plain,
     /// `DownstreamTlsContext`.
-    Tls(Arc<TlsConfig>),
+    Tls(Arc<Live<TlsConfig>>),
 }
 
 /// One filter chain.
@@ -277,6 +277,14 @@ impl ListenerConfig {
     /// Every chain, the default one last.
     pub fn chains(&self) -> impl Iterator<Item = &Arc<FilterChainConfig>> {
         self.filter_chains.iter().chain(&self.default_filter_chain)
+    }
+
+    /// The TLS contexts of its chains.
+    pub fn tls_contexts(&self) -> impl Iterator<Item = &Arc<Live<TlsConfig>>> {
+        self.chains().filter_map(|chain| match &chain.transport {
+            Transport::Tls(context) => Some(context),
+            Transport::Plain => None,
+        })
     }
 
     /// What stands before the names of its statistics: `listener.0.0.0.0_10000.`.

@@ -5,13 +5,12 @@
 
 use crate::{
     bind::{BoundAddress, ListenSocket, bind},
-    config::{DrainType, ListenerConfig, TrafficDirection, Transport},
+    config::{DrainType, ListenerConfig, TrafficDirection},
     drain::{DrainOrder, DrainPace, Draining, Outstanding, Ticket},
     error::ListenerError,
     plan::{self, Step},
     stats::ListenerScopes,
     status::ListenerStatus,
-    tls::TlsConfig,
     update::{ConnectionBudget, ListenerId, ListenerInbox, ListenerSetup, ListenerUpdate},
 };
 use nuncio_rt::Address;
@@ -367,17 +366,6 @@ impl ListenerManager {
     pub fn statuses(&self) -> Vec<ListenerStatus> {
         let status = |l: &Active| ListenerStatus { name: l.config.name.clone(), locals: l.locals.clone() };
         self.state().listeners.iter().map(status).collect()
-    }
-
-    /// The TLS contexts of the listeners at work, for `/certs`.
-    pub fn tls_contexts(&self) -> Vec<Arc<TlsConfig>> {
-        let state = self.state();
-        let transports = state.listeners.iter().flat_map(|l| l.config.chains()).map(|chain| &chain.transport);
-        let context = |transport: &Transport| match transport {
-            Transport::Tls(context) => Some(context.clone()),
-            Transport::Plain => None,
-        };
-        transports.filter_map(context).collect()
     }
 
     /// The configurations of the listeners at work.

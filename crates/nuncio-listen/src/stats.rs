@@ -6,7 +6,7 @@ use nuncio_stats::{
     tables::{
         listener::{CONFIGURED, DOWNSTREAM_CX_ACTIVE, LISTENER},
         listener_worker::LISTENER_WORKER,
-        tls::TLS,
+        tls::{CERTIFICATE, EXPIRATION_UNIX_TIME_SECONDS, TLS},
     },
 };
 use std::sync::Arc;
@@ -18,14 +18,6 @@ stats_table! {
         counter ACCEPT_PAUSED = "downstream_accept_paused" [lazy],
         /// Connections lost to a panic in our own code.
         counter CX_PANIC = "downstream_cx_panic" [lazy],
-    }
-}
-
-stats_table! {
-    /// One certificate: `listener.<address>.ssl.certificate.<name>.`.
-    pub CERTIFICATE: "tls_certificate" {
-        /// When it expires.
-        gauge EXPIRATION_UNIX_TIME_SECONDS = "expiration_unix_time_seconds",
     }
 }
 
@@ -76,7 +68,8 @@ impl ListenerScopes {
 fn certificates(store: &Arc<Store>, prefix: &str, config: &ListenerConfig) -> Vec<Arc<Scope>> {
     let mut scopes = Vec::new();
     for chain in config.chains() {
-        let Transport::Tls(tls) = &chain.transport else { continue };
+        let Transport::Tls(live) = &chain.transport else { continue };
+        let Some(tls) = live.get() else { continue };
         let own = tls.own.iter().map(|facts| (UNNAMED[0], facts));
         for (name, facts) in own.chain(tls.trusted.iter().map(|facts| (UNNAMED[1], facts))) {
             let scope = store.scope(&format!("{prefix}ssl.certificate.{name}."), &CERTIFICATE);

@@ -5,7 +5,7 @@ mod process;
 use nuncio_core::{Connection, LocalFuture, Terminal, TerminalWorker, Worker};
 use nuncio_listen::{
     ChainMatch, FilterChainConfig, Inspectors, ListenerConfig, Transport,
-    tls::{Authorities, CertificateSource, PemSource, TlsConfig, TlsError, TlsParameters, TlsSettings, TlsVersion, ValidationSettings},
+    tls::{Authorities, CertificateSource, Live, Made, PemSource, TlsConfig, TlsError, TlsParameters, TlsSettings, TlsVersion, ValidationSettings},
 };
 use nuncio_rt::OutQueue;
 use process::{Process, connect, eventually, is_closed, listener, process};
@@ -97,7 +97,7 @@ fn requiring(trusted_ca: PemSource) -> TlsSettings {
 fn tls_listener(settings: &TlsSettings) -> ListenerConfig {
     let mut config = listener("tls", b"");
     config.filter_chains = vec![Arc::new(FilterChainConfig {
-        transport: Transport::Tls(Arc::new(TlsConfig::build(settings).expect("good settings"))),
+        transport: Transport::Tls(Live::fixed(TlsConfig::build(settings).expect("good settings"), Vec::new())),
         ..FilterChainConfig::plain(Arc::new(Echo))
     })];
     config
@@ -401,7 +401,7 @@ fn chain_for(matches: ChainMatch, transport: Transport, answer: &'static [u8]) -
 
 fn tls(certificate_name: &str) -> Transport {
     let settings = TlsSettings { certificates: vec![certificate(certificate_name)], ..TlsSettings::default() };
-    Transport::Tls(Arc::new(TlsConfig::build(&settings).expect("good settings")))
+    Transport::Tls(Live::fixed(TlsConfig::build(&settings).expect("good settings"), Vec::new()))
 }
 
 #[test]
@@ -470,4 +470,66 @@ fn who_says_nothing_is_closed_in_time_or_goes_on_unseen() {
         std::thread::sleep(Duration::from_millis(40));
         client.write_all(b"x").is_ok() && client.read_exact(&mut [0; 2]).is_ok()
     });
+}
+
+#[test]
+fn certificates_rotate_under_load_and_nobody_is_refused() {
+    let directory = std::env::temp_dir().join(format!("nuncio-rotate-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let (chosen, new) = (directory.join("name"), directory.join("new"));
+    let choose = |name: &str| {
+        std::fs::write(&new, name).expect("written");
+        std::fs::rename(&new, &chosen).expect("moved");
+    };
+    choose("server");
+    let read = chosen.clone();
+    let make = move || Made {
+        context: std::fs::read_to_string(&read).map_err(|error| error.to_string()).and_then(|name| {
+            let settings = TlsSettings { certificates: vec![certificate(&name)], ..TlsSettings::default() };
+            TlsConfig::build(&settings).map_err(|error| error.to_string())
+        }),
+        files: vec![read.clone()],
+    };
+    let live = Live::of_files(vec!["secret".into()], Vec::new(), Box::new(make));
+    let mut config = listener("tls", b"");
+    let chain = FilterChainConfig { transport: Transport::Tls(live.clone()), ..FilterChainConfig::plain(Arc::new(Echo)) };
+    config.filter_chains = vec![Arc::new(chain)];
+    let process = process(None);
+    process.apply(vec![config]);
+    let port = process.port("tls");
+    let mut kept = client(port, "a.test", &both());
+    let say = |kept: &mut Client| {
+        kept.write_all(b"still").expect("an old connection goes on");
+        let mut answer = [0; 5];
+        kept.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"still");
+    };
+    say(&mut kept);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut greeted = 0;
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        let mut client = client(port, "a.test", &both());
+                        client.write_all(b"hello").expect("greeted");
+                        let mut answer = [0; 5];
+                        client.read_exact(&mut answer).expect("an answer");
+                        greeted += 1;
+                    }
+                    greeted
+                })
+            })
+            .collect();
+        for round in 0..40 {
+            choose(if round % 2 == 0 { "server-rsa" } else { "server" });
+            assert_eq!(live.refresh(), Some(Ok(())));
+            say(&mut kept);
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let greeted: i32 = clients.into_iter().map(|client| client.join().expect("no handshake fails")).sum();
+        assert!(greeted > 0);
+    });
+    std::fs::remove_dir_all(directory).expect("removed");
 }

@@ -89,18 +89,12 @@ pub struct ClientTls {
     /// The authority that servers' certificates are trusted by; the first, if there are several.
     pub trusted: Option<CertificateFacts>,
     /// Settings and files: equal ones are the same context.
-    identity: Vec<u8>,
+    pub identity: Vec<u8>,
 }
 
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ClientTls({:?})", self.settings.sni)
-    }
-}
-
-impl PartialEq for ClientTls {
-    fn eq(&self, other: &ClientTls) -> bool {
-        self.identity == other.identity
     }
 }
 

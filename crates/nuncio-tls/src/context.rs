@@ -3,6 +3,7 @@
 use super::{
     failure::{self, HandshakeError},
     hello::{self, Greeting, Hello},
+    live::Live,
     names,
     note::Note,
     server::TlsConfig,
@@ -13,7 +14,10 @@ use super::{
 };
 use nuncio_core::{Certificate, TlsFacts, Worker};
 use nuncio_rt::{Buf, Deadline, Io, Time};
-use nuncio_stats::{Lane, Store};
+use nuncio_stats::{
+    Lane, Scope, Store,
+    tables::tls::{DOWNSTREAM_CONTEXT_SECRETS_NOT_READY, SOCKET_FACTORY},
+};
 use rustls::{CommonState, server::UnbufferedServerConnection};
 use std::{
     fmt,
@@ -27,8 +31,10 @@ use std::{
 /// The TLS side of a filter chain on one worker.
 #[derive(Debug)]
 pub struct ServerContext {
-    config: Arc<TlsConfig>,
+    config: Arc<Live<TlsConfig>>,
     stats: TlsStats,
+    factory: Arc<Scope>,
+    lane: Lane,
 }
 
 /// A connection that was greeted.
@@ -56,8 +62,9 @@ pub struct Refused {
 
 impl ServerContext {
     /// A context that counts under `prefix`, which ends in a dot.
-    pub fn new(config: &Arc<TlsConfig>, store: &Arc<Store>, prefix: &str, lane: Lane) -> Rc<ServerContext> {
-        Rc::new(ServerContext { config: config.clone(), stats: TlsStats::new(store, prefix, lane) })
+    pub fn new(config: &Arc<Live<TlsConfig>>, store: &Arc<Store>, prefix: &str, lane: Lane) -> Rc<ServerContext> {
+        let factory = store.scope(&format!("{prefix}server_ssl_socket_factory."), &SOCKET_FACTORY);
+        Rc::new(ServerContext { config: config.clone(), stats: TlsStats::new(store, prefix, lane), factory, lane })
     }
 
     /// Greets a client, of whose records the first may have been read already.
@@ -65,6 +72,10 @@ impl ServerContext {
     /// # Errors
     /// [`Refused`], and then the connection is to be closed.
     pub async fn accept(&self, mut io: Io, mut first: Option<Buf>, worker: &Worker, timeout: Option<Duration>) -> Result<Greeted, Refused> {
+        let Some(current) = self.config.get() else {
+            self.factory.inc(self.lane, DOWNSTREAM_CONTEXT_SECRETS_NOT_READY);
+            return Err(Refused { error: HandshakeError::Closed(None), reason: failure::NO_SECRET.to_owned() });
+        };
         let mut deadline = Deadline::new(worker.timers.clone());
         deadline.set(timeout.map(|timeout| Time::now() + timeout));
         let mut hello = Hello::Partial;
@@ -87,7 +98,7 @@ impl ServerContext {
             done = done.and(Err(HandshakeError::Tls(rustls::Error::HandshakeNotComplete)));
         }
         let done = match done.and_then(|()| {
-            let config = self.config.for_client(&hello);
+            let config = current.for_client(&hello);
             let session = UnbufferedServerConnection::new(config).map_err(HandshakeError::Tls)?;
             Ok(stream.insert(Box::new(TlsStream::new(io, first.take(), session, worker.bufs.clone()))))
         }) {
@@ -103,8 +114,8 @@ impl ServerContext {
         match (done, stream) {
             (Ok(()), Some(stream)) => {
                 self.stats.greeted(stream.session.common(), &stream.note);
-                let local = || self.config.certificates.all.first().and_then(|certificate| certificate.shown.clone());
-                let facts = facts(stream.session.common(), &stream.note, server_name, local, self.config.validates);
+                let local = || current.certificates.all.first().and_then(|certificate| certificate.shown.clone());
+                let facts = facts(stream.session.common(), &stream.note, server_name, local, current.validates);
                 Ok(Greeted { io: Io::Layered(stream), facts })
             }
             (done, stream) => {

@@ -21,6 +21,9 @@ impl From<io::Error> for HandshakeError {
     }
 }
 
+/// Why there is no context.
+pub const NO_SECRET: &str = "TLS_error:_Secret_is_not_supplied_by_SDS";
+
 /// Number of the TLS library in BoringSSL's error codes.
 const SSL: u32 = 16 << 24;
 /// Number of the operating system in them.

@@ -4,6 +4,7 @@
 //!   `UpstreamTlsContext` does. Built once per configuration.
 //! * [`ServerContext`]: greets clients on a worker. [`ClientTls::connect`]: greets a server. Both count ([`TlsStats`]), and
 //!   yield a byte stream (`stream`) and what was agreed ([`nuncio_core::TlsFacts`]).
+//! * [`Live`]: a context whose secrets come from files that rotate.
 //! * `verify`, `san`: whose certificates are believed. `failure`: what went wrong, in BoringSSL's words.
 //! * `certificate`: which certificate a client gets. [`hello`]: what it asked for. `names`: Envoy's names.
 //! * `x509`, `crl`, `der`, `subject`: certificates and lists of revoked ones being read. [`CertificateFacts`]: what `/certs` shows.
@@ -16,6 +17,7 @@ mod crl;
 mod der;
 mod failure;
 pub mod hello;
+mod live;
 mod names;
 mod note;
 mod san;
@@ -29,7 +31,8 @@ mod x509;
 pub use client::{ClientOptions, ClientSettings, ClientTls, Connected};
 pub use config::{CertificateSource, PemSource, TlsError, TlsParameters, TlsVersion};
 pub use context::{Greeted, Refused, ServerContext};
-pub use failure::HandshakeError;
+pub use failure::{HandshakeError, NO_SECRET};
+pub use live::{Live, Made};
 pub use san::NameMatcher;
 pub use server::{TlsConfig, TlsSettings};
 pub use stats::TlsStats;

@@ -15,7 +15,7 @@ use nuncio_stats::{
         cluster_part::PART,
         http1::HTTP1,
         http2::HTTP2,
-        tls::{SOCKET_FACTORY, TLS, TOTAL_MATCH_COUNT, TRANSPORT_MATCH},
+        tls::{SOCKET_FACTORY, TLS, TOTAL_MATCH_COUNT, TRANSPORT_MATCH, UPSTREAM_CONTEXT_SECRETS_NOT_READY},
     },
 };
 use nuncio_tls::TlsStats;
@@ -46,7 +46,7 @@ pub struct ClusterInfo {
     /// `cluster.<name>.http2.*`, likewise.
     http2_stats: OnceLock<Arc<Scope>>,
     /// `cluster.<name>.ssl.*` and `cluster.<name>.client_ssl_socket_factory.*`, where there is TLS.
-    _tls_stats: Vec<Arc<Scope>>,
+    tls_stats: Vec<Arc<Scope>>,
     /// `cluster.<name>.<match>.*`, one for each of `transport_socket_matches`.
     match_stats: Vec<Arc<Scope>>,
     store: Weak<Store>,
@@ -69,13 +69,13 @@ impl ClusterInfo {
         let breakers = Breakers::new(&config.circuit_breakers);
         let tls = config.transports.tls().next().map(|_| {
             let scope = |part: &str, table| store.scope(&format!("{}{part}.", stats.prefix()), table);
-            vec![scope("ssl", &TLS), scope("client_ssl_socket_factory", &SOCKET_FACTORY)]
+            vec![scope("client_ssl_socket_factory", &SOCKET_FACTORY), scope("ssl", &TLS)]
         });
         let of_match = |of: &TransportMatch| store.scope(&format!("{}{}.", stats.prefix(), of.name), &TRANSPORT_MATCH);
         let matches = config.transports.matches.iter().map(of_match).collect();
         Arc::new(ClusterInfo {
             config,
-            _tls_stats: tls.unwrap_or_default(),
+            tls_stats: tls.unwrap_or_default(),
             match_stats: matches,
             stats,
             breakers,
@@ -137,6 +137,13 @@ impl ClusterInfo {
         }
         let stats = self.store.upgrade()?.scope(&format!("{}http1.", self.stats.prefix()), &HTTP1);
         Some(self.codec_stats.get_or_init(|| stats))
+    }
+
+    /// A connection cannot be made because a secret has not come.
+    pub(crate) fn count_secret_missing(&self, lane: Lane) {
+        if let Some(factory) = self.tls_stats.first() {
+            factory.inc(lane, UPSTREAM_CONTEXT_SECRETS_NOT_READY);
+        }
     }
 
     /// Counts hosts by the transport socket that they fit.

@@ -14,7 +14,7 @@ use nuncio_core::{
     metadata::{Metadata, MetadataValue},
 };
 use nuncio_rt::{BufPool, Io};
-use nuncio_tls::{ClientOptions, ClientTls, HandshakeError, TlsStats};
+use nuncio_tls::{ClientOptions, ClientTls, HandshakeError, Live, NO_SECRET, TlsStats};
 use std::{collections::BTreeMap, io, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
 /// Where a host's metadata says which transport socket it is for.
@@ -27,7 +27,7 @@ pub enum UpstreamTransport {
     #[default]
     Plain,
     /// `UpstreamTlsContext`.
-    Tls(Arc<ClientTls>),
+    Tls(Arc<Live<ClientTls>>),
 }
 
 impl PartialEq for UpstreamTransport {
@@ -80,7 +80,7 @@ impl Transports {
     }
 
     /// Every TLS context.
-    pub fn tls(&self) -> impl Iterator<Item = &Arc<ClientTls>> {
+    pub fn tls(&self) -> impl Iterator<Item = &Arc<Live<ClientTls>>> {
         let all = std::iter::once(&self.default).chain(self.matches.iter().map(|of| &of.transport));
         all.filter_map(|transport| match transport {
             UpstreamTransport::Tls(tls) => Some(tls),
@@ -133,6 +133,11 @@ impl ClusterCx {
         let io = host.connect(&self.info.tcp_options(), timeout, again).await.map_err(|e| connect_failure(&e, &host.address))?;
         let local = io.local_addr();
         let UpstreamTransport::Tls(tls) = transport else { return Ok(Opened { io, local, tls: None }) };
+        let Some(tls) = tls.get() else {
+            self.info.count_secret_missing(self.worker.lane);
+            let transport_failure = NO_SECRET.into();
+            return Err(Reset { transport_failure, ..Reset::new(ResetReason::RemoteConnectionFailure) });
+        };
         let options = wanted.options.as_deref();
         let options = ClientOptions {
             server_name: options.and_then(|options| options.server_name.as_deref()),
@@ -193,6 +198,7 @@ impl Dial {
     /// Secures a connection that was just opened.
     pub(crate) async fn secure(&self, io: Io) -> io::Result<Io> {
         let (UpstreamTransport::Tls(tls), Some(stats)) = (&self.transport, &self.stats) else { return Ok(io) };
+        let Some(tls) = tls.get() else { return Err(io::Error::new(io::ErrorKind::ConnectionAborted, NO_SECRET)) };
         let protocols: Vec<&str> = self.protocols.iter().map(String::as_str).collect();
         let options = ClientOptions { host_name: &self.host_name, protocols: &protocols, ..ClientOptions::default() };
         match tls.connect(io, options, stats, &self.bufs).await {

@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "nuncio",
         &[
             "nuncio-admin", "nuncio-config", "nuncio-ext", "nuncio-http", "nuncio-listen", "nuncio-upstream", "nuncio-api",
-            "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats",
+            "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats", "nuncio-tls",
         ],
     ),
 ];

@@ -7,15 +7,23 @@ use prost::Message as _;
 use std::collections::HashMap;
 
 pub(super) fn declare(cx: &mut CompileCx<'_>, secrets: &[Secret]) {
-    // What refers to one says so itself.
-    crate::unbuilt!(cx, secrets);
     let mut seen: HashMap<(&str, &str), usize> = HashMap::new();
     for (index, secret) in secrets.iter().enumerate() {
         let kind = match &secret.r#type {
             Some(Type::TlsCertificate(_)) => "TlsCertificate",
-            Some(Type::SessionTicketKeys(_)) => "TlsSessionTicketKeys",
+            Some(Type::SessionTicketKeys(_)) => {
+                cx.item("secrets", index, |cx| {
+                    cx.without_effect("session_ticket_keys");
+                });
+                "TlsSessionTicketKeys"
+            }
             Some(Type::ValidationContext(_)) => "CertificateValidationContext",
-            Some(Type::GenericSecret(_)) => "GenericSecret",
+            Some(Type::GenericSecret(_)) => {
+                cx.item("secrets", index, |cx| {
+                    cx.without_effect("generic_secret");
+                });
+                "GenericSecret"
+            }
             None => {
                 cx.item("secrets", index, |cx| {
                     cx.error(codes::MISSING, "this secret is of no kind: tls_certificate, validation_context, …").envoy("Secret type not implemented");

@@ -1,16 +1,15 @@
 //! Transport sockets of clusters: plain, and `UpstreamTlsContext`.
 
-use super::{Common, RAW_BUFFER, common, report};
+use super::{Common, RAW_BUFFER, common, report, secret};
 use crate::codes;
 use crate::context::{CompileCx, Purpose};
 use crate::unbuilt;
 use nuncio_api::envoy::config::cluster::v3 as cluster_proto;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::transport_sockets::tls::v3 as proto;
-use nuncio_tls::{ClientSettings, ClientTls, TlsParameters, TlsVersion};
+use nuncio_tls::{ClientSettings, ClientTls, Live, TlsParameters, TlsVersion};
 use nuncio_upstream::{TransportMatch, Transports, UpstreamTransport};
 use prost::{Message as _, Name as _};
-use std::sync::Arc;
 
 /// The transport sockets of a cluster. Where one cannot be had, it was reported.
 pub(crate) fn compile(cx: &mut CompileCx<'_>, cluster: &cluster_proto::Cluster) -> Transports {
@@ -46,7 +45,17 @@ fn socket(cx: &mut CompileCx<'_>, from: &core::TransportSocket) -> Option<Upstre
     }
     cx.at("typed_config", |cx| {
         let from = proto::UpstreamTlsContext::decode(config.value.as_slice()).unwrap_or_default();
-        let made = context(cx, &from);
+        let secrets = from.common_tls_context.as_ref().map(secret::from_files).unwrap_or_default();
+        let made = match secrets.is_empty() {
+            true => context(cx, &from).map(|built| {
+                let identity = built.identity.clone();
+                UpstreamTransport::Tls(Live::fixed(built, identity))
+            }),
+            false => {
+                let live = secret::live(cx, secrets, config.value.clone(), move |cx| context(cx, &from));
+                Some(UpstreamTransport::Tls(live))
+            }
+        };
         // Whatever was reported: nothing may start with plain text in the place of TLS.
         if made.is_none() && cx.mode.purpose == Purpose::Start && !cx.has_errors() {
             cx.value_unsafe_without("a part of this TLS context");
@@ -56,7 +65,7 @@ fn socket(cx: &mut CompileCx<'_>, from: &core::TransportSocket) -> Option<Upstre
 }
 
 #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
-fn context(cx: &mut CompileCx<'_>, from: &proto::UpstreamTlsContext) -> Option<UpstreamTransport> {
+fn context(cx: &mut CompileCx<'_>, from: &proto::UpstreamTlsContext) -> Option<ClientTls> {
     let proto::UpstreamTlsContext {
         common_tls_context,
         sni,
@@ -100,7 +109,7 @@ fn context(cx: &mut CompileCx<'_>, from: &proto::UpstreamTlsContext) -> Option<U
             for warning in &built.warnings {
                 cx.warn(codes::WITHOUT_EFFECT, warning.clone());
             }
-            Some(UpstreamTransport::Tls(Arc::new(built)))
+            Some(built)
         }
         Err(error) => {
             report(cx, Some(&error));

@@ -1,14 +1,16 @@
 //! TLS contexts: what both sides have in common (`CommonTlsContext`).
 //!
-//! * `server`: transport sockets of filter chains. `client`: those of clusters. `validation`: whose certificates are
+//! * `server`: transport sockets of filter chains. `client`: those of clusters. `secret`: where secrets come from. `validation`: whose certificates are
 //!   believed.
 
 mod client;
+mod secret;
 mod server;
 mod validation;
 
 pub(crate) use client::compile as upstream;
 pub(crate) use server::compile as downstream;
+use secret::secret;
 
 use crate::codes;
 use crate::context::CompileCx;
@@ -16,7 +18,6 @@ use crate::{unbuilt, unsafe_unbuilt};
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::transport_sockets::tls::v3 as proto;
 use nuncio_tls::{CertificateSource, PemSource, TlsError, TlsParameters, TlsVersion, ValidationSettings};
-use prost::Message as _;
 use proto::tls_parameters::TlsProtocol;
 
 pub(super) const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
@@ -84,17 +85,6 @@ pub(super) fn common(cx: &mut CompileCx<'_>, from: &proto::CommonTlsContext, new
     complete.then(|| Common { certificates, alpn: alpn_protocols.clone(), parameters, validation })
 }
 
-/// A static secret. One that is not there was reported by whoever judges secrets.
-pub(super) fn secret(cx: &mut CompileCx<'_>, config: &proto::SdsSecretConfig, kind: &str) -> Option<proto::secret::Type> {
-    let proto::SdsSecretConfig { name, sds_config } = config;
-    if sds_config.is_some() {
-        cx.unsafe_without("sds_config");
-        return None;
-    }
-    let found = cx.static_secrets.iter().find(|secret| secret.kind == kind && secret.name == *name)?;
-    proto::Secret::decode(found.bytes.as_slice()).ok()?.r#type
-}
-
 fn parameters(cx: &mut CompileCx<'_>, from: &proto::TlsParameters, newest: TlsVersion, into: &mut TlsParameters) {
     let proto::TlsParameters {
         tls_minimum_protocol_version,
@@ -140,12 +130,14 @@ fn certificate(cx: &mut CompileCx<'_>, from: &proto::TlsCertificate) -> Option<C
         signed_certificate_timestamp,
         tls_params,
     } = from;
-    unbuilt!(cx, watched_directory, ocsp_staple, signed_certificate_timestamp, tls_params);
+    // Files of secrets are looked at whatever directory is watched; others never change.
+    let _ = watched_directory;
+    unbuilt!(cx, ocsp_staple, signed_certificate_timestamp, tls_params);
     unsafe_unbuilt!(cx, pkcs12, private_key_provider, password);
     if pkcs12.is_some() || private_key_provider.is_some() || password.is_some() {
         return None;
     }
-    let made = CertificateSource { chain: source(certificate_chain.as_ref())?, key: source(private_key.as_ref())? };
+    let made = CertificateSource { chain: source(cx, certificate_chain.as_ref())?, key: source(cx, private_key.as_ref())? };
     let error = made.check().err();
     let chain_missing = matches!((&error, &made.chain), (Some(TlsError::InvalidPath(path)), PemSource::File(chain)) if path == chain);
     match &error {
@@ -161,11 +153,13 @@ fn certificate(cx: &mut CompileCx<'_>, from: &proto::TlsCertificate) -> Option<C
 }
 
 /// A source of PEM text. One that cannot be read was reported by whoever judges sources.
-pub(super) fn source(from: Option<&core::DataSource>) -> Option<PemSource> {
-    // A change of the watched directory is what rotates secrets, which are not built.
+pub(super) fn source(cx: &mut CompileCx<'_>, from: Option<&core::DataSource>) -> Option<PemSource> {
     let core::DataSource { watched_directory: _, specifier } = from?;
     match specifier.as_ref()? {
-        core::data_source::Specifier::Filename(path) => Some(PemSource::File(path.into())),
+        core::data_source::Specifier::Filename(path) => {
+            cx.tls_files.push(path.into());
+            Some(PemSource::File(path.into()))
+        }
         core::data_source::Specifier::InlineBytes(bytes) => Some(PemSource::Inline(bytes.clone())),
         core::data_source::Specifier::InlineString(text) => Some(PemSource::Inline(text.clone().into_bytes())),
         core::data_source::Specifier::EnvironmentVariable(name) => {

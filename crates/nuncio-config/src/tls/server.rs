@@ -1,16 +1,15 @@
 //! Transport sockets of filter chains: plain, and `DownstreamTlsContext`.
 
-use super::{RAW_BUFFER, common, report};
+use super::{RAW_BUFFER, common, report, secret};
 use crate::codes;
 use crate::context::{CompileCx, Purpose};
 use crate::unbuilt;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::transport_sockets::tls::v3 as proto;
 use nuncio_listen::Transport;
-use nuncio_tls::{TlsConfig, TlsSettings, TlsVersion};
+use nuncio_tls::{Live, TlsConfig, TlsSettings, TlsVersion};
 use prost::{Message as _, Name as _};
 use proto::downstream_tls_context::SessionTicketKeysType;
-use std::sync::Arc;
 
 /// Compiles a transport socket; `None` after a report. What is not built is unsafe to ignore: no connection is left in
 /// plain text in the place of TLS.
@@ -25,7 +24,11 @@ pub(crate) fn compile(cx: &mut CompileCx<'_>, from: &core::TransportSocket) -> O
         RAW_BUFFER => Some(Transport::Plain),
         message if message == proto::DownstreamTlsContext::full_name() => {
             let from = proto::DownstreamTlsContext::decode(config.value.as_slice()).unwrap_or_default();
-            downstream(cx, &from)
+            let secrets = from.common_tls_context.as_ref().map(secret::from_files).unwrap_or_default();
+            if secrets.is_empty() {
+                return downstream(cx, &from).map(|built| Transport::Tls(Live::fixed(built, config.value.clone())));
+            }
+            Some(Transport::Tls(secret::live(cx, secrets, config.value.clone(), move |cx| downstream(cx, &from))))
         }
         _ => {
             cx.value_unsafe_without(&format!("the transport socket `{name}`"));
@@ -34,7 +37,7 @@ pub(crate) fn compile(cx: &mut CompileCx<'_>, from: &core::TransportSocket) -> O
     })
 }
 
-fn downstream(cx: &mut CompileCx<'_>, from: &proto::DownstreamTlsContext) -> Option<Transport> {
+fn downstream(cx: &mut CompileCx<'_>, from: &proto::DownstreamTlsContext) -> Option<TlsConfig> {
     let proto::DownstreamTlsContext {
         common_tls_context,
         require_client_certificate,
@@ -91,7 +94,7 @@ fn downstream(cx: &mut CompileCx<'_>, from: &proto::DownstreamTlsContext) -> Opt
             for warning in &built.warnings {
                 cx.warn(codes::WITHOUT_EFFECT, warning.clone());
             }
-            Some(Transport::Tls(Arc::new(built)))
+            Some(built)
         }
         Err(error) => {
             report(cx, Some(&error));

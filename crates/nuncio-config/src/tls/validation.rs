@@ -1,9 +1,9 @@
 //! `CertificateValidationContext` → [`ValidationSettings`].
 
-use super::{report, secret, source};
+use super::{report, secret::secret, source};
 use crate::codes;
 use crate::context::CompileCx;
-use crate::{unbuilt, unsafe_unbuilt};
+use crate::unsafe_unbuilt;
 use nuncio_api::envoy::extensions::transport_sockets::tls::v3 as proto;
 use nuncio_core::NameKind;
 use nuncio_tls::{Authorities, NameMatcher, TlsError, ValidationSettings};
@@ -73,7 +73,8 @@ fn settings(cx: &mut CompileCx<'_>, from: &proto::CertificateValidationContext) 
         max_verify_depth,
         suppress_client_ca_list,
     } = from;
-    unbuilt!(cx, watched_directory);
+    // Files of secrets are looked at whatever directory is watched; others never change.
+    let _ = watched_directory;
     let before = cx.findings().len();
     unsafe_unbuilt!(cx, ca_certificate_provider_instance, require_signed_certificate_timestamp, custom_validator_config);
     let mut names = cx.each("match_typed_subject_alt_names", match_typed_subject_alt_names, name);
@@ -86,7 +87,7 @@ fn settings(cx: &mut CompileCx<'_>, from: &proto::CertificateValidationContext) 
     let keys = cx.each("verify_certificate_spki", verify_certificate_spki, |cx, text| {
         hash(cx, text, "base64-encoded SHA-256", crate::judge::base64(text))
     });
-    let trusted_ca = match (source(trusted_ca.as_ref()), system_root_certs) {
+    let trusted_ca = match (source(cx, trusted_ca.as_ref()), system_root_certs) {
         (Some(source), _) => Some(Authorities::Pem(source)),
         (None, Some(_)) => Some(Authorities::System),
         (None, None) if trusted_ca.is_some() => return None,
@@ -110,7 +111,7 @@ fn settings(cx: &mut CompileCx<'_>, from: &proto::CertificateValidationContext) 
         names,
         hashes,
         keys,
-        crl: source(crl.as_ref()),
+        crl: source(cx, crl.as_ref()),
         only_leaf_crl: *only_verify_leaf_cert_crl,
         allow_expired: *allow_expired_certificate,
         accept_untrusted,

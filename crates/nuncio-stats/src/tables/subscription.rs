@@ -30,6 +30,10 @@ stats_table! {
         counter CONFIG_RELOAD = "config_reload" [RELOAD],
         /// When an update last changed something, in milliseconds since 1970.
         gauge CONFIG_RELOAD_TIME_MS = "config_reload_time_ms" [RELOAD],
+        /// Opened for secrets.
+        group SECRET = "secret",
+        /// Times the files of a secret could not be read again.
+        counter KEY_ROTATION_FAILED = "key_rotation_failed" [SECRET],
         /// Opened for route configurations.
         group EMPTY = "empty",
         /// Times the answer had no hosts.

@@ -46,6 +46,14 @@ stats_table! {
 }
 
 stats_table! {
+    /// `….ssl.certificate.<name>.`: one certificate of a context.
+    pub CERTIFICATE: "tls_certificate" {
+        /// When it expires, in Unix seconds.
+        gauge EXPIRATION_UNIX_TIME_SECONDS = "expiration_unix_time_seconds",
+    }
+}
+
+stats_table! {
     /// `cluster.<name>.<match>.`: one of `transport_socket_matches`.
     pub TRANSPORT_MATCH: "transport_socket_match" {
         /// Hosts that were found to fit it.

@@ -65,7 +65,7 @@ impl AdminContext for Running {
     }
 
     fn certificates(&self) -> Vec<Certificates> {
-        self.listeners.tls_contexts().iter().map(|context| views::certificates(context)).collect()
+        super::secrets::certificates(self).iter().map(|(own, trusted)| views::certificates(own, trusted.as_ref())).collect()
     }
 
     fn config_dump(&self, endpoints: bool) -> Vec<ConfigSection> {

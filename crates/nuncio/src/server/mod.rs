@@ -10,6 +10,7 @@ mod node;
 mod options_proto;
 mod process;
 mod reload;
+mod secrets;
 mod signals;
 mod state;
 mod views;
@@ -128,6 +129,7 @@ fn start_workers(running: &Shared, inboxes: Vec<nuncio_listen::ListenerInbox>) -
 async fn life(running: &Shared, signals: &mut Signals, mut reloads: mpsc::UnboundedReceiver<state::ReloadAnswer>) -> Result<(), String> {
     start_admin(running)?;
     nuncio_rt::spawn(flush_statistics(running.clone()));
+    nuncio_rt::spawn(secrets::follow(running.clone()));
     running.clusters.set_local(running.loaded().local.clone());
     running.clusters.replace_static(running.loaded().clusters.iter().map(|c| c.config.clone()).collect());
     tokio::select! {

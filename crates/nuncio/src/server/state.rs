@@ -105,8 +105,8 @@ impl Running {
 
     /// Without any certificate, Envoy's idea of never.
     fn days_until_first_cert_expiring(&self) -> u64 {
-        let contexts = self.listeners.tls_contexts();
-        let certificates = contexts.iter().flat_map(|context| context.own.iter().chain(&context.trusted));
+        let contexts = super::secrets::certificates(self);
+        let certificates = contexts.iter().flat_map(|(own, trusted)| own.iter().chain(trusted));
         certificates.map(|facts| super::views::days_left(facts.expires)).min().unwrap_or(u64::from(u32::MAX))
     }
 

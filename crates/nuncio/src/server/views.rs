@@ -1,5 +1,6 @@
 //! Turns what the cluster and listener managers hold into what the admin endpoints show.
 
+use nuncio_listen::tls::CertificateFacts;
 use nuncio_admin as admin;
 use nuncio_rt::Address;
 use nuncio_upstream::{Breakers, ClusterView, HealthFlags, Host, HostStat, Resource, RoutingPriority};
@@ -85,8 +86,8 @@ pub(super) fn address(address: &Address) -> admin::Address {
 }
 
 /// The certificates of a TLS context.
-pub(super) fn certificates(context: &nuncio_listen::tls::TlsConfig) -> nuncio_admin::Certificates {
-    let certificate = |facts: &nuncio_listen::tls::CertificateFacts| {
+pub(super) fn certificates(own: &[CertificateFacts], trusted: Option<&CertificateFacts>) -> nuncio_admin::Certificates {
+    let certificate = |facts: &CertificateFacts| {
         let time = |seconds| prost_types::Timestamp { seconds, nanos: 0 }.to_string();
         nuncio_admin::Certificate {
             path: facts.path.clone(),
@@ -98,8 +99,8 @@ pub(super) fn certificates(context: &nuncio_listen::tls::TlsConfig) -> nuncio_ad
         }
     };
     nuncio_admin::Certificates {
-        ca_cert: context.trusted.iter().map(certificate).collect(),
-        cert_chain: context.own.iter().map(certificate).collect(),
+        ca_cert: trusted.into_iter().map(certificate).collect(),
+        cert_chain: own.iter().map(certificate).collect(),
     }
 }
 
