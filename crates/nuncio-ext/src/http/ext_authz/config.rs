@@ -209,7 +209,12 @@ pub(super) fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Ar
     let service = match &services {
         Some(proto::ext_authz::Services::GrpcService(from)) => grpc(from, allowed_headers.is_some(), cx)?,
         Some(proto::ext_authz::Services::HttpService(from)) => http(from, cx)?,
-        None => return Err(ConfigError::at("services", "is missing: name a grpc_service or http_service")),
+        None => {
+            cx.unsafe_without.push(ConfigError::at("", "this names neither grpc_service nor http_service: nobody can be asked"));
+            let nobody = core::grpc_service::EnvoyGrpc::default();
+            let target_specifier = Some(core::grpc_service::TargetSpecifier::EnvoyGrpc(nobody));
+            grpc(&core::GrpcService { target_specifier, ..core::GrpcService::default() }, false, cx)?
+        }
     };
     let all = Fraction { numerator: 100, denominator: 100 };
     let settings = Settings {
