@@ -76,7 +76,7 @@ fn hosts(config: &ClusterConfig) -> Option<usize> {
     match config.discovery {
         Discovery::LogicalDns(_) => Some(1),
         Discovery::Eds(_) => None,
-        Discovery::Aggregate(_) | Discovery::OriginalDst(_) | Discovery::Dynamic(_) => None,
+        Discovery::Aggregate(_) | Discovery::Composite(_) | Discovery::OriginalDst(_) | Discovery::Dynamic(_) => None,
         Discovery::Static | Discovery::StrictDns(_) => endpoints().all(|endpoint| fixed(&endpoint.address)).then(|| endpoints().count()),
     }
 }

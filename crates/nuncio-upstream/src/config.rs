@@ -141,6 +141,8 @@ pub enum Discovery {
     Eds(Box<EdsConfig>),
     /// `envoy.clusters.aggregate`: the priorities of other clusters in a row.
     Aggregate(Arc<[Arc<str>]>),
+    /// `envoy.clusters.composite`: each attempt goes to the next of other clusters.
+    Composite(Arc<[Arc<str>]>),
     /// `envoy.clusters.dynamic_forward_proxy`: hosts are the names that requests ask for.
     Dynamic(Box<DynamicConfig>),
     /// `ORIGINAL_DST`: hosts are where requests want to go.
@@ -152,7 +154,7 @@ impl Discovery {
     pub fn has_endpoints(&self) -> bool {
         match self {
             Discovery::Static | Discovery::Eds(_) | Discovery::StrictDns(_) | Discovery::LogicalDns(_) => true,
-            Discovery::Aggregate(_) | Discovery::OriginalDst(_) | Discovery::Dynamic(_) => false,
+            Discovery::Aggregate(_) | Discovery::Composite(_) | Discovery::OriginalDst(_) | Discovery::Dynamic(_) => false,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::info::{ClusterCx, ClusterInfo};
 use crate::lb::{Balancer, PickCx, PickEnv, PriorityLoads};
 use crate::pool::{Reaper, WorkerHost};
 use crate::names;
-use crate::provided::{Aggregate, Dynamic, Member, OriginalDst};
+use crate::provided::{Member, Provided};
 use nuncio_core::{ClusterHealth, ClusterHealthPart, NameLookup, NamedClusters, NamedClustersPart, Worker};
 use nuncio_stats::tables::cluster as stat;
 use nuncio_stats::tables::cluster_manager::{CLUSTERS_INFLATED, THREAD_CLUSTERS};
@@ -87,7 +87,7 @@ impl NamedClusters for Named {
     }
 
     fn goes_by_name(&self, cluster: &str) -> bool {
-        self.0.upgrade().and_then(|clusters| clusters.by_name(cluster)).is_some_and(|cluster| cluster.dynamic.is_some())
+        self.0.upgrade().and_then(|clusters| clusters.by_name(cluster)).is_some_and(|cluster| cluster.provided.dynamic().is_some())
     }
 }
 
@@ -158,12 +158,6 @@ impl WorkerClusters {
         }
     }
 
-    fn aggregate(&self, info: &ClusterInfo) -> Option<Box<Aggregate>> {
-        let Discovery::Aggregate(names) = &info.config.discovery else { return None };
-        let slots = names.iter().map(|name| self.slot(name)).collect();
-        Some(Box::new(Aggregate::new(slots, self.generation.clone(), info.config.common_lb.healthy_panic_threshold)))
-    }
-
     /// Takes in one change.
     pub fn apply(&self, update: ClusterUpdate) {
         self.generation.set(self.generation.get().wrapping_add(1));
@@ -181,11 +175,9 @@ impl WorkerClusters {
                     parts: slot.get().map(|before| before.cx.parts.clone()).unwrap_or_default(),
                     tls: OnceCell::new(),
                 };
-                let aggregate = self.aggregate(&cx.info);
-                let original_dst = original_dst(&cx.info, &hosts);
-                let dynamic = dynamic(&cx.info, &hosts);
+                let provided = Provided::new(&cx.info, &hosts, |name| self.slot(name), &self.generation);
                 let (cx, latest) = (Rc::new(cx), RefCell::new(hosts));
-                let cluster = WorkerCluster { cx, latest, members: RefCell::default(), aggregate, original_dst, dynamic };
+                let cluster = WorkerCluster { cx, latest, members: RefCell::default(), provided };
                 let before = slot.cluster.replace(Some(Rc::new(cluster)));
                 before.inspect(|cluster| cluster.retire());
             }
@@ -195,7 +187,7 @@ impl WorkerClusters {
                 }
             }
             ClusterUpdate::Failed(cluster, name, details) => {
-                if let Some(dynamic) = self.by_name(&cluster).as_ref().and_then(|cluster| cluster.dynamic.as_ref()) {
+                if let Some(dynamic) = self.by_name(&cluster).as_ref().and_then(|cluster| cluster.provided.dynamic()) {
                     dynamic.set_failed(name, details);
                 }
             }
@@ -218,12 +210,8 @@ pub struct WorkerCluster {
     latest: RefCell<Arc<HostSet>>,
     /// Made by the first pick.
     members: RefCell<Option<Members>>,
-    /// It has no hosts of its own but those of other clusters.
-    aggregate: Option<Box<Aggregate>>,
-    /// Its hosts are made on demand.
-    original_dst: Option<Box<OriginalDst>>,
-    /// Its hosts are names that requests ask for.
-    dynamic: Option<Box<Dynamic>>,
+    /// How hosts are chosen where it is not by balancing.
+    provided: Provided,
 }
 
 /// The balancer, and the worker's side of the hosts it chooses from.
@@ -255,10 +243,16 @@ impl WorkerCluster {
     /// Which cluster the host for a request is to come from, where load is spread over priorities by `loads` or as usual.
     #[inline]
     pub fn member(&self, loads: Option<&PriorityLoads>) -> Member {
-        match &self.aggregate {
+        match self.provided.aggregate() {
             None => Member::Own,
             Some(aggregate) => aggregate.choose(loads, &self.cx.worker.rng),
         }
+    }
+
+    /// The cluster that an attempt goes to first, where attempts go to different ones.
+    #[inline]
+    pub fn member_for(&self, attempt: u32) -> Option<Rc<WorkerCluster>> {
+        self.provided.composite()?.member(attempt)
     }
 
     /// Chooses a host, of a member where the cluster is an aggregate. `None`: there is none to use
@@ -277,11 +271,8 @@ impl WorkerCluster {
 
     /// Chooses one of its own hosts. Who finds none counts that, for whom it was to be.
     pub fn find(&self, cx: &PickCx<'_>) -> Option<Rc<WorkerHost>> {
-        if let Some(original_dst) = &self.original_dst {
-            return Some(original_dst.find(&self.cx, cx.destination?));
-        }
-        if let Some(dynamic) = &self.dynamic {
-            return dynamic.find(&self.cx, cx.name?);
+        if let Ok(host) = self.provided.find(&self.cx, cx) {
+            return host;
         }
         let mut members = self.members.borrow_mut();
         let members = members.get_or_insert_with(|| self.inflate(None));
@@ -303,7 +294,7 @@ impl WorkerCluster {
 
     /// What is known of a name that a request asks for, where the cluster goes by names; if nothing is, it is looked up.
     pub fn lookup(&self, name: &str, limited: bool) -> NameLookup {
-        self.dynamic.as_ref().map_or(NameLookup::NotAsked, |dynamic| dynamic.lookup(&self.cx, name, limited))
+        self.provided.dynamic().map_or(NameLookup::NotAsked, |dynamic| dynamic.lookup(&self.cx, name, limited))
     }
 
     /// The name of a host that requests ask for, with its port: `default` where it has none, or what the cluster speaks by.
@@ -316,12 +307,12 @@ impl WorkerCluster {
 
     /// How many priorities it has.
     pub fn priorities(&self) -> usize {
-        self.aggregate.as_ref().map_or_else(|| self.latest.borrow().priorities.len(), |aggregate| aggregate.priorities())
+        self.provided.aggregate().map_or_else(|| self.latest.borrow().priorities.len(), |aggregate| aggregate.priorities())
     }
 
     /// How load is spread over priorities without those that are `avoided`. `None`: nothing could be had from the others.
     pub fn loads_without(&self, avoided: &[bool]) -> Option<PriorityLoads> {
-        match &self.aggregate {
+        match self.provided.aggregate() {
             Some(aggregate) => aggregate.loads_without(avoided),
             None => PriorityLoads::without(&self.latest.borrow(), avoided),
         }
@@ -330,7 +321,7 @@ impl WorkerCluster {
     /// The priority of a host as this cluster counts, which may be an aggregate of the host's.
     pub fn priority_of(&self, host: &WorkerHost) -> u32 {
         let own = host.host.priority;
-        self.aggregate.as_ref().map_or(own, |aggregate| aggregate.priority_of(host.cluster().info.name(), own))
+        self.provided.aggregate().map_or(own, |aggregate| aggregate.priority_of(host.cluster().info.name(), own))
     }
 
     /// Asks the breaker for one more. `None`: it is open. Connections, pending requests and requests are the pool's to
@@ -350,11 +341,8 @@ impl WorkerCluster {
     /// Takes in another host set: hosts that stay keep their connections, those that went close theirs.
     fn set_hosts(&self, set: Arc<HostSet>) {
         let previous = self.latest.replace(set.clone());
-        if let Some(original_dst) = &self.original_dst {
-            return original_dst.set_hosts(&set);
-        }
-        if let Some(dynamic) = &self.dynamic {
-            return dynamic.set_hosts(&set);
+        if self.provided.set_hosts(&set) {
+            return;
         }
         let mut members = self.members.borrow_mut();
         let Some(mut before) = members.take() else { return };
@@ -392,26 +380,11 @@ impl WorkerCluster {
 
     /// The cluster is gone or replaced: its connections close as they become idle.
     fn retire(&self) {
-        self.original_dst.iter().for_each(|original_dst| original_dst.retire());
-        self.dynamic.iter().for_each(|dynamic| dynamic.retire());
+        self.provided.retire();
         if let Some(members) = self.members.borrow_mut().take() {
             members.hosts.iter().flatten().flatten().for_each(|host| host.retire());
         }
     }
-}
-
-fn original_dst(info: &ClusterInfo, hosts: &HostSet) -> Option<Box<OriginalDst>> {
-    let Discovery::OriginalDst(_) = info.config.discovery else { return None };
-    let made = OriginalDst::default();
-    made.set_hosts(hosts);
-    Some(Box::new(made))
-}
-
-fn dynamic(info: &ClusterInfo, hosts: &HostSet) -> Option<Box<Dynamic>> {
-    let Discovery::Dynamic(_) = info.config.discovery else { return None };
-    let made = Dynamic::default();
-    made.set_hosts(hosts);
-    Some(Box::new(made))
 }
 
 /// Whether two sets have the same hosts, whatever has become of their health or weight.

@@ -7,6 +7,7 @@ use crate::{address, unbuilt};
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::clusters::aggregate::v3::ClusterConfig as AggregateConfig;
+use nuncio_api::envoy::extensions::clusters::composite::v3::{ClusterConfig as CompositeConfig, cluster_config::ClusterEntry};
 use nuncio_api::envoy::extensions::clusters::dns::v3 as dns;
 use nuncio_api::envoy::extensions::clusters::dynamic_forward_proxy::v3::ClusterConfig as DynamicProto;
 use nuncio_api::envoy::extensions::network::dns_resolver::cares::v3 as cares;
@@ -43,6 +44,11 @@ fn custom_type(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, custom: &proto:
         let decoded = config.and_then(|c| AggregateConfig::decode(c.value.as_slice()).ok()).unwrap_or_default();
         let AggregateConfig { clusters } = decoded;
         return Discovery::Aggregate(clusters.iter().map(|name| name.as_str().into()).collect());
+    }
+    if message == "envoy.extensions.clusters.composite.v3.ClusterConfig" {
+        let decoded = config.and_then(|c| CompositeConfig::decode(c.value.as_slice()).ok()).unwrap_or_default();
+        let CompositeConfig { clusters } = decoded;
+        return Discovery::Composite(clusters.iter().map(|ClusterEntry { name }| name.as_str().into()).collect());
     }
     if message == original_dst::MESSAGE || (name == "envoy.cluster.original_dst" && config.is_none()) {
         return original_dst::of_type(cx, cluster, config);

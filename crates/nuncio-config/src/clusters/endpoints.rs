@@ -31,7 +31,7 @@ impl Names {
             Discovery::StrictDns(_) => Names::LookedUp("STRICT_DNS"),
             Discovery::LogicalDns(_) => Names::LookedUp("LOGICAL_DNS"),
             Discovery::Eds(_) => Names::Refused,
-            Discovery::Aggregate(_) | Discovery::OriginalDst(_) | Discovery::Dynamic(_) => Names::Ignored,
+            Discovery::Aggregate(_) | Discovery::Composite(_) | Discovery::OriginalDst(_) | Discovery::Dynamic(_) => Names::Ignored,
             Discovery::Static => match &cluster.cluster_discovery_type {
                 None => Names::Refused,
                 Some(ClusterDiscoveryType::Type(number)) if *number == DiscoveryType::Static as i32 => Names::Refused,

@@ -29,7 +29,8 @@ impl Router {
             Member::Of(member) => (member.cluster(), Some(member.loads())),
             Member::Own | Member::Nowhere => (&cluster, loads.as_ref()),
         };
-        let config = &from.info().config;
+        let first = cluster.member_for(cx.info.attempts);
+        let config = &first.as_ref().unwrap_or(from).info().config;
         let hash = if config.lb.is_hashing() { select::hash(action.map(|action| &**action), config, cx, &mut self.cookies) } else { None };
         let named = select::named_hosts(config, cx, self.named_hosts);
         let destination = match &config.discovery {
@@ -45,6 +46,7 @@ impl Router {
             named: &named,
             destination: destination.as_ref(),
             name: name.as_deref(),
+            attempt: cx.info.attempts,
             metadata,
             reject: avoid.then_some(&rejects as &dyn Fn(&Host) -> bool),
             reject_attempts: policy.map_or(1, |p| p.host_selection_retry_max_attempts),

@@ -45,6 +45,8 @@ pub struct PickCx<'a> {
     pub metadata: Option<&'a MetadataMatch>,
     /// Where it wants to go, where hosts come on demand.
     pub destination: Option<&'a Address>,
+    /// Which attempt it is made for, from 1, where attempts go to different clusters.
+    pub attempt: u32,
     /// The name it asks for, with its port, where hosts are names.
     pub name: Option<&'a str>,
     /// Hosts not to take if another can be had (`retry_host_predicate`).

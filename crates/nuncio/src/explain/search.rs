@@ -278,6 +278,7 @@ fn kind(config: &ClusterConfig) -> String {
         Discovery::LogicalDns(_) => "LOGICAL_DNS",
         Discovery::Dynamic(_) => return "dynamic forward proxy".to_owned(),
         Discovery::OriginalDst(_) => return "ORIGINAL_DST".to_owned(),
+        Discovery::Composite(members) => return format!("composite of {}", members.join(", ")),
         Discovery::Aggregate(members) => return format!("aggregate of {}", members.join(", ")),
     };
     format!("{discovery} {}", policy(&config.lb))
