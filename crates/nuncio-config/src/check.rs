@@ -4,10 +4,13 @@ use crate::bootstrap;
 use crate::context::{CompileCx, Identity, Mode, Purpose};
 use crate::finding::Finding;
 use crate::report::{FileReport, Report, place_findings};
+use crate::routes::{self, Origin};
 use crate::snapshot::Snapshot;
 use nuncio_api::envoy::config::bootstrap::v3::Bootstrap;
+use nuncio_api::envoy::config::route::v3::RouteConfiguration;
 use nuncio_api::{Diagnostic, Document, Source, Syntax};
 use nuncio_core::{AccessLogEntry, HttpFilterEntry, LogFiles};
+use nuncio_http::routes::RouteTable;
 use nuncio_stats::Store;
 use prost::Message as _;
 use std::fmt;
@@ -113,6 +116,34 @@ pub fn load(inputs: &[Input], options: &Options<'_>) -> Loaded {
     let report = Report { files };
     let snapshot = snapshot.filter(|_| report.errors() == 0);
     Loaded { report, snapshot }
+}
+
+/// What loading a route configuration gave.
+#[derive(Debug)]
+pub struct RoutesLoaded {
+    /// Everything found.
+    pub report: Report,
+    /// The table; `None` if anything is refused.
+    pub table: Option<Arc<RouteTable>>,
+}
+
+/// Reads and compiles a file that is one `RouteConfiguration`, which `adjust` may change before. Its clusters are not
+/// looked for.
+pub fn load_routes(input: &Input, options: &Options<'_>, adjust: impl FnOnce(&mut RouteConfiguration)) -> RoutesLoaded {
+    let document = match parse(input) {
+        Ok(document) => document,
+        Err(report) => return RoutesLoaded { report: Report { files: vec![report] }, table: None },
+    };
+    let decoding = nuncio_api::Options { strict: options.mode.strict, allow_unknown: options.allow_unknown };
+    let decoded = nuncio_api::decode::<RouteConfiguration>(&document, &decoding);
+    let mut cx = context(options, Store::new(1));
+    let table = decoded.message.and_then(|mut routes| {
+        adjust(&mut routes);
+        routes::compile(&mut cx, &routes, Origin::Dynamic)
+    });
+    let report = Report { files: place_findings(&[document], vec![decoded.diagnostics], cx.into_findings()) };
+    let table = table.filter(|_| report.errors() == 0);
+    RoutesLoaded { report, table }
 }
 
 /// Checks files, each for itself.

@@ -1,6 +1,6 @@
 //! From a decoded configuration to everything that runs, and the judgement of a configuration as Envoy makes it.
 //!
-//! * [`load`], [`check`]: texts in, [`Report`] and [`Snapshot`] out; [`diff`]: what a reload changes.
+//! * [`load`], [`check`], [`load_routes`]: texts in, [`Report`] and [`Snapshot`] out; [`diff`]: what a reload changes.
 //! * [`bootstrap`], [`clusters`], [`listeners`], [`hcm`], [`routes`], [`access_log`], [`runtime`]: a part of the API each.
 //! * [`judge`]: what Envoy refuses, wherever it stands in the API.
 //! * [`CompileCx`]: what compiling knows and finds; [`Finding`], [`codes`].
@@ -31,7 +31,7 @@ mod tls;
 mod unbuilt;
 
 pub use clusters::EdsFiles;
-pub use check::{Input, Loaded, Options, check, load};
+pub use check::{Input, Loaded, Options, RoutesLoaded, check, load, load_routes};
 pub use context::{CompileCx, Declared, Identity, Mode, Purpose, StaticSecret};
 pub use finding::{Finding, Severity};
 pub use nearest::nearest;

@@ -6,6 +6,7 @@ mod demo;
 mod explain;
 mod load;
 mod reload;
+mod router_check;
 pub mod logger;
 mod server;
 mod why;
@@ -27,6 +28,7 @@ pub fn main(filters: &[&'static [HttpFilterEntry]]) -> ExitCode {
         Ok(Invocation::ExplainCode(code)) => explain_code(&code),
         Ok(Invocation::Why(args)) => why::run(&args),
         Ok(Invocation::Explain(args)) => explain::run(&args, &filters),
+        Ok(Invocation::RouterCheck(args)) => router_check::run(&args, &filters),
         Ok(Invocation::Check(args)) => load::check(&args, &filters),
         Ok(Invocation::Demo(args)) => demo::run(&args, &filters),
         Ok(Invocation::Reload(args)) => reload::reload(&args),

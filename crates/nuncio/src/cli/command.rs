@@ -72,6 +72,25 @@ pub struct WhyArgs {
     pub id: Option<String>,
 }
 
+/// `router-check -c ROUTES -t CASES …`, also `test`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RouterCheckArgs {
+    /// A file that is a `RouteConfiguration`.
+    pub config: PathBuf,
+    /// The file of cases.
+    pub tests: PathBuf,
+    /// Name every case, and say what failed.
+    pub details: bool,
+    /// Name the cases that failed only.
+    pub only_show_failures: bool,
+    /// Fail below this coverage, in per cent.
+    pub fail_under: Option<f64>,
+    /// Coverage counts everything that can be looked at, not routes.
+    pub comprehensive: bool,
+    /// Name the routes that no case was about.
+    pub detailed_coverage: bool,
+}
+
 /// A command for help and completion.
 pub(super) struct Command {
     pub(super) name: &'static str,
@@ -79,6 +98,9 @@ pub(super) struct Command {
     pub(super) help: &'static str,
     parse: fn(&[String]) -> Result<Invocation, UsageError>,
 }
+
+const ROUTER_CHECK: &str =
+    "router-check -c ROUTES -t CASES [-d] [--only-show-failures] [-f PERCENT] [--covall] [--detailed-coverage]";
 
 /// All commands.
 pub(super) static COMMANDS: &[Command] = &[
@@ -112,6 +134,13 @@ pub(super) static COMMANDS: &[Command] = &[
         help: "Say what went wrong with a request of a running nuncio, or list the last that went wrong",
         parse: why,
     },
+    Command {
+        name: "router-check",
+        usage: ROUTER_CHECK,
+        help: "Test a route configuration with a list of cases, as Envoy's router_check_tool does",
+        parse: router_check,
+    },
+    Command { name: "test", usage: ROUTER_CHECK, help: "The same as router-check", parse: router_check },
     Command {
         name: "explain-code",
         usage: "explain-code CODE",
@@ -279,6 +308,33 @@ fn why(rest: &[String]) -> Result<Invocation, UsageError> {
         }
     }
     Ok(Invocation::Why(args))
+}
+
+fn router_check(rest: &[String]) -> Result<Invocation, UsageError> {
+    let mut words = Words::new(rest, "router-check");
+    let mut args = RouterCheckArgs::default();
+    while let Some((word, inline)) = words.next() {
+        match word {
+            "-c" | "--config-path" => args.config = words.value(word, inline)?.into(),
+            "-t" | "--test-path" => args.tests = words.value(word, inline)?.into(),
+            "-d" | "--details" => args.details = true,
+            "--only-show-failures" => args.only_show_failures = true,
+            "--covall" => args.comprehensive = true,
+            "--detailed-coverage" => args.detailed_coverage = true,
+            // Deprecated fields are warnings here.
+            "--disable-deprecation-check" => {}
+            "-f" | "--fail-under" => {
+                let text = words.value(word, inline)?;
+                let percent = text.parse().map_err(|_| words.error(format!("{word} takes a percentage, not '{text}'")))?;
+                args.fail_under = Some(percent);
+            }
+            _ => return Err(words.unknown(word)),
+        }
+    }
+    if args.config.as_os_str().is_empty() || args.tests.as_os_str().is_empty() {
+        return Err(words.error("-c ROUTES and -t CASES are needed"));
+    }
+    Ok(Invocation::RouterCheck(args))
 }
 
 fn explain_code(rest: &[String]) -> Result<Invocation, UsageError> {

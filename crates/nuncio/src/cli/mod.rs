@@ -10,7 +10,7 @@ mod options;
 mod parse;
 mod suggest;
 
-pub use command::{CheckArgs, CheckFormat, DemoArgs, ExplainArgs, ReloadArgs, WhyArgs};
+pub use command::{CheckArgs, CheckFormat, DemoArgs, ExplainArgs, ReloadArgs, RouterCheckArgs, WhyArgs};
 pub use help::{build_version, command_help, help, version_line};
 pub use options::{DrainStrategy, IpVersion, Mode, Options};
 pub use parse::parse;
@@ -18,7 +18,7 @@ pub use parse::parse;
 use std::fmt;
 
 /// What was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Invocation {
     /// Run as Envoy would with these flags.
     Run(Box<Options>),
@@ -32,6 +32,8 @@ pub enum Invocation {
     Explain(Box<ExplainArgs>),
     /// `why [REQUEST-ID]`: what went wrong with a request.
     Why(WhyArgs),
+    /// `router-check`: test a route configuration.
+    RouterCheck(RouterCheckArgs),
     /// `explain-code CODE`: what an error code means.
     ExplainCode(String),
     /// `help [COMMAND]`, `--help`: a text to print.
