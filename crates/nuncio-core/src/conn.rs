@@ -92,6 +92,14 @@ impl Attached {
     }
 }
 
+impl Attached {
+    /// What is kept under this number, if anything is.
+    pub fn find<T: 'static>(&self, number: usize) -> Option<Rc<T>> {
+        let held = self.0.borrow().iter().find(|(of, _)| *of == number).map(|(_, held)| held.clone());
+        held.and_then(|held| held.downcast().ok())
+    }
+}
+
 impl fmt::Debug for Attached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Attached({})", self.0.borrow().len())

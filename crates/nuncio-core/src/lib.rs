@@ -35,6 +35,7 @@ pub mod matching;
 pub mod metadata;
 mod names;
 pub mod rate_limit;
+pub mod proxy_protocol;
 mod reply;
 mod runtime;
 mod stream;

@@ -3,7 +3,7 @@
 //! A value here never changes once made. Reloading makes new ones and compares: what is equal keeps running. Filters
 //! cannot be compared, so whoever builds a filter chain says by its [`Digest`] what it was built from.
 
-use crate::{address::ListenAddress, matching::ChainMatch, tls::{Live, TlsConfig}};
+use crate::{address::ListenAddress, proxy_protocol::ProxyProtocolRules, matching::ChainMatch, tls::{Live, TlsConfig}};
 use nuncio_core::{AccessLogger, Terminal};
 use std::{
     hash::{DefaultHasher, Hasher},
@@ -221,6 +221,8 @@ pub struct ListenerConfig {
     pub buffer_limit_bytes: u32,
     /// `listener_filters`, those that look at the first bytes.
     pub inspectors: Inspectors,
+    /// `listener_filters`: the PROXY protocol, read before all else.
+    pub proxy_protocol: Option<ProxyProtocolRules>,
     /// `listener_filters_timeout`; `None` waits for ever.
     pub listener_filters_timeout: Option<Duration>,
     /// `continue_on_listener_filters_timeout`.
@@ -261,6 +263,7 @@ impl ListenerConfig {
             socket: SocketConfig::default(),
             buffer_limit_bytes: BUFFER_LIMIT_BYTES,
             inspectors: Inspectors::default(),
+            proxy_protocol: None,
             listener_filters_timeout: Some(LISTENER_FILTERS_TIMEOUT),
             continue_on_listener_filters_timeout: false,
             accept_per_event: None,
@@ -306,6 +309,7 @@ impl ListenerConfig {
         self.same_sockets(other)
             && self.buffer_limit_bytes == other.buffer_limit_bytes
             && self.inspectors == other.inspectors
+            && self.proxy_protocol == other.proxy_protocol
             && self.listener_filters_timeout == other.listener_filters_timeout
             && self.continue_on_listener_filters_timeout == other.continue_on_listener_filters_timeout
             && self.accept_per_event == other.accept_per_event

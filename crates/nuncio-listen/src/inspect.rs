@@ -19,7 +19,6 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 /// A TLS greeting longer than this is refused, as in Envoy.
@@ -51,6 +50,8 @@ pub(crate) enum Unseen {
     Closed,
     /// The greeting is too long.
     TooLarge,
+    /// The PROXY protocol says that it goes no further.
+    Refused,
 }
 
 /// The statistics of the inspectors, each for the whole process.
@@ -142,7 +143,7 @@ fn http_version(bytes: &[u8]) -> Line {
     }
 }
 
-/// Looks at the first bytes of a connection. In `timeout` it gives up: what was seen by then is nothing but the bytes,
+/// Looks at the first bytes of a connection, of which some may have been read. At the deadline it gives up: what was seen by then is nothing but the bytes,
 /// and the second value says so.
 ///
 /// # Errors
@@ -152,11 +153,10 @@ pub(crate) async fn inspect(
     inspectors: Inspectors,
     stats: &InspectorStats,
     worker: &Worker,
-    timeout: Option<Duration>,
+    first: Option<Buf>,
+    deadline: &mut Deadline,
 ) -> Result<(Seen, bool), Unseen> {
-    let mut bytes = worker.bufs.get();
-    let mut deadline = Deadline::new(worker.timers.clone());
-    deadline.set(timeout.map(|timeout| Time::now() + timeout));
+    let mut bytes = first.unwrap_or_else(|| worker.bufs.get());
     let looked = poll_fn(|cx| match poll_look(cx, io, inspectors, &mut bytes) {
         Poll::Ready(looked) => Poll::Ready(looked.map(Some)),
         Poll::Pending => deadline.poll(cx, Time::now()).map(|()| Ok(None)),
@@ -167,7 +167,7 @@ pub(crate) async fn inspect(
         Err(Unseen::TooLarge) => {
             stats.tls.iter().for_each(|tls| tls.inc(worker.lane, CLIENT_HELLO_TOO_LARGE));
         }
-        Ok(None) | Err(Unseen::Closed) => {}
+        Ok(None) | Err(Unseen::Closed | Unseen::Refused) => {}
     }
     let first = if bytes.is_empty() {
         worker.bufs.put(bytes);

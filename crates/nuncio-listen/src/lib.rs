@@ -30,6 +30,7 @@ mod manager;
 pub mod matching;
 mod open;
 mod plan;
+mod proxy_protocol;
 pub mod socket_option;
 mod stats;
 pub mod status;
@@ -38,6 +39,7 @@ mod update;
 mod worker;
 
 pub use nuncio_tls as tls;
+pub use proxy_protocol::{PassThrough, ProxyProtocolRules};
 pub use address::{ListenAddress, stat_name};
 pub use bind::{BindError, BindStep};
 pub use config::{

@@ -10,12 +10,14 @@ use crate::{
     intake::{Acceptor, Intake},
     matching::{ChainMatch, ConnFacts, select},
     open::{Counts, OpenConnection, Places},
+    proxy_protocol::{self, ProxyStats, Refusal},
     stats::ListenerScopes,
     tls::{HandshakeError, ServerContext},
     update::{ConnectionBudget, ListenerSetup},
 };
 use nuncio_core::{ClientCertificate, ConnInfo, Connection, DrainSignal, Worker};
-use nuncio_rt::{Address, Buf, Io, Time};
+use nuncio_core::proxy_protocol::ProxyHeader;
+use nuncio_rt::{Address, Buf, Deadline, Io, Time};
 use nuncio_stats::tables::listener::{
     DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT, DOWNSTREAM_LISTENER_FILTER_ERROR,
     DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE, DOWNSTREAM_PRE_CX_ACTIVE, DOWNSTREAM_PRE_CX_TIMEOUT, NO_FILTER_CHAIN_MATCH,
@@ -65,6 +67,7 @@ pub(crate) struct ChainSet {
     /// True if the first chain takes everything: nothing to match.
     takes_all: bool,
     inspector_stats: InspectorStats,
+    proxy_stats: Option<ProxyStats>,
 }
 
 impl ChainSet {
@@ -175,8 +178,8 @@ impl Listener {
         let Some(places) = counts.take_places() else { return };
         counts.listener.gauge_add(counts.lane, DOWNSTREAM_PRE_CX_ACTIVE, 0);
         let (set, start) = (self.current.borrow().clone(), Time::now());
-        let accepted = Accepted { io, local, remote, start, places };
-        if !set.config.inspectors.any() {
+        let accepted = Accepted { io, local, remote, start, places, proxy: None };
+        if !set.config.inspectors.any() && set.config.proxy_protocol.is_none() {
             self.choose(&set, accepted, Seen::default());
             return;
         }
@@ -189,8 +192,9 @@ impl Listener {
         let (config, counts) = (&set.config, &self.counts);
         counts.listener.gauge_add(counts.lane, DOWNSTREAM_PRE_CX_ACTIVE, 1);
         let worker = &self.shared.worker;
-        let timeout = config.listener_filters_timeout;
-        let looked = inspect(&mut accepted.io, config.inspectors, &set.inspector_stats, worker, timeout).await;
+        let mut deadline = Deadline::new(worker.timers.clone());
+        deadline.set(config.listener_filters_timeout.map(|timeout| Time::now() + timeout));
+        let looked = self.look(set, &mut accepted, &mut deadline).await;
         counts.listener.gauge_add(counts.lane, DOWNSTREAM_PRE_CX_ACTIVE, -1);
         match looked {
             Ok((seen, timed_out)) => {
@@ -203,18 +207,45 @@ impl Listener {
                 }
             }
             Err(Unseen::Closed) => counts.listener.inc(counts.lane, DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE),
+            Err(Unseen::Refused) => accepted.io.reset_on_close(),
             Err(Unseen::TooLarge) => counts.listener.inc(counts.lane, DOWNSTREAM_LISTENER_FILTER_ERROR),
         }
     }
 
+    /// What the PROXY protocol and the first bytes say, in that order.
+    async fn look(&self, set: &ChainSet, accepted: &mut Accepted, deadline: &mut Deadline) -> Result<(Seen, bool), Unseen> {
+        let (config, worker) = (&set.config, &self.shared.worker);
+        let mut first = None;
+        if let (Some(rules), Some(stats)) = (&config.proxy_protocol, &set.proxy_stats) {
+            match proxy_protocol::read(&mut accepted.io, rules, stats, worker, deadline).await {
+                Ok((header, rest)) => {
+                    accepted.proxy = header;
+                    first = rest;
+                }
+                Err(Refusal::Closed) => return Err(Unseen::Closed),
+                Err(Refusal::Refused) => return Err(Unseen::Refused),
+                Err(Refusal::TimedOut) => return Ok((Seen::default(), true)),
+            }
+        }
+        if !config.inspectors.any() {
+            return Ok((Seen { first, ..Seen::default() }, false));
+        }
+        inspect(&mut accepted.io, config.inspectors, &set.inspector_stats, worker, first, deadline).await
+    }
+
     /// Chooses the filter chain of a connection.
     fn choose(&self, set: &ChainSet, accepted: Accepted, seen: Seen) {
-        let Accepted { io, local, remote, start, places } = accepted;
+        let Accepted { io, local, remote: direct_remote, start, places, proxy } = accepted;
+        // Whoever came through a proxy is whom it names.
+        let (remote, local) = match proxy.as_ref().and_then(|header| header.addresses) {
+            Some((source, destination)) => (Address::Ip(source), Address::Ip(destination)),
+            None => (direct_remote.clone(), local),
+        };
         let protocols: Vec<&str> = seen.protocols.iter().map(String::as_str).collect();
         let chain = set.select(&ConnFacts {
             local: &local,
             remote: &remote,
-            direct_remote: &remote,
+            direct_remote: &direct_remote,
             server_name: seen.server_name.as_deref(),
             transport_protocol: if seen.tls { "tls" } else { "raw_buffer" },
             application_protocols: &protocols,
@@ -223,7 +254,7 @@ impl Listener {
         let info = ConnInfo {
             id: self.shared.connection_id(),
             start,
-            direct_remote: remote.clone(),
+            direct_remote,
             remote,
             local,
             listener: set.config.name.clone(),
@@ -235,10 +266,17 @@ impl Listener {
             transport_failure: Default::default(),
             attached: Default::default(),
         };
+        if let Some(header) = proxy {
+            nuncio_core::proxy_protocol::attach(&info, header);
+        }
         match chain {
             Some(chain) => self.serve(io, seen.first, info, &chain, &set.config, places),
             None => {
                 self.counts.listener.inc(self.counts.lane, NO_FILTER_CHAIN_MATCH);
+                if seen.first.is_some() {
+                    // What nobody will read is answered so.
+                    io.reset_on_close();
+                }
                 let mut log = ConnectionLog::new(&self.shared.worker, &set.config);
                 log.none_matched(info);
             }
@@ -326,6 +364,7 @@ fn chain_set(config: &Arc<ListenerConfig>, old: Option<&ChainSet>, worker: &Rc<W
         default: config.default_filter_chain.as_ref().map(chain),
         takes_all: matches!(config.filter_chains.as_slice(), [one] if one.matches == ChainMatch::default()),
         inspector_stats: InspectorStats::new(&scopes.store, config.inspectors),
+        proxy_stats: config.proxy_protocol.as_ref().map(|rules| ProxyStats::new(&scopes.store, rules)),
     }
 }
 
@@ -336,4 +375,6 @@ struct Accepted {
     remote: Address,
     start: Time,
     places: Places,
+    /// The PROXY header that it came with.
+    proxy: Option<ProxyHeader>,
 }

@@ -7,7 +7,11 @@ use crate::unbuilt;
 use nuncio_api::envoy::config::listener::v3 as proto;
 use nuncio_api::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector;
 use nuncio_api::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
-use nuncio_listen::{FilterChainConfig, Inspectors};
+use nuncio_api::envoy::config::core::v3::{
+    ProxyProtocolPassThroughTlVs, proxy_protocol_config::Version, proxy_protocol_pass_through_tl_vs::PassTlVsMatchType,
+};
+use nuncio_api::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol;
+use nuncio_listen::{FilterChainConfig, Inspectors, PassThrough, ProxyProtocolRules};
 use prost::{Message as _, Name as _};
 use proto::listener_filter::ConfigType;
 use std::sync::Arc;
@@ -40,14 +44,14 @@ pub(super) fn check_category(cx: &mut CompileCx<'_>, filters: &[proto::ListenerF
 }
 
 /// Which filters look at the first bytes; whatever else is there is reported.
-pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter]) -> Inspectors {
-    let mut inspectors = Inspectors::default();
+pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter]) -> (Inspectors, Option<ProxyProtocolRules>) {
+    let (mut inspectors, mut proxy) = (Inspectors::default(), None);
     for (index, filter) in filters.iter().enumerate() {
         let proto::ListenerFilter { name, filter_disabled, config_type } = filter;
         cx.item("listener_filters", index, |cx| match config_type {
             Some(ConfigType::TypedConfig(config)) => {
                 unbuilt!(cx, filter_disabled);
-                cx.at("typed_config", |cx| one(cx, name, config, &mut inspectors));
+                cx.at("typed_config", |cx| one(cx, name, config, &mut inspectors, &mut proxy));
             }
             Some(ConfigType::ConfigDiscovery(_)) => {
                 cx.value_unsafe_without(&format!("the discovered listener filter `{name}`"));
@@ -56,10 +60,16 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter])
             None => {}
         });
     }
-    inspectors
+    (inspectors, proxy)
 }
 
-fn one(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any, inspectors: &mut Inspectors) {
+fn one(
+    cx: &mut CompileCx<'_>,
+    name: &str,
+    config: &prost_types::Any,
+    inspectors: &mut Inspectors,
+    proxy: &mut Option<ProxyProtocolRules>,
+) {
     let message = nuncio_api::any_type(config);
     if message == TlsInspector::full_name() {
         inspectors.tls = true;
@@ -80,10 +90,39 @@ fn one(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any, inspectors
         );
     } else if message == HttpInspector::full_name() {
         inspectors.http = true;
+    } else if message == ProxyProtocol::full_name() {
+        if inspectors.any() {
+            cx.warn(codes::SUSPICIOUS, "the PROXY header is read before other listener filters look at the bytes behind it").note(
+                "Envoy's would look at the header itself: let this filter come first",
+            );
+        }
+        *proxy = Some(proxy_protocol(cx, &ProxyProtocol::decode(config.value.as_slice()).unwrap_or_default()));
     } else if MISSED.contains(&message) {
         cx.value_without_effect(&format!("the listener filter `{name}`"));
     } else {
         cx.value_unsafe_without(&format!("the listener filter `{name}`"));
+    }
+}
+
+fn proxy_protocol(cx: &mut CompileCx<'_>, from: &ProxyProtocol) -> ProxyProtocolRules {
+    let ProxyProtocol { rules, allow_requests_without_proxy_protocol, pass_through_tlvs, disallowed_versions, stat_prefix, tlv_location } = from;
+    unbuilt!(cx, rules, tlv_location);
+    let has = |version: Version| disallowed_versions.contains(&(version as i32));
+    ProxyProtocolRules {
+        allow_without: *allow_requests_without_proxy_protocol,
+        disallow_v1: has(Version::V1),
+        disallow_v2: has(Version::V2),
+        stat_prefix: stat_prefix.clone(),
+        pass_through: pass_through(pass_through_tlvs.as_ref()),
+    }
+}
+
+/// Which TLVs go on to hosts.
+pub(crate) fn pass_through(from: Option<&ProxyProtocolPassThroughTlVs>) -> PassThrough {
+    let Some(ProxyProtocolPassThroughTlVs { match_type, tlv_type }) = from else { return PassThrough::None };
+    match PassTlVsMatchType::try_from(*match_type).unwrap_or_default() {
+        PassTlVsMatchType::IncludeAll => PassThrough::All,
+        PassTlVsMatchType::Include => PassThrough::Types(tlv_type.iter().filter_map(|kind| u8::try_from(*kind).ok()).collect()),
     }
 }
 

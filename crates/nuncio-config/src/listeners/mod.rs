@@ -89,7 +89,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         // Connections would be served by this listener that are meant for others.
         cx.unsafe_without("use_original_dst");
     }
-    let mut inspectors = inspect::compile(cx, listener_filters);
+    let (mut inspectors, proxy_protocol) = inspect::compile(cx, listener_filters);
     let first = match address {
         Some(address) if is_internal(address) => {
             cx.at("address", |cx| {
@@ -142,6 +142,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         chains::check_matches(cx, &config.filter_chains);
     inspect::complete(cx, &config.filter_chains, &mut inspectors);
     config.inspectors = inspectors;
+    config.proxy_protocol = proxy_protocol;
     }
     config.socket = sockets::compile(cx, from);
     config.buffer_limit_bytes = buffer_limit_bytes;
