@@ -16,6 +16,7 @@
 //!   - {path: /health, unseen: true}                # not in the transcript
 //!   - {path: /pkg.Service/Method, unseen_body: true, body_hex: 0000000000}   # a body that is no text, either way
 //!   b3: [{tls: {cert: server}}, rules]             # speaks TLS, see link.rs
+//!   - {raw_echo: true}                            # no HTTP: sends back what comes until it ends, or ends with "bye"
 //!   b2: refuse                                     # nobody listens
 //!   d1: {dns: {a.test: 127.0.0.1}}                 # a DNS server, see names.rs
 //! ```
@@ -94,6 +95,12 @@ impl Backend {
             }
         };
         let mut stream = BufReader::new(link);
+        if self.rules.iter().any(|rule| rule.flag("raw_echo")) {
+            let got = echo_until_bye(&mut stream).unwrap_or_default();
+            let text = format!("{} < | {}\n", self.name, got.escape_ascii());
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+            return;
+        }
         while let Ok(true) = self.exchange(&mut stream) {}
     }
 
@@ -231,6 +238,20 @@ fn echo(stream: &mut Stream) -> std::io::Result<bool> {
         }
         stream.consume(piece.len());
         stream.get_mut().write_all(&piece)?;
+    }
+}
+
+/// Sends back what comes until it ends, or ends with "bye"; returns all of it.
+fn echo_until_bye(stream: &mut Stream) -> std::io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    loop {
+        let piece = stream.fill_buf()?.to_vec();
+        stream.consume(piece.len());
+        stream.get_mut().write_all(&piece)?;
+        all.extend_from_slice(&piece);
+        if piece.is_empty() || piece.ends_with(b"bye") {
+            return Ok(all);
+        }
     }
 }
 

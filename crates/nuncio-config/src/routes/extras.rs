@@ -3,7 +3,7 @@
 use super::{Rules, clusters, conditions, headers, text};
 use crate::codes;
 use crate::context::CompileCx;
-use crate::unbuilt;
+use crate::{unbuilt, unsafe_unbuilt};
 use nuncio_api::envoy::config::route::v3 as proto;
 use nuncio_api::envoy::config::core::v3::TypedExtensionConfig;
 use nuncio_api::envoy::extensions::internal_redirect::{
@@ -145,11 +145,14 @@ pub(super) fn upgrades(cx: &mut CompileCx<'_>, list: &[action::UpgradeConfig]) -
             });
             return None;
         }
-        unbuilt!(cx, connect_config);
+        if upgrade_type.eq_ignore_ascii_case("connect-udp") {
+            unbuilt!(cx, connect_config);
+            return Some(Upgrade { kind: upgrade_type.as_str().into(), enabled: enabled.unwrap_or(true), connect: None });
+        }
         let connect = connect_config.as_ref().map(|connect| {
             let action::upgrade_config::ConnectConfig { proxy_protocol_config, allow_post } = connect;
             cx.at("connect_config", |cx| {
-                unbuilt!(cx, proxy_protocol_config);
+                unsafe_unbuilt!(cx, proxy_protocol_config);
             });
             *allow_post
         });

@@ -117,7 +117,7 @@ impl Attempt {
             cx.info.upstream.local = conn.local_addr();
             cx.info.upstream.connection_id = conn.connection_id();
             cx.info.upstream.tls = conn.tls().cloned();
-            cx.info.upstream.protocol = Some(conn.protocol());
+            cx.info.upstream.protocol = conn.protocol();
         }
     }
 
@@ -216,6 +216,14 @@ impl Attempt {
             None => host.acquire(priority, downstream),
             Some(wanted) => host.acquire_with(wanted, priority, downstream),
         });
+        self.host = Some(host);
+        self.phase = Phase::Connecting;
+    }
+
+    /// Asks for a connection to `host` for the request's body as it is.
+    pub(crate) fn acquire_raw(&mut self, host: Rc<WorkerHost>, priority: RoutingPriority, now: Time) {
+        self.asked_at = now;
+        self.acquire = Some(host.acquire_raw(priority));
         self.host = Some(host);
         self.phase = Phase::Connecting;
     }

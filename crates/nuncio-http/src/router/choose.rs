@@ -82,6 +82,10 @@ impl Router {
             self.attempt.refill(&self.replay, self.request_ended.is_some(), cx);
         }
         attempt::note_host(cx, Some(&host));
+        if self.action().is_some_and(|action| action.ends_connect(&cx.request)) {
+            self.attempt.acquire_raw(host, self.priority, now);
+            return Ok(());
+        }
         let wanted = select::transport_options(&host, cx);
         self.attempt.acquire(host, wanted, self.priority, cx.info.protocol, now);
         Ok(())

@@ -5,7 +5,7 @@ use super::mutation::{HeaderMutations, HeaderRules, Value};
 use nuncio_core::matching::Substitution;
 use super::retry::RetryPolicy;
 use super::template::PathTemplateRewrite;
-use nuncio_codec::headers::HeaderName;
+use nuncio_codec::headers::{HeaderMap, HeaderName, Known};
 use nuncio_upstream::MetadataMatch;
 use nuncio_core::rate_limit::RateLimitPolicy;
 use nuncio_core::{RuntimeFraction, RuntimeUint};
@@ -56,6 +56,13 @@ pub struct RouteAction {
 }
 
 impl RouteAction {
+    /// Whether a request is ended here and its body goes on as plain bytes (`connect_config`).
+    pub fn ends_connect(&self, head: &HeaderMap) -> bool {
+        let Some(more) = &self.more else { return false };
+        let with_post = more.upgrades.iter().find_map(|upgrade| upgrade.connect);
+        with_post.is_some_and(|with_post| head.is_connect() || with_post && head.get(Known::Method) == Some(b"POST"))
+    }
+
     /// Forwards to `cluster` with Envoy's defaults.
     pub fn to(cluster: ClusterSpecifier) -> RouteAction {
         RouteAction {

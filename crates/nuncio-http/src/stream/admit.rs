@@ -40,8 +40,13 @@ pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_hos
     if let Some(reply) = find_route(cx, hcm) {
         return Some(reply);
     }
-    if let Some(kind) = upgrade.filter(|_| !connect || cx.route.is_some()) {
-        if !upgrade::allowed(cx, hcm, &kind) {
+    if let Some(kind) = upgrade {
+        let allowed = upgrade::allowed(cx, hcm, &kind);
+        if !allowed && connect && cx.route.is_none() {
+            // That there is no route is the answer.
+            return (!hcm.config.has_router).then(|| Box::new(LocalReply::new(404, "route_not_found")));
+        }
+        if !allowed {
             hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE);
             note_cluster(cx, hcm);
             return Some(Box::new(LocalReply::new(403, "upgrade_failed")));

@@ -7,16 +7,19 @@
 
 mod http1;
 mod http2;
+mod raw;
 
 pub(crate) use http1::Http1Connection;
 use http1::Http1Stream;
 use http2::Http2Stream;
+use raw::RawStream;
 pub(crate) use http2::{Http2Connection, Terms, drive};
 
 use crate::breaker::Permit;
 use crate::host::HostStat;
 use crate::pool::{Http1Pool, WorkerHost};
 use crate::reset::Reset;
+use crate::tcp::TcpConnection;
 use nuncio_codec::headers::{HeaderMap, Trailers};
 use nuncio_core::{Protocol, TlsFacts, WireBytes};
 use nuncio_rt::Buf;
@@ -65,6 +68,8 @@ pub enum UpstreamConn {
     Http1(Http1Stream),
     /// HTTP/2: the connection carries other requests, too.
     Http2(Http2Stream),
+    /// No HTTP: the request's body as it is.
+    Raw(Box<RawStream>),
 }
 
 /// Numbers connections; touched once per connection.
@@ -110,6 +115,10 @@ impl UpstreamConn {
         UpstreamConn::Http2(Http2Stream::begin(conn, host, permit))
     }
 
+    pub(crate) fn raw(conn: TcpConnection, host: Rc<WorkerHost>) -> UpstreamConn {
+        UpstreamConn::Raw(Box::new(RawStream::begin(conn, host)))
+    }
+
     /// Queues the request's head. Call it once, first.
     ///
     /// # Errors
@@ -119,6 +128,12 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.send_head(head, options),
             UpstreamConn::Http2(stream) => stream.send_head(head, options),
+            UpstreamConn::Raw(stream) => {
+                if options.end {
+                    stream.end();
+                }
+                Ok(())
+            }
         }
     }
 
@@ -128,6 +143,7 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.send_data(data, end),
             UpstreamConn::Http2(stream) => stream.send_data(data, end),
+            UpstreamConn::Raw(stream) => stream.send_data(data, end),
         }
     }
 
@@ -136,6 +152,7 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.send_trailers(trailers),
             UpstreamConn::Http2(stream) => stream.send_trailers(trailers),
+            UpstreamConn::Raw(stream) => stream.end(),
         }
     }
 
@@ -150,6 +167,7 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.poll_flush(cx),
             UpstreamConn::Http2(stream) => stream.poll_flush(cx),
+            UpstreamConn::Raw(stream) => stream.poll_flush(cx),
         }
     }
 
@@ -159,6 +177,7 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.buffered(),
             UpstreamConn::Http2(stream) => stream.buffered(),
+            UpstreamConn::Raw(stream) => stream.buffered(),
         }
     }
 
@@ -172,6 +191,7 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.poll_piece(cx, head, trailers),
             UpstreamConn::Http2(stream) => stream.poll_piece(cx, head, trailers),
+            UpstreamConn::Raw(stream) => stream.poll_piece(cx, head),
         }
     }
 
@@ -181,6 +201,7 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.finish(),
             UpstreamConn::Http2(stream) => drop(stream),
+            UpstreamConn::Raw(stream) => drop(stream),
         }
     }
 
@@ -190,14 +211,16 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.host(),
             UpstreamConn::Http2(stream) => stream.host(),
+            UpstreamConn::Raw(stream) => stream.host(),
         }
     }
 
-    /// What is spoken.
-    pub fn protocol(&self) -> Protocol {
+    /// What is spoken, if it is HTTP.
+    pub fn protocol(&self) -> Option<Protocol> {
         match self {
-            UpstreamConn::Http1(_) => Protocol::Http11,
-            UpstreamConn::Http2(_) => Protocol::Http2,
+            UpstreamConn::Http1(_) => Some(Protocol::Http11),
+            UpstreamConn::Http2(_) => Some(Protocol::Http2),
+            UpstreamConn::Raw(_) => None,
         }
     }
 
@@ -206,6 +229,7 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.bytes(),
             UpstreamConn::Http2(stream) => stream.bytes(),
+            UpstreamConn::Raw(stream) => stream.bytes(),
         }
     }
 
@@ -214,6 +238,7 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.local_addr(),
             UpstreamConn::Http2(stream) => stream.local_addr(),
+            UpstreamConn::Raw(stream) => stream.local_addr(),
         }
     }
 
@@ -222,6 +247,7 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.tls(),
             UpstreamConn::Http2(stream) => stream.tls(),
+            UpstreamConn::Raw(stream) => stream.tls(),
         }
     }
 
@@ -230,6 +256,7 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.connection_id(),
             UpstreamConn::Http2(stream) => stream.connection_id(),
+            UpstreamConn::Raw(stream) => stream.connection_id(),
         }
     }
 
@@ -238,6 +265,7 @@ impl UpstreamConn {
         match self {
             UpstreamConn::Http1(stream) => stream.requests(),
             UpstreamConn::Http2(stream) => stream.requests(),
+            UpstreamConn::Raw(_) => 1,
         }
     }
 }

@@ -7,9 +7,12 @@ use super::waiting::Waiting;
 use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::conn::{Http1Connection, Http2Connection, UpstreamConn};
 use crate::reset::{PoolFailure, Reset, ResetReason};
+use crate::tcp::TcpConnection;
+use nuncio_core::LocalFuture;
 use nuncio_rt::Time;
 use nuncio_stats::tables::cluster::UPSTREAM_RQ_ACTIVE_OVERFLOW;
 use std::{
+    fmt,
     rc::Rc,
     task::{Context, Poll, ready},
 };
@@ -28,6 +31,16 @@ pub struct Acquire {
 enum Way {
     Http1(Rc<Http1Pool>, Option<Rc<Waiting<Box<Http1Connection>>>>),
     Http2(Rc<Http2Pool>, Option<Rc<Waiting<Rc<Http2Connection>>>>),
+    Raw(Connecting),
+}
+
+/// A raw connection that is being made: it has no pool.
+struct Connecting(LocalFuture<Result<TcpConnection, PoolFailure>>);
+
+impl fmt::Debug for Connecting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connecting")
+    }
 }
 
 impl Acquire {
@@ -37,6 +50,12 @@ impl Acquire {
 
     pub(super) fn http2(host: Rc<WorkerHost>, pool: Rc<Http2Pool>) -> Acquire {
         Acquire { host, way: Way::Http2(pool, None), watched: false }
+    }
+
+    pub(super) fn raw(host: Rc<WorkerHost>, priority: RoutingPriority) -> Acquire {
+        let to = host.clone();
+        let connecting = Connecting(Box::pin(async move { to.connect_tcp(priority).await }));
+        Acquire { host, way: Way::Raw(connecting), watched: false }
     }
 
     /// The host that was asked.
@@ -62,6 +81,10 @@ impl Acquire {
             self.way = Way::Http1(pool, None);
         }
         match &mut self.way {
+            Way::Raw(connecting) => {
+                let conn = ready!(connecting.0.as_mut().poll(cx))?;
+                Poll::Ready(Ok(UpstreamConn::raw(conn, self.host.clone())))
+            }
             Way::Http1(pool, waiting) => {
                 let conn = match waiting {
                     None => match pool.take_idle(cx) {
@@ -137,6 +160,7 @@ fn enter<T>(place: &mut Option<Rc<Waiting<T>>>, entered: Result<Rc<Waiting<T>>, 
 impl Drop for Acquire {
     fn drop(&mut self) {
         match &mut self.way {
+            Way::Raw(_) => {}
             Way::Http1(pool, waiting) => {
                 if let Some(waiting) = waiting.take() {
                     pool.cancel(&waiting);

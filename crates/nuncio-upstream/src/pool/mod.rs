@@ -155,6 +155,11 @@ impl WorkerHost {
         pools
     }
 
+    /// Asks for a connection of the request's own, for its body as it is.
+    pub fn acquire_raw(self: &Rc<Self>, priority: RoutingPriority) -> Acquire {
+        Acquire::raw(self.clone(), priority)
+    }
+
     /// Whether there may be a pool for it: false (and `upstream_cx_pool_overflow` counted) when there are
     /// `max_connection_pools` of other hosts.
     pub fn may_have_pool(self: &Rc<Self>, priority: RoutingPriority) -> bool {
