@@ -83,19 +83,24 @@ impl OutQueue {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, io: &mut Io, written: &mut u64) -> Poll<io::Result<()>> {
         while self.bytes > 0 {
-            let n = {
-                let mut slices = [io::IoSlice::new(&[]); SLICES];
-                let mut count = 0;
-                for (slot, buf) in slices.iter_mut().zip(&self.queue) {
-                    *slot = io::IoSlice::new(buf.filled());
-                    count += 1;
+            let taken = match self.queue.front() {
+                // What nearly every write is.
+                Some(only) if self.queue.len() == 1 => io.poll_writev(cx, &[io::IoSlice::new(only.filled())]),
+                _ => {
+                    let mut slices = [io::IoSlice::new(&[]); SLICES];
+                    let mut count = 0;
+                    for (slot, buf) in slices.iter_mut().zip(&self.queue) {
+                        *slot = io::IoSlice::new(buf.filled());
+                        count += 1;
+                    }
+                    io.poll_writev(cx, &slices[..count])
                 }
-                match io.poll_writev(cx, &slices[..count]) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    Poll::Ready(Ok(n)) => n,
-                    Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
-                    Poll::Pending => return Poll::Pending,
-                }
+            };
+            let n = match taken {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => n,
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+                Poll::Pending => return Poll::Pending,
             };
             *written += n as u64;
             self.taken(n);

@@ -283,12 +283,14 @@ impl<S: Session> TlsStream<S> {
     /// Encrypts one record's worth of the bytes that start at `offset` of the first slice.
     fn encrypt(&mut self, slices: &[IoSlice<'_>], offset: usize) -> io::Result<usize> {
         let first = slices.first().map_or(&[][..], |slice| &slice[offset..]);
-        if slices.len() == 1 || first.len() >= RECORD_BYTES {
+        let others: usize = slices.iter().skip(1).map(|slice| slice.len()).sum();
+        // A record costs more than copying a head behind which its body comes, if that saves one.
+        let saves_a_record = (first.len() + others).div_ceil(RECORD_BYTES) <= others.div_ceil(RECORD_BYTES);
+        if others == 0 || first.len() >= RECORD_BYTES || !saves_a_record {
             let record = &first[..first.len().min(RECORD_BYTES)];
             self.step(&mut Job::Write(record)).map_err(broken)?;
             return Ok(record.len());
         }
-        // A record costs more than copying a head behind which its body comes.
         let mut record = self.pool.get();
         for bytes in std::iter::once(first).chain(slices.iter().skip(1).map(|slice| &**slice)) {
             let room = RECORD_BYTES - record.len();

@@ -110,7 +110,9 @@ impl Encoder {
         if SECRET.has(known) {
             return self.literal(0x10, 4, field, out);
         }
-        if FLEETING.has(known) || name.len() + value.len() + table::ENTRY_OVERHEAD > self.table.max() / 2 {
+        let large = name.len() + value.len() + table::ENTRY_OVERHEAD > self.table.max() / 2;
+        // Of what differs in every message the name comes again: once, it is worth an entry.
+        if large || FLEETING.has(known) && (table::static_name(known) > 0 || self.held_name(name).is_some()) {
             return self.literal(0, 4, field, out);
         }
         let slot = hash(name, value) as usize % SLOTS;
@@ -134,13 +136,16 @@ impl Encoder {
         self.table.index_of(slot.checked_sub(1)?)
     }
 
+    /// The index of an entry with this name.
+    fn held_name(&self, name: &[u8]) -> Option<usize> {
+        let held = self.held(self.names[hash(name, b"") as usize % SLOTS])?;
+        self.table.get(held).filter(|(_, of, _)| *of == name).map(|_| held)
+    }
+
     fn literal(&self, kind: u8, bits: u32, field: Header<'_>, out: &mut Vec<u8>) {
         let mut index = table::static_name(field.known);
-        if index == 0
-            && let Some(held) = self.held(self.names[hash(field.name, b"") as usize % SLOTS])
-            && self.table.get(held).is_some_and(|(_, name, _)| name == field.name)
-        {
-            index = held;
+        if index == 0 {
+            index = self.held_name(field.name).unwrap_or(0);
         }
         integer(out, kind, bits, index);
         if index == 0 {

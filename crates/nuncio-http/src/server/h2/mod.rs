@@ -33,6 +33,8 @@ use stream::{Client, Stream};
 const TURN_BYTES: usize = 32 * 1024;
 /// Streams kept for reuse by one connection.
 const SPARE_STREAMS: usize = 16;
+/// The same once none is open: an idle connection should be small.
+const IDLE_SPARE_STREAMS: usize = 2;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(hcm: Rc<HcmWorker>, connection: Connection, mut life: Life) {
@@ -233,18 +235,13 @@ impl Served {
 
     /// A stream with an exchange of its own.
     fn open(&mut self, task: &Context<'_>, id: u32, now: Time) -> Box<Stream> {
-        let mut exchange = self.hcm.take_exchange(&self.info);
-        exchange.cx.info.start = now;
-        exchange.cx.info.protocol = Protocol::Http2;
         self.requests += 1;
         self.hcm.count_request(Protocol::Http2);
-        let mut stream = match self.spare.pop() {
-            Some(mut stream) => {
-                stream.exchange = exchange;
-                stream
-            }
-            None => Stream::new(exchange, task.waker()),
-        };
+        // A stream that was used before has an exchange of this connection.
+        let spare = self.spare.pop();
+        let mut stream = spare.unwrap_or_else(|| Stream::new(self.hcm.take_exchange(&self.info), task.waker()));
+        stream.exchange.cx.info.start = now;
+        stream.exchange.cx.info.protocol = Protocol::Http2;
         stream.side.id = id;
         stream
     }
@@ -315,12 +312,9 @@ impl Served {
         info.downstream.sent = stream.side.sent;
         stream.exchange.finish(&self.hcm, now);
         stream.clear(&mut self.link);
-        // The stream keeps an exchange, so that it need not be thought of as without one.
-        let exchange = std::mem::replace(&mut stream.exchange, self.hcm.take_exchange(&self.info));
-        self.hcm.put_exchange(exchange);
-        if self.spare.len() < SPARE_STREAMS {
-            self.spare.push(stream);
-        }
+        self.spare.push(stream);
+        let kept = if self.streams.is_empty() { IDLE_SPARE_STREAMS } else { SPARE_STREAMS };
+        self.spare.drain(kept.min(self.spare.len())..).for_each(|stream| self.hcm.put_exchange(stream.exchange));
         self.hcm.http2_stats.gauge_add(self.hcm.worker.lane, http2_stat::STREAMS_ACTIVE, -1);
         self.idle_since = now;
         if too_many && !self.goodbye.is_final() {
