@@ -52,6 +52,8 @@ pub enum Step {
     /// As `Continue`, with these bytes added to the message: behind a head, before trailers, and before data, that which
     /// I kept included.
     Add(Buf),
+    /// As `Continue`, but these bytes are the body, in the place of all data that I kept.
+    Body(Buf),
     /// As `Continue`, but these bytes end the message in the place of its trailers.
     EndWith(Buf),
     /// As `Continue`, but the trailers in the exchange end the message, and not this piece; before them go these bytes.
@@ -70,6 +72,7 @@ impl fmt::Debug for Step {
             Step::Wait(_) => "Wait",
             Step::Part(..) => "Part",
             Step::Add(_) => "Add",
+            Step::Body(_) => "Body",
             Step::EndWith(_) => "EndWith",
             Step::AddTrailers(_) => "AddTrailers",
             Step::Reply(_) => "Reply",

@@ -22,6 +22,7 @@ pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     http::header_to_metadata::ENTRY,
     http::health_check::ENTRY,
     http::local_ratelimit::ENTRY,
+    http::lua::ENTRY,
     http::ratelimit::ENTRY,
     http::rbac::ENTRY,
     http::set_filter_state::ENTRY,

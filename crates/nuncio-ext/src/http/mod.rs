@@ -18,6 +18,7 @@ pub mod header_mutation;
 pub mod header_to_metadata;
 pub mod health_check;
 pub mod local_ratelimit;
+pub mod lua;
 pub mod ratelimit;
 pub mod rbac;
 pub mod set_filter_state;

@@ -209,6 +209,10 @@ impl Engine {
         lane[at].waiting = false;
         match step {
             Step::Continue => self.release(dir, at, []),
+            Step::Body(bytes) => {
+                replace_data(&mut lane[at].seen, bytes);
+                self.release(dir, at, []);
+            }
             Step::Add(_) | Step::EndWith(_) | Step::AddTrailers(_) => {
                 let last = lane[at].seen.pop();
                 match (last, step) {
@@ -220,7 +224,12 @@ impl Engine {
                     (None, _) => self.release(dir, at, []),
                 }
             }
-            Step::Hold(mode) => lane[at].mode = mode,
+            Step::Hold(mode) => {
+                // What came meanwhile is shown to it.
+                lane[at].mode = mode;
+                let queued = std::mem::take(&mut lane[at].queued);
+                self.work.extend(queued.into_iter().rev().map(|piece| (dir, position, piece)));
+            }
             Step::Wait(answer) | Step::Part(_, answer) => self.wait(dir, position, answer),
             Step::Reply(reply) => self.verdict = Some(Verdict::Reply(reply)),
             Step::Reset => self.verdict = Some(Verdict::Reset),
@@ -284,6 +293,17 @@ impl Engine {
                         return;
                     }
                     position = at + 1;
+                }
+                Step::Body(bytes) => {
+                    let held = self.held[dir as usize].iter().position(|h| h.position == at);
+                    let mut pieces = held.map(|held| std::mem::take(&mut self.held[dir as usize][held].seen)).unwrap_or_default();
+                    pieces.push(piece);
+                    replace_data(&mut pieces, bytes);
+                    match held {
+                        Some(held) => self.release(dir, held, pieces),
+                        None => self.work.extend(pieces.into_iter().rev().map(|piece| (dir, at + 1, piece))),
+                    }
+                    return;
                 }
                 Step::Add(_) | Step::EndWith(_) | Step::AddTrailers(_) => {
                     match (self.held[dir as usize].iter().position(|h| h.position == at), step) {
@@ -394,6 +414,24 @@ fn split(piece: &mut Piece, len: usize) -> Option<Option<Piece>> {
 fn add_first(seen: &mut Vec<Piece>, bytes: Buf) {
     let at = usize::from(matches!(seen.first(), Some(Piece::Head { .. })));
     seen.insert(at, Piece::Data { bytes, end: false });
+}
+
+/// Puts bytes in the place of all data.
+fn replace_data(pieces: &mut Vec<Piece>, bytes: Buf) {
+    let mut end = false;
+    pieces.retain_mut(|piece| match piece {
+        Piece::Data { end: ended, .. } => {
+            end |= *ended;
+            false
+        }
+        Piece::Head { end: ended } => {
+            end |= std::mem::take(ended);
+            true
+        }
+        Piece::Trailers => true,
+    });
+    let at = usize::from(matches!(pieces.first(), Some(Piece::Head { .. })));
+    pieces.insert(at, Piece::Data { bytes, end });
 }
 
 /// A piece with what a filter adds to it.

@@ -21,6 +21,8 @@ pub(crate) fn prepare(cx: &mut StreamCx, reply: &LocalReply) {
 
 /// Completes `cx.response`: the body's headers, or for gRPC all that it takes. Returns the body that goes with it.
 pub(crate) fn seal(cx: &mut StreamCx, reply: &LocalReply) -> Option<Buf> {
+    // Response filters see it, those who put it together do not yet.
+    cx.info.status = reply.status;
     let head = &mut cx.response;
     if cx.grpc_replies.unwrap_or_else(|| is_grpc(&cx.request)) {
         head.set_status(200);
