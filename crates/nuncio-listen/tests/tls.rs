@@ -79,7 +79,7 @@ fn pem(name: &str) -> PemSource {
 }
 
 fn certificate(name: &str) -> CertificateSource {
-    CertificateSource { chain: pem(&format!("{name}.pem")), key: pem(&format!("{name}.key")) }
+    CertificateSource { chain: pem(&format!("{name}.pem")), key: pem(&format!("{name}.key")), ocsp: None }
 }
 
 fn settings() -> TlsSettings {
@@ -335,7 +335,7 @@ fn the_oldest_version_is_kept_to() {
 #[test]
 fn errors_are_told_in_envoys_words() {
     let told = |settings: TlsSettings| TlsConfig::build(&settings).expect_err("bad settings").to_string();
-    let with = |chain, key| TlsSettings { certificates: vec![CertificateSource { chain, key }], ..TlsSettings::default() };
+    let with = |chain, key| TlsSettings { certificates: vec![CertificateSource { chain, key, ocsp: None }], ..TlsSettings::default() };
     assert_eq!(told(TlsSettings::default()), "No TLS certificates found for server context");
     let nowhere = PemSource::File("/nope.pem".into());
     assert_eq!(told(with(nowhere, pem("server.key"))), "Invalid path: /nope.pem");

@@ -3,7 +3,7 @@
 use super::{
     certificate::Certificate,
     verify::Expected,
-    config::{CertificateSource, TlsError, TlsParameters, provider},
+    config::{CertificateSource, TlsError, TlsParameters, provider, schemes},
     context::{facts, poll_greet},
     failure::HandshakeError,
     note,
@@ -79,6 +79,7 @@ pub struct ClientTls {
     plain: Arc<ClientConfig>,
     validator: Option<Arc<Validator>>,
     algorithms: WebPkiSupportedAlgorithms,
+    schemes: Vec<SignatureScheme>,
     /// Configurations that expect certain names, by those; sessions are resumed only under the same one.
     expecting: Mutex<HashMap<Expected, Arc<ClientConfig>>>,
     local: Option<Arc<nuncio_core::Certificate>>,
@@ -138,6 +139,7 @@ impl ClientTls {
         let certificate = settings.certificate.as_ref().map(Certificate::read).transpose()?;
         let provider = Arc::new(provider(&settings.parameters, &mut warnings)?);
         let algorithms = provider.signature_verification_algorithms;
+        let schemes = schemes(&settings.parameters, &mut Vec::new())?.unwrap_or_else(|| algorithms.supported_schemes());
         let inconsistent = |e: rustls::Error| TlsError::Inconsistent(e.to_string());
         let mut versions = settings.parameters.versions();
         if versions.is_empty() {
@@ -150,7 +152,7 @@ impl ClientTls {
         }
         let validator = settings.validation.as_ref().map(|from| Validator::build(from, algorithms)).transpose()?;
         let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions).map_err(inconsistent)?;
-        let verifier = ServerVerifier { validator: validator.clone(), expected: Expected::default(), algorithms };
+        let verifier = ServerVerifier { validator: validator.clone(), expected: Expected::default(), algorithms, schemes: schemes.clone() };
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let mut base = match &certificate {
             None => builder.with_no_client_auth(),
@@ -176,6 +178,7 @@ impl ClientTls {
             base,
             validator,
             algorithms,
+            schemes,
             expecting: Mutex::default(),
             own: certificate.iter().filter_map(|own| own.facts.clone()).collect(),
             local: certificate.and_then(|own| own.shown),
@@ -235,7 +238,7 @@ impl ClientTls {
         if let Some(config) = expecting.get(&names) {
             return config.clone();
         }
-        let verifier = ServerVerifier { validator: self.validator.clone(), expected: names.clone(), algorithms: self.algorithms };
+        let verifier = ServerVerifier { validator: self.validator.clone(), expected: names.clone(), algorithms: self.algorithms, schemes: self.schemes.clone() };
         let mut config = self.base.clone();
         config.dangerous().set_certificate_verifier(Arc::new(verifier));
         let config = Arc::new(config);
@@ -267,6 +270,7 @@ struct ServerVerifier {
     validator: Option<Arc<Validator>>,
     expected: Expected,
     algorithms: WebPkiSupportedAlgorithms,
+    schemes: Vec<SignatureScheme>,
 }
 
 impl ServerCertVerifier for ServerVerifier {
@@ -303,6 +307,6 @@ impl ServerCertVerifier for ServerVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        self.schemes.clone()
     }
 }

@@ -2,9 +2,10 @@
 
 use super::{
     certificate::Certificate,
-    names::{CIPHERS, DEFAULT_GROUPS, GROUPS},
+    names::{CIPHERS, DEFAULT_GROUPS, GROUPS, scheme_of},
 };
 use rustls::{
+    SignatureScheme,
     crypto::{CryptoProvider, aws_lc_rs},
     version::{TLS12, TLS13},
 };
@@ -36,7 +37,11 @@ impl fmt::Debug for PemSource {
 }
 
 impl PemSource {
-    pub(super) fn read(&self) -> Result<Vec<u8>, TlsError> {
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// When it is a file that cannot be read.
+    pub fn read(&self) -> Result<Vec<u8>, TlsError> {
         match self {
             PemSource::File(path) => std::fs::read(path).map_err(|_| TlsError::InvalidPath(path.clone())),
             PemSource::Inline(bytes) => Ok(bytes.clone()),
@@ -51,6 +56,8 @@ pub struct CertificateSource {
     pub chain: PemSource,
     /// `private_key`.
     pub key: PemSource,
+    /// `ocsp_staple`: an OCSP answer in DER.
+    pub ocsp: Option<PemSource>,
 }
 
 impl CertificateSource {
@@ -61,6 +68,18 @@ impl CertificateSource {
     pub fn check(&self) -> Result<(), TlsError> {
         Certificate::read(self).map(drop)
     }
+}
+
+/// `ocsp_staple_policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OcspPolicy {
+    /// `LENIENT_STAPLING`: an answer is sent while it is good.
+    #[default]
+    Lenient,
+    /// `STRICT_STAPLING`: with an answer that is no longer good there is no handshake.
+    Strict,
+    /// `MUST_STAPLE`: nor without one.
+    Must,
 }
 
 /// `tls_minimum_protocol_version`, `tls_maximum_protocol_version`.
@@ -81,13 +100,15 @@ pub struct TlsParameters {
     pub max_version: TlsVersion,
     /// `cipher_suites`, by OpenSSL's names; empty for all. Those of TLS 1.3 are always on.
     pub ciphers: Vec<String>,
+    /// `signature_algorithms`, by name; empty for all.
+    pub schemes: Vec<String>,
     /// `ecdh_curves`; empty for X25519MLKEM768 (TLS 1.3), X25519 and P-256.
     pub groups: Vec<String>,
 }
 
 impl Default for TlsParameters {
     fn default() -> Self {
-        TlsParameters { min_version: TlsVersion::Tls12, max_version: TlsVersion::Tls13, ciphers: Vec::new(), groups: Vec::new() }
+        TlsParameters { min_version: TlsVersion::Tls12, max_version: TlsVersion::Tls13, ciphers: Vec::new(), schemes: Vec::new(), groups: Vec::new() }
     }
 }
 
@@ -114,6 +135,14 @@ pub enum TlsError {
     BadCrl(String),
     /// Not a certificate authority to trust.
     BadAuthority(String),
+    /// Not an OCSP answer.
+    BadOcsp(String),
+    /// A certificate needs an OCSP answer, or a fresh one.
+    OcspRequired,
+    /// A session ticket key of a wrong length.
+    BadTicketKey(usize),
+    /// None of the named signature algorithms is known.
+    NoSchemes(Vec<String>),
     /// A private key that cannot be used.
     BadKey {
         /// Where it came from.
@@ -141,6 +170,12 @@ impl fmt::Display for TlsError {
             TlsError::BadAuthority(from) => write!(f, "Failed to load trusted CA certificates from {from}"),
             TlsError::BadCrl(from) => write!(f, "Failed to load CRL from {from}"),
             TlsError::BadKey { key, cause } => write!(f, "Failed to load private key from {key}, Cause: {cause}"),
+            TlsError::BadOcsp(from) => write!(f, "Failed to load OCSP response from {from}"),
+            TlsError::OcspRequired => f.write_str("Required OCSP response is missing from TLS context"),
+            TlsError::BadTicketKey(length) => {
+                write!(f, "Incorrect TLS session ticket key length. Length {length}, expected length 80.")
+            }
+            TlsError::NoSchemes(named) => write!(f, "Failed to initialize TLS signature algorithms {}", named.join(":")),
             TlsError::NoCertificates => f.write_str("No TLS certificates found for server context"),
             TlsError::NoVersions => f.write_str("The TLS minimum version is above the maximum version"),
             TlsError::NoCiphers(named) => {
@@ -182,6 +217,7 @@ pub(super) fn provider(settings: &TlsParameters, warnings: &mut Vec<String>) -> 
     } else {
         settings.groups.iter().map(String::as_str).collect()
     };
+    schemes(settings, warnings)?;
     provider.kx_groups =
         groups.iter().filter_map(|name| GROUPS.iter().find(|(n, _)| n == name)).map(|(_, group)| *group).collect();
     if provider.kx_groups.is_empty() {
@@ -191,4 +227,19 @@ pub(super) fn provider(settings: &TlsParameters, warnings: &mut Vec<String>) -> 
         warnings.push(format!("ECDH curve {unknown} is not supported; the others are offered"));
     }
     Ok(provider)
+}
+
+/// Signature algorithms as asked for; `None` for all.
+pub(super) fn schemes(settings: &TlsParameters, warnings: &mut Vec<String>) -> Result<Option<Vec<SignatureScheme>>, TlsError> {
+    if settings.schemes.is_empty() {
+        return Ok(None);
+    }
+    let mut known = Vec::new();
+    for name in &settings.schemes {
+        match scheme_of(name) {
+            Some(scheme) => known.push(scheme),
+            None => warnings.push(format!("signature algorithm {name} is not supported; the others are offered")),
+        }
+    }
+    if known.is_empty() { Err(TlsError::NoSchemes(settings.schemes.clone())) } else { Ok(Some(known)) }
 }

@@ -113,6 +113,7 @@ impl ServerContext {
         };
         match (done, stream) {
             (Ok(()), Some(stream)) => {
+                self.stats.stapled(&stream.note, hello.asks_status);
                 self.stats.greeted(stream.session.common(), &stream.note);
                 let local = || current.certificates.all.first().and_then(|certificate| certificate.shown.clone());
                 let facts = facts(stream.session.common(), &stream.note, server_name, local, current.validates);
@@ -122,6 +123,7 @@ impl ServerContext {
                 let error = done.err().unwrap_or(HandshakeError::Closed(None));
                 let mut note = stream.map_or_else(Note::default, |mut stream| std::mem::take(&mut stream.note));
                 note.foreign = foreign;
+                self.stats.stapled(&note, hello.asks_status);
                 self.stats.failed(&error, &note);
                 Err(Refused { reason: error.text(&note), error })
             }

@@ -18,6 +18,8 @@ pub struct Greeting {
     pub server_name: Option<String>,
     /// TLS 1.3 is among its versions (`rfc8446#4.2.1`).
     pub tls13: bool,
+    /// It asks for an OCSP answer (`rfc6066#8`).
+    pub asks_status: bool,
     /// Ciphers by number, the most wanted first.
     pub ciphers: Vec<u16>,
     /// Application protocols (`rfc7301#3.1`), the most wanted first.
@@ -85,8 +87,10 @@ fn read_extensions(message: &[u8], into: &mut Greeting) -> Option<()> {
         const PROTOCOLS: u16 = 16;
         const VERSIONS: u16 = 43;
         const TLS13: [u8; 2] = [3, 4];
+        const STATUS: u16 = 5;
         match kind {
             SERVER_NAME => into.server_name = server_name(body),
+            STATUS => into.asks_status = true,
             VERSIONS => into.tls13 = Bytes(body).vector8().is_some_and(|all| all.chunks_exact(2).any(|one| one == TLS13)),
             PROTOCOLS => into.protocols = protocols(body).unwrap_or_default(),
             _ => {}
@@ -180,6 +184,7 @@ mod tests {
                 Greeting {
                     server_name: Some("a.example".into()),
                     tls13: true,
+                    asks_status: false,
                     ciphers: vec![0x1301],
                     protocols: vec!["h2".into(), "http/1.1".into()],
                 };

@@ -6,7 +6,7 @@
 //!   yield a byte stream (`stream`) and what was agreed ([`nuncio_core::TlsFacts`]).
 //! * [`Live`]: a context whose secrets come from files that rotate.
 //! * `verify`, `san`: whose certificates are believed. `failure`: what went wrong, in BoringSSL's words.
-//! * `certificate`: which certificate a client gets. [`hello`]: what it asked for. `names`: Envoy's names.
+//! * `certificate`: which certificate a client gets. `ocsp`: what goes with it. `tickets`: sessions that are resumed. [`hello`]: what it asked for. `names`: Envoy's names.
 //! * `x509`, `crl`, `der`, `subject`: certificates and lists of revoked ones being read. [`CertificateFacts`]: what `/certs` shows.
 
 mod certificate;
@@ -20,16 +20,18 @@ pub mod hello;
 mod live;
 mod names;
 mod note;
+mod ocsp;
 mod san;
 mod server;
 mod stats;
 mod stream;
 mod subject;
+mod tickets;
 mod verify;
 mod x509;
 
 pub use client::{ClientOptions, ClientSettings, ClientTls, Connected};
-pub use config::{CertificateSource, PemSource, TlsError, TlsParameters, TlsVersion};
+pub use config::{CertificateSource, OcspPolicy, PemSource, TlsError, TlsParameters, TlsVersion};
 pub use context::{Greeted, Refused, ServerContext};
 pub use failure::{HandshakeError, NO_SECRET};
 pub use live::{Live, Made};

@@ -45,21 +45,26 @@ pub(super) fn version(version: ProtocolVersion) -> &'static str {
     }
 }
 
+/// Signature algorithms by name.
+const SCHEMES: [(&str, SignatureScheme); 10] = [
+    ("rsa_pkcs1_sha256", SignatureScheme::RSA_PKCS1_SHA256),
+    ("rsa_pkcs1_sha384", SignatureScheme::RSA_PKCS1_SHA384),
+    ("rsa_pkcs1_sha512", SignatureScheme::RSA_PKCS1_SHA512),
+    ("ecdsa_secp256r1_sha256", SignatureScheme::ECDSA_NISTP256_SHA256),
+    ("ecdsa_secp384r1_sha384", SignatureScheme::ECDSA_NISTP384_SHA384),
+    ("ecdsa_secp521r1_sha512", SignatureScheme::ECDSA_NISTP521_SHA512),
+    ("rsa_pss_rsae_sha256", SignatureScheme::RSA_PSS_SHA256),
+    ("rsa_pss_rsae_sha384", SignatureScheme::RSA_PSS_SHA384),
+    ("rsa_pss_rsae_sha512", SignatureScheme::RSA_PSS_SHA512),
+    ("ed25519", SignatureScheme::ED25519),
+];
+
 pub(super) fn scheme(scheme: SignatureScheme) -> Option<&'static str> {
-    Some(match scheme {
-        SignatureScheme::RSA_PKCS1_SHA1 => "rsa_pkcs1_sha1",
-        SignatureScheme::RSA_PKCS1_SHA256 => "rsa_pkcs1_sha256",
-        SignatureScheme::RSA_PKCS1_SHA384 => "rsa_pkcs1_sha384",
-        SignatureScheme::RSA_PKCS1_SHA512 => "rsa_pkcs1_sha512",
-        SignatureScheme::ECDSA_NISTP256_SHA256 => "ecdsa_secp256r1_sha256",
-        SignatureScheme::ECDSA_NISTP384_SHA384 => "ecdsa_secp384r1_sha384",
-        SignatureScheme::ECDSA_NISTP521_SHA512 => "ecdsa_secp521r1_sha512",
-        SignatureScheme::RSA_PSS_SHA256 => "rsa_pss_rsae_sha256",
-        SignatureScheme::RSA_PSS_SHA384 => "rsa_pss_rsae_sha384",
-        SignatureScheme::RSA_PSS_SHA512 => "rsa_pss_rsae_sha512",
-        SignatureScheme::ED25519 => "ed25519",
-        _ => return None,
-    })
+    SCHEMES.iter().find(|(_, known)| *known == scheme).map(|(name, _)| *name)
+}
+
+pub(super) fn scheme_of(name: &str) -> Option<SignatureScheme> {
+    SCHEMES.iter().find(|(known, _)| *known == name).map(|(_, scheme)| *scheme)
 }
 
 /// Pairs of equal rank (`[A|B]`): with AES, with ChaCha20.

@@ -3,6 +3,7 @@
 //! rustls calls them from within a step of the session, on the same thread, and hands on an error without its story. So
 //! the story is put down here, and picked up right after the step.
 
+use super::certificate::Staple;
 use super::verify::{Verified, VerifyFailure};
 use nuncio_core::Certificate;
 use rustls::SignatureScheme;
@@ -17,6 +18,8 @@ pub(crate) struct Note {
     pub(crate) verified: Option<Verified>,
     /// How it signed the handshake.
     pub(crate) scheme: Option<SignatureScheme>,
+    /// What became of the OCSP answer.
+    pub(crate) staple: Option<Staple>,
     /// What it speaks instead of TLS, as a failure.
     pub(crate) foreign: Option<(u32, &'static str)>,
     /// Our certificate that it was shown.
@@ -58,9 +61,15 @@ pub(crate) fn chose(certificate: Option<Arc<Certificate>>) {
     change(|note| note.chosen = certificate);
 }
 
+/// The OCSP answer goes with the certificate, or does not.
+pub(crate) fn stapled(staple: Staple) {
+    change(|note| note.staple = Some(staple));
+}
+
 /// What was noted since this was asked last, added to what was known before.
 pub(crate) fn collect(into: &mut Note) {
-    let Note { failure, verified, scheme, chosen, foreign: _ } = NOTE.take();
+    let Note { failure, verified, scheme, chosen, staple, foreign: _ } = NOTE.take();
+    into.staple = staple.or(into.staple);
     into.chosen = chosen.or(into.chosen.take());
     into.failure = failure.or(into.failure.take());
     into.verified = verified.or(into.verified);

@@ -2,23 +2,24 @@
 
 use super::{
     certificate::{Certificate, Certificates},
-    config::{CertificateSource, TlsError, TlsParameters, TlsVersion, provider},
+    config::{CertificateSource, OcspPolicy, TlsError, TlsParameters, TlsVersion, provider, schemes},
     hello::Greeting,
     names, note,
+    tickets::Tickets,
     verify::{Expected, Of, ValidationSettings, Validator, now, signature_holds},
     x509::CertificateFacts,
 };
 use rustls::{
     DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
-    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs},
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms},
     pki_types::{CertificateDer, UnixTime},
     server::{
         NoServerSessionStorage, ServerSessionMemoryCache, StoresServerSessions,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What a context is built from. The default is Envoy's, but for certificates: there must be one.
 #[derive(Debug, Clone)]
@@ -35,6 +36,14 @@ pub struct TlsSettings {
     pub require_client_certificate: bool,
     /// `require_sni`.
     pub require_sni: bool,
+    /// `ocsp_staple_policy`.
+    pub ocsp: OcspPolicy,
+    /// `session_ticket_keys`: 80 bytes each, the newest first; none for one of this process's own.
+    pub ticket_keys: Vec<Vec<u8>>,
+    /// `session_timeout`: how long tickets are good.
+    pub session_timeout: Option<Duration>,
+    /// `prefer_client_ciphers`
+    pub prefer_client_ciphers: bool,
     /// Sessions resumed by tickets (`disable_stateless_session_resumption` is false).
     pub stateless_resumption: bool,
     /// Sessions resumed from this process's memory (`disable_stateful_session_resumption` is false).
@@ -50,6 +59,10 @@ impl Default for TlsSettings {
             validation: None,
             require_client_certificate: false,
             require_sni: false,
+            ocsp: OcspPolicy::Lenient,
+            ticket_keys: Vec::new(),
+            session_timeout: None,
+            prefer_client_ciphers: false,
             stateless_resumption: true,
             stateful_resumption: true,
         }
@@ -99,6 +112,10 @@ impl TlsConfig {
             return Err(TlsError::NoCertificates);
         }
         let provider = provider(&settings.parameters, &mut warnings)?;
+        let schemes = schemes(&settings.parameters, &mut Vec::new())?;
+        if settings.ocsp == OcspPolicy::Must && all.iter().any(|certificate| certificate.ocsp_until.is_none()) {
+            return Err(TlsError::OcspRequired);
+        }
         let versions = settings.parameters.versions();
         if versions.is_empty() {
             return Err(TlsError::NoVersions);
@@ -122,17 +139,22 @@ impl TlsConfig {
                     None => Validator::build(&ValidationSettings::default(), algorithms)?,
                 };
                 validates = validator.checks();
-                Some(Arc::new(ClientVerifier::new(validator, settings, algorithms)))
+                Some(Arc::new(ClientVerifier::new(validator, settings, algorithms, schemes.clone())))
             }
         };
         let own = all.iter().filter_map(|certificate| certificate.facts.clone()).collect();
-        let certificates = Arc::new(Certificates { all, require_sni: settings.require_sni });
+        let certificates = Arc::new(Certificates {
+            all,
+            require_sni: settings.require_sni,
+            ocsp: settings.ocsp,
+            schemes: schemes.clone(),
+        });
         let session_storage: Arc<dyn StoresServerSessions> = match settings.stateful_resumption {
             true => ServerSessionMemoryCache::new(SESSIONS),
             false => Arc::new(NoServerSessionStorage {}),
         };
         let ticketer = match settings.stateless_resumption {
-            true => Some(aws_lc_rs::Ticketer::new().map_err(inconsistent)?),
+            true => Some(Tickets::new(&settings.ticket_keys, settings.session_timeout)?),
             false => None,
         };
         let flavour = |provider: CryptoProvider, client_chooses: bool| -> Result<Flavour, TlsError> {
@@ -144,7 +166,9 @@ impl TlsConfig {
             let mut server = builder.with_cert_resolver(certificates.clone());
             server.ignore_client_order = !client_chooses;
             server.session_storage = session_storage.clone();
-            server.ticketer = ticketer.clone().unwrap_or(server.ticketer);
+            if let Some(tickets) = &ticketer {
+                server.ticketer = tickets.clone();
+            }
             if !settings.stateful_resumption && !settings.stateless_resumption {
                 server.send_tls13_tickets = 0;
             }
@@ -158,8 +182,8 @@ impl TlsConfig {
         }
         Ok(TlsConfig {
             modern: flavour(provider.clone(), true)?,
-            aes: flavour(provider, false)?,
-            chacha: flavour(chacha, false)?,
+            aes: flavour(provider, settings.prefer_client_ciphers)?,
+            chacha: flavour(chacha, settings.prefer_client_ciphers)?,
             newest: settings.parameters.max_version,
             warnings,
             own,
@@ -193,16 +217,18 @@ struct ClientVerifier {
     required: bool,
     hints: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
+    schemes: Vec<SignatureScheme>,
 }
 
 impl ClientVerifier {
-    fn new(validator: Arc<Validator>, settings: &TlsSettings, algorithms: WebPkiSupportedAlgorithms) -> ClientVerifier {
+    fn new(validator: Arc<Validator>, settings: &TlsSettings, algorithms: WebPkiSupportedAlgorithms, schemes: Option<Vec<SignatureScheme>>) -> ClientVerifier {
         let hints = match validator.settings().suppress_client_ca_list {
             true => Vec::new(),
             false => validator.subjects(),
         };
         let required = settings.require_client_certificate || validator.insists();
-        ClientVerifier { validator, required, hints, algorithms }
+        let schemes = schemes.unwrap_or_else(|| algorithms.supported_schemes());
+        ClientVerifier { validator, required, hints, algorithms, schemes }
     }
 }
 
@@ -245,6 +271,6 @@ impl ClientCertVerifier for ClientVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        self.schemes.clone()
     }
 }

@@ -1,11 +1,12 @@
 //! `….ssl.`: what handshakes came to.
 
-use super::{failure::HandshakeError, names, note::Note, verify::VerifyKind};
+use super::{certificate::Staple, failure::HandshakeError, names, note::Note, verify::VerifyKind};
 use nuncio_stats::{
     CounterId, Lane, Scope, Store,
     tables::tls::{
         CONNECTION_ERROR, FAIL_VERIFY_CERT_HASH, FAIL_VERIFY_ERROR, FAIL_VERIFY_NO_CERT, FAIL_VERIFY_SAN, HANDSHAKE, HANDSHAKES,
-        NEGOTIATED, NO_CERTIFICATE, SESSION_REUSED, TLS,
+        NEGOTIATED, NO_CERTIFICATE, OCSP_STAPLE_FAILED, OCSP_STAPLE_OMITTED, OCSP_STAPLE_REQUESTS, OCSP_STAPLE_RESPONSES,
+        SESSION_REUSED, TLS,
     },
 };
 use rustls::{CommonState, HandshakeKind};
@@ -48,6 +49,19 @@ impl TlsStats {
             (HandshakeError::Tls(_), None) => self.inc(CONNECTION_ERROR),
             // Envoy counts these as errors of the connection only when TLS had something to say.
             (HandshakeError::Closed(_) | HandshakeError::TimedOut, _) => {}
+        }
+    }
+
+    /// Counts what became of the OCSP answer; `asked` by the client.
+    pub(super) fn stapled(&self, note: &Note, asked: bool) {
+        if asked {
+            self.inc(OCSP_STAPLE_REQUESTS);
+        }
+        match note.staple {
+            Some(Staple::Sent) if asked => self.inc(OCSP_STAPLE_RESPONSES),
+            Some(Staple::Omitted) if asked => self.inc(OCSP_STAPLE_OMITTED),
+            Some(Staple::Failed) => self.inc(OCSP_STAPLE_FAILED),
+            _ => {}
         }
     }
 

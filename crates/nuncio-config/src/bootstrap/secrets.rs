@@ -11,12 +11,7 @@ pub(super) fn declare(cx: &mut CompileCx<'_>, secrets: &[Secret]) {
     for (index, secret) in secrets.iter().enumerate() {
         let kind = match &secret.r#type {
             Some(Type::TlsCertificate(_)) => "TlsCertificate",
-            Some(Type::SessionTicketKeys(_)) => {
-                cx.item("secrets", index, |cx| {
-                    cx.without_effect("session_ticket_keys");
-                });
-                "TlsSessionTicketKeys"
-            }
+            Some(Type::SessionTicketKeys(_)) => "TlsSessionTicketKeys",
             Some(Type::ValidationContext(_)) => "CertificateValidationContext",
             Some(Type::GenericSecret(_)) => {
                 cx.item("secrets", index, |cx| {

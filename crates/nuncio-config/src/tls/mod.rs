@@ -94,7 +94,7 @@ fn parameters(cx: &mut CompileCx<'_>, from: &proto::TlsParameters, newest: TlsVe
         signature_algorithms,
         compliance_policies,
     } = from;
-    unbuilt!(cx, signature_algorithms);
+    into.schemes.clone_from(signature_algorithms);
     // A policy promises what nobody keeps then.
     unsafe_unbuilt!(cx, compliance_policies);
     into.min_version = match TlsProtocol::try_from(*tls_minimum_protocol_version).unwrap_or_default() {
@@ -110,7 +110,7 @@ fn parameters(cx: &mut CompileCx<'_>, from: &proto::TlsParameters, newest: TlsVe
         TlsProtocol::TlSv13 => TlsVersion::Tls13,
         TlsProtocol::TlSv12 => TlsVersion::Tls12,
         TlsProtocol::TlSv10 | TlsProtocol::TlSv11 => {
-            cx.without_effect("tls_maximum_protocol_version").note("TLS 1.2 is the oldest version that is spoken");
+            cx.unsafe_without("tls_maximum_protocol_version").note("TLS 1.2 is the oldest version that is spoken");
             TlsVersion::Tls12
         }
     };
@@ -132,16 +132,17 @@ fn certificate(cx: &mut CompileCx<'_>, from: &proto::TlsCertificate) -> Option<C
     } = from;
     // Files of secrets are looked at whatever directory is watched; others never change.
     let _ = watched_directory;
-    unbuilt!(cx, ocsp_staple, signed_certificate_timestamp, tls_params);
+    unbuilt!(cx, signed_certificate_timestamp, tls_params);
     unsafe_unbuilt!(cx, pkcs12, private_key_provider, password);
     if pkcs12.is_some() || private_key_provider.is_some() || password.is_some() {
         return None;
     }
-    let made = CertificateSource { chain: source(cx, certificate_chain.as_ref())?, key: source(cx, private_key.as_ref())? };
+    let made = CertificateSource { chain: source(cx, certificate_chain.as_ref())?, key: source(cx, private_key.as_ref())?, ocsp: source(cx, ocsp_staple.as_ref()) };
     let error = made.check().err();
     let chain_missing = matches!((&error, &made.chain), (Some(TlsError::InvalidPath(path)), PemSource::File(chain)) if path == chain);
     match &error {
         None => return Some(made),
+        Some(TlsError::BadOcsp(_)) => cx.at("ocsp_staple", |cx| report(cx, error.as_ref())),
         Some(TlsError::BadCertificates(_)) => cx.at("certificate_chain", |cx| report(cx, error.as_ref())),
         Some(TlsError::InvalidPath(_)) if chain_missing => {
             cx.at("certificate_chain", |cx| cx.at("filename", |cx| report(cx, error.as_ref())));
@@ -184,6 +185,10 @@ pub(super) fn report(cx: &mut CompileCx<'_>, error: Option<&TlsError>) {
         TlsError::BadCrl(_) => {
             (codes::BAD_CERTIFICATE, "there is no list of revoked certificates in PEM form in it".to_owned())
         }
+        TlsError::BadOcsp(_) => (codes::BAD_CERTIFICATE, "there is no OCSP answer in it, in DER".to_owned()),
+        TlsError::OcspRequired => (codes::MISSING, "MUST_STAPLE needs an ocsp_staple for every certificate".to_owned()),
+        TlsError::BadTicketKey(length) => (codes::BAD_VALUE, format!("a session ticket key has 80 bytes; this one has {length}")),
+        TlsError::NoSchemes(_) => (codes::CONFLICT, "none of the signature algorithms is supported".to_owned()),
         TlsError::BadAuthority(_) => {
             (codes::BAD_CERTIFICATE, "there is no authority's certificate in PEM form in it".to_owned())
         }

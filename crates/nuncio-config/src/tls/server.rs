@@ -7,9 +7,9 @@ use crate::unbuilt;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::transport_sockets::tls::v3 as proto;
 use nuncio_listen::Transport;
-use nuncio_tls::{Live, TlsConfig, TlsSettings, TlsVersion};
+use nuncio_tls::{Live, OcspPolicy, TlsConfig, TlsSettings, TlsVersion};
 use prost::{Message as _, Name as _};
-use proto::downstream_tls_context::SessionTicketKeysType;
+use proto::downstream_tls_context::{OcspStaplePolicy, SessionTicketKeysType};
 
 /// Compiles a transport socket; `None` after a report. What is not built is unsafe to ignore: no connection is left in
 /// plain text in the place of TLS.
@@ -49,18 +49,31 @@ fn downstream(cx: &mut CompileCx<'_>, from: &proto::DownstreamTlsContext) -> Opt
         prefer_client_ciphers,
         session_ticket_keys_type,
     } = from;
-    unbuilt!(cx, session_timeout, ocsp_staple_policy, full_scan_certs_on_sni_mismatch, prefer_client_ciphers);
-    let stateless_resumption = match session_ticket_keys_type {
-        Some(SessionTicketKeysType::DisableStatelessSessionResumption(disabled)) => !disabled,
-        Some(SessionTicketKeysType::SessionTicketKeys(_)) => own_ticket_keys(cx, "session_ticket_keys"),
-        Some(SessionTicketKeysType::SessionTicketKeysSdsSecretConfig(_)) => {
-            own_ticket_keys(cx, "session_ticket_keys_sds_secret_config")
+    unbuilt!(cx, full_scan_certs_on_sni_mismatch);
+    let (mut stateless_resumption, mut ticket_keys) = (true, Vec::new());
+    match session_ticket_keys_type {
+        Some(SessionTicketKeysType::DisableStatelessSessionResumption(disabled)) => stateless_resumption = !disabled,
+        Some(SessionTicketKeysType::SessionTicketKeys(keys)) => ticket_keys = cx.at("session_ticket_keys", |cx| keys_of(cx, keys)),
+        Some(SessionTicketKeysType::SessionTicketKeysSdsSecretConfig(config)) => {
+            ticket_keys = cx.at("session_ticket_keys_sds_secret_config", |cx| match secret::secret(cx, config, "TlsSessionTicketKeys") {
+                Some(proto::secret::Type::SessionTicketKeys(keys)) => keys_of(cx, &keys),
+                _ => Vec::new(),
+            });
         }
-        None => true,
+        None => {}
+    }
+    let ocsp = match OcspStaplePolicy::try_from(*ocsp_staple_policy).unwrap_or_default() {
+        OcspStaplePolicy::LenientStapling => OcspPolicy::Lenient,
+        OcspStaplePolicy::StrictStapling => OcspPolicy::Strict,
+        OcspStaplePolicy::MustStaple => OcspPolicy::Must,
     };
     let mut settings = TlsSettings {
         require_client_certificate: require_client_certificate.unwrap_or(false),
         require_sni: require_sni.unwrap_or(false),
+        ocsp,
+        ticket_keys,
+        session_timeout: cx.duration("session_timeout", session_timeout.as_ref()),
+        prefer_client_ciphers: *prefer_client_ciphers,
         stateless_resumption,
         stateful_resumption: !disable_stateful_session_resumption,
         ..TlsSettings::default()
@@ -103,7 +116,13 @@ fn downstream(cx: &mut CompileCx<'_>, from: &proto::DownstreamTlsContext) -> Opt
     }
 }
 
-fn own_ticket_keys(cx: &mut CompileCx<'_>, field: &'static str) -> bool {
-    cx.without_effect(field).note("tickets have a key of this process, which other processes do not know");
-    true
+/// Keys of session tickets.
+fn keys_of(cx: &mut CompileCx<'_>, from: &proto::TlsSessionTicketKeys) -> Vec<Vec<u8>> {
+    cx.each("keys", &from.keys, |cx, key| match super::source(cx, Some(key))?.read() {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            report(cx, Some(&error));
+            None
+        }
+    })
 }
