@@ -215,6 +215,16 @@ pub struct DnsCacheConfig {
     pub query_timeout: Duration,
 }
 
+impl OriginalDstConfig {
+    /// The host's address, where a request wants to go to this one.
+    pub fn over(&self, mut address: SocketAddr) -> Address {
+        if let Some(port) = self.port {
+            address.set_port(port);
+        }
+        Address::Ip(address)
+    }
+}
+
 /// How names are resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DnsConfig {

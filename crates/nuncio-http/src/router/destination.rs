@@ -17,19 +17,17 @@ const FILTER_STATE: &str = "envoy.network.transport_socket.original_dst_address"
 const DYNAMIC_HOST: &str = "envoy.upstream.dynamic_host";
 const DYNAMIC_PORT: &str = "envoy.upstream.dynamic_port";
 
-/// The address: from filter state, else from metadata, else from the header. No listener filter restores the address
-/// that the client connected to, which would come last.
+/// The address: from filter state, else from metadata, else from the header, else where the client connected to if a proxy
+/// in front says so.
 pub(super) fn of(cx: &StreamCx, config: &OriginalDstConfig, cluster: &WorkerCluster) -> Option<Address> {
     let address = cx.filter_state.get(FILTER_STATE).and_then(parse);
     let address = address.or_else(|| checked(cluster, in_metadata(cx, config)?));
-    let mut address = address.or_else(|| {
+    let address = address.or_else(|| {
         let value = cx.request.get_bytes(config.header.as_ref()?.as_bytes())?;
         checked(cluster, Some(value).filter(|value| !value.is_empty())?)
-    })?;
-    if let Some(port) = config.port {
-        address.set_port(port);
-    }
-    Some(Address::Ip(address))
+    });
+    let address = address.or_else(|| nuncio_core::proxy_protocol::restored(&cx.conn))?;
+    Some(config.over(address))
 }
 
 /// The name that a request asks for, with its port: from filter state, else its host. `None` where there is none.

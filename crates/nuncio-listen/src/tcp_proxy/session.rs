@@ -5,7 +5,7 @@ use super::{
     relay::{End, Relay},
 };
 use nuncio_core::{ConnInfo, Connection, Protocol, ResponseFlags, StreamCx, Worker};
-use nuncio_rt::{Deadline, Time};
+use nuncio_rt::{Address, Deadline, Time};
 use nuncio_stats::{
     CounterId,
     tables::{
@@ -19,6 +19,7 @@ use nuncio_stats::{
 use nuncio_upstream::{
     Host, MetadataMatch, PickCx, PoolFailure, ResetReason, RoutingPriority, TcpConnection, WorkerCluster, xxh64,
 };
+use nuncio_upstream::config::Discovery;
 use std::{future::poll_fn, rc::Rc, sync::Arc};
 
 /// A connection under way.
@@ -61,7 +62,9 @@ impl Session {
         self.stream.info.upstream.cluster_display = Some(info.display_name().clone());
         self.stream.info.upstream.cluster_metadata.clone_from(&info.config.metadata);
         for _ in 0..self.proxy.config.max_connect_attempts.max(1) {
-            let Some(host) = cluster.pick(&PickCx { hash: self.hash(), metadata: wanted, ..PickCx::default() }) else {
+            let destination = self.destination(cluster);
+            let cx = PickCx { hash: self.hash(), metadata: wanted, destination: destination.as_ref(), ..PickCx::default() };
+            let Some(host) = cluster.pick(&cx) else {
                 self.stream.info.flags.set(ResponseFlags::UH);
                 return None;
             };
@@ -88,6 +91,12 @@ impl Session {
         cluster.cx().inc(UPSTREAM_CX_CONNECT_ATTEMPTS_EXCEEDED);
         self.stream.info.flags.set(ResponseFlags::URX);
         None
+    }
+
+    /// Where the client connected to if a proxy in front says so, for clusters that make hosts of that.
+    fn destination(&self, cluster: &WorkerCluster) -> Option<Address> {
+        let Discovery::OriginalDst(config) = &cluster.info().config.discovery else { return None };
+        nuncio_core::proxy_protocol::restored(&self.stream.conn).map(|address| config.over(address))
     }
 
     /// The client's address, hashed.
