@@ -6,6 +6,7 @@ use nuncio_core::{AccessLogEntry, HttpFilterEntry};
 
 /// HTTP filters.
 pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
+    http::bandwidth_limit::ENTRY,
     http::buffer::ENTRY,
     http::compressor::ENTRY,
     http::cors::ENTRY,

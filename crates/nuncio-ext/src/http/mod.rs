@@ -1,6 +1,7 @@
 //! HTTP filters, one file or folder each; `registry` lists them.
 
 mod additions;
+pub mod bandwidth_limit;
 pub mod buffer;
 pub mod compressor;
 pub mod cors;

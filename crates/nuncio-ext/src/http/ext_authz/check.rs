@@ -6,7 +6,7 @@ use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::service::auth::v3::attribute_context::{HttpRequest, Peer, Request, TlsSession};
 use nuncio_api::envoy::service::auth::v3::{AttributeContext, CheckRequest};
 use nuncio_codec::headers::Known;
-use nuncio_core::StreamCx;
+use nuncio_core::{Certificate, NameKind, StreamCx};
 use nuncio_rt::Address;
 use std::{collections::HashMap, time::UNIX_EPOCH};
 
@@ -47,6 +47,12 @@ fn address(from: &Address) -> core::Address {
         Address::Pipe(path) => Kind::Pipe(core::Pipe { path: path.display().to_string(), mode: 0 }),
     };
     core::Address { address: Some(kind) }
+}
+
+/// Whom a certificate is for: its URI, else its host name, else its subject.
+fn principal(certificate: &Certificate) -> String {
+    let first = |kind| certificate.names_of(&kind).next().map(str::to_owned);
+    first(NameKind::Uri).or_else(|| first(NameKind::Dns)).unwrap_or_else(|| certificate.subject.clone())
 }
 
 /// The question for a gRPC service.
@@ -94,17 +100,25 @@ pub(super) fn request(cx: &StreamCx, settings: &Settings, told: &Told, extension
         seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(since.subsec_micros() * 1000).unwrap_or(0),
     };
+    let tls = cx.conn.tls_facts.as_deref();
+    let (peer, own) = (tls.and_then(|tls| tls.peer_certificate()), tls.and_then(|tls| tls.local.as_ref()));
     let source = Peer {
+        principal: peer.map(|peer| principal(peer)).unwrap_or_default(),
+        certificate: peer.filter(|_| settings.peer_certificate).map(|peer| peer.url_encoded_pem()).unwrap_or_default(),
         address: Some(address(cx.info.remote.as_ref().unwrap_or(&cx.conn.remote))),
         service: cx.request.get(Known::XEnvoyDownstreamServiceCluster).map(text).unwrap_or_default(),
         ..Peer::default()
     };
     let route = cx.route.as_ref().and_then(|route| route.view());
-    let sni = || TlsSession { sni: cx.conn.server_name.as_deref().unwrap_or_default().to_owned() };
+    let sni = || TlsSession { sni: tls.and_then(|tls| tls.server_name.as_deref()).unwrap_or_default().to_owned() };
     CheckRequest {
         attributes: Some(AttributeContext {
             source: Some(source),
-            destination: Some(Peer { address: Some(address(&cx.conn.local)), ..Peer::default() }),
+            destination: Some(Peer {
+                address: Some(address(&cx.conn.local)),
+                principal: own.map(|own| principal(own)).unwrap_or_default(),
+                ..Peer::default()
+            }),
             request: Some(Request { time: Some(time), http: Some(http) }),
             context_extensions: extensions,
             metadata_context: Some(value::namespaces(Some(&cx.metadata), &settings.metadata)),

@@ -39,6 +39,7 @@ pub(super) struct Settings {
     pub(super) metadata: Box<[Box<str>]>,
     pub(super) route_metadata: Box<[Box<str>]>,
     pub(super) tls_session: bool,
+    pub(super) peer_certificate: bool,
     pub(super) encode_raw_headers: bool,
     pub(super) charge: bool,
     pub(super) take_metadata: bool,
@@ -192,7 +193,6 @@ pub(super) fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Ar
     } = read::message(config)?;
     refuse(cx, "typed_metadata_context_namespaces", !typed_metadata_context_namespaces.is_empty());
     refuse(cx, "route_typed_metadata_context_namespaces", !route_typed_metadata_context_namespaces.is_empty());
-    refuse(cx, "include_peer_certificate", include_peer_certificate);
     refuse(cx, "bootstrap_metadata_labels_key", !bootstrap_metadata_labels_key.is_empty());
     refuse(cx, "shadow_mode", shadow_mode);
     refuse(cx, "clear_route_cache_headers", !clear_route_cache_headers.is_empty());
@@ -236,6 +236,7 @@ pub(super) fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Ar
         metadata: names(&metadata_context_namespaces),
         route_metadata: names(&route_metadata_context_namespaces),
         tls_session: include_tls_session,
+        peer_certificate: include_peer_certificate,
         encode_raw_headers,
         charge: charge_cluster_response_stats.unwrap_or(true),
         take_metadata: enable_dynamic_metadata_ingestion.unwrap_or(true),

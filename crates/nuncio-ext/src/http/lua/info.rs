@@ -3,6 +3,7 @@
 use super::shared::Shared;
 use mlua::{Lua, MetaMethod, MultiValue, UserData, UserDataMethods, Value};
 use nuncio_core::metadata::MetadataValue;
+use nuncio_core::{Certificate, NameKind, TlsFacts, hex};
 use nuncio_rt::Address;
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -117,7 +118,7 @@ impl UserData for Info {
             this.0.with(|cx| address(cx.info.remote.as_ref().unwrap_or(&cx.conn.remote)))
         });
         methods.add_method("dynamicMetadata", |_, this, ()| Ok(Dynamic(this.0.clone())));
-        methods.add_method("downstreamSslConnection", |_, this, ()| ssl(&this.0));
+        methods.add_method("downstreamSslConnection", |lua, this, ()| ssl(lua, &this.0));
     }
 }
 
@@ -141,16 +142,60 @@ impl UserData for Dynamic {
     }
 }
 
-/// Nothing on plain connections; of TLS nothing is told yet.
-fn ssl(shared: &Shared) -> mlua::Result<Value> {
-    match shared.with(|cx| cx.conn.tls)? {
-        false => Ok(Value::Nil),
-        true => Err(mlua::Error::runtime("facts of TLS are not built for scripts")),
+/// `ssl()`
+struct Tls(Rc<TlsFacts>);
+
+/// Nothing on plain connections.
+fn ssl(lua: &Lua, shared: &Shared) -> mlua::Result<Value> {
+    match shared.with(|cx| cx.conn.tls_facts.clone())? {
+        Some(facts) => Ok(Value::UserData(lua.create_userdata(Tls(facts))?)),
+        None => Ok(Value::Nil),
+    }
+}
+
+impl UserData for Tls {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        type Fact = fn(&Certificate) -> String;
+        type Names = NameKind;
+        methods.add_method("peerCertificatePresented", |_, this, ()| Ok(!this.0.peer.is_empty()));
+        methods.add_method("peerCertificateValidated", |_, this, ()| Ok(this.0.validated));
+        methods.add_method("tlsVersion", |_, this, ()| Ok(this.0.version));
+        methods.add_method("ciphersuiteString", |_, this, ()| Ok(this.0.cipher));
+        let of_peer: [(&str, Fact); 6] = [
+            ("sha256PeerCertificateDigest", |peer| hex(&peer.sha256)),
+            ("serialNumberPeerCertificate", |peer| peer.serial.clone()),
+            ("issuerPeerCertificate", |peer| peer.issuer.clone()),
+            ("subjectPeerCertificate", |peer| peer.subject.clone()),
+            ("urlEncodedPemEncodedPeerCertificate", Certificate::url_encoded_pem),
+            ("urlEncodedPemEncodedPeerCertificateChain", Certificate::url_encoded_pem),
+        ];
+        for (name, fact) in of_peer {
+            let chain = name.ends_with("Chain");
+            methods.add_method(name, move |_, this, ()| {
+                let shown = if chain { this.0.peer.len() } else { 1 };
+                Ok(this.0.peer.iter().take(shown).map(|peer| fact(peer)).collect::<String>())
+            });
+        }
+        methods.add_method("subjectLocalCertificate", |_, this, ()| Ok(this.0.local.as_ref().map(|own| own.subject.clone()).unwrap_or_default()));
+        methods.add_method("validFromPeerCertificate", |_, this, ()| Ok(this.0.peer.first().map(|peer| peer.valid_from)));
+        methods.add_method("expirationPeerCertificate", |_, this, ()| Ok(this.0.peer.first().map(|peer| peer.expires)));
+        let lists: [(&str, bool, Names); 4] = [
+            ("uriSanPeerCertificate", true, NameKind::Uri),
+            ("dnsSansPeerCertificate", true, NameKind::Dns),
+            ("uriSanLocalCertificate", false, NameKind::Uri),
+            ("dnsSansLocalCertificate", false, NameKind::Dns),
+        ];
+        for (name, peer, kind) in lists {
+            methods.add_method(name, move |_, this, ()| {
+                let certificate = if peer { this.0.peer.first() } else { this.0.local.as_ref() };
+                Ok(certificate.map(|certificate| certificate.names_of(&kind).map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default())
+            });
+        }
     }
 }
 
 impl UserData for Connection {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("ssl", |_, this, ()| ssl(&this.0));
+        methods.add_method("ssl", |lua, this, ()| ssl(lua, &this.0));
     }
 }
