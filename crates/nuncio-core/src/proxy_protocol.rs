@@ -166,6 +166,29 @@ fn tlvs(mut bytes: &[u8]) -> Option<Vec<(u8, Vec<u8>)>> {
     bytes.is_empty().then_some(found)
 }
 
+/// Which TLVs are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PassThrough {
+    /// None.
+    #[default]
+    None,
+    /// `INCLUDE_ALL`
+    All,
+    /// `INCLUDE`: those of these types.
+    Types(Vec<u8>),
+}
+
+impl PassThrough {
+    /// Whether TLVs of this type are kept.
+    pub fn has(&self, kind: u8) -> bool {
+        match self {
+            PassThrough::None => false,
+            PassThrough::All => true,
+            PassThrough::Types(types) => types.contains(&kind),
+        }
+    }
+}
+
 /// Writes a header of version 1; `None` for a proxy that speaks for itself.
 pub fn encode_v1(addresses: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
     let Some((source, destination)) = addresses else { return b"PROXY UNKNOWN\r\n".to_vec() };

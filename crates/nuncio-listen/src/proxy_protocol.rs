@@ -1,5 +1,6 @@
 //! The listener filter `envoy.filters.listener.proxy_protocol`: who a client is, as the proxy before us says.
 
+pub use nuncio_core::proxy_protocol::PassThrough;
 use nuncio_core::proxy_protocol::{ProxyHeader, ProxyStart, ProxyVersion, parse};
 use nuncio_core::Worker;
 use nuncio_rt::{Buf, Deadline, Io};
@@ -37,29 +38,6 @@ pub struct ProxyProtocolRules {
     pub stat_prefix: String,
     /// `pass_through_tlvs`: which TLVs are kept for hosts.
     pub pass_through: PassThrough,
-}
-
-/// Which TLVs are kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum PassThrough {
-    /// None.
-    #[default]
-    None,
-    /// `INCLUDE_ALL`
-    All,
-    /// `INCLUDE`: those of these types.
-    Types(Vec<u8>),
-}
-
-impl PassThrough {
-    /// Whether TLVs of this type are kept.
-    pub fn has(&self, kind: u8) -> bool {
-        match self {
-            PassThrough::None => false,
-            PassThrough::All => true,
-            PassThrough::Types(types) => types.contains(&kind),
-        }
-    }
 }
 
 /// The filter's statistics.

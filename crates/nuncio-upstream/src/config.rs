@@ -65,6 +65,8 @@ pub struct ClusterConfig {
     pub preconnect_ratio: f64,
     /// `transport_socket`, `transport_socket_matches`.
     pub transports: Arc<Transports>,
+    /// Its transport sockets tell hosts who the client is.
+    pub tells_client: bool,
     /// `metadata`.
     pub metadata: Option<Arc<Metadata>>,
     /// `close_connections_on_host_health_failure`.
@@ -114,6 +116,7 @@ impl ClusterConfig {
             socket: Arc::default(),
             preconnect_ratio: 1.0,
             transports: Arc::default(),
+            tells_client: false,
             metadata: None,
             close_connections_on_host_health_failure: false,
             ignore_health_on_host_removal: false,

@@ -52,5 +52,5 @@ pub use pool::{Acquire, WorkerHost};
 pub use provided::{Member, MemberChoice};
 pub use reset::{PoolFailure, Reset, ResetReason};
 pub use tcp::TcpConnection;
-pub use transport::{TransportMatch, TransportOptions, Transports, UpstreamTransport};
+pub use transport::{ProxiedClient, ProxiedTransport, TransportMatch, TransportOptions, Transports, UpstreamTransport};
 pub use worker::{ClusterSlot, ClusterUpdate, WorkerCluster, WorkerClusters};

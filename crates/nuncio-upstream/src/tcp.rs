@@ -5,7 +5,7 @@ use crate::host::HostStat;
 use crate::outlier::Outcome;
 use crate::pool::{HostFailed, WorkerHost};
 use crate::reset::{PoolFailure, Reset, ResetReason};
-use crate::transport::{Opened, Wanted};
+use crate::transport::{Opened, TransportOptions, Wanted};
 use nuncio_core::TlsFacts;
 use nuncio_rt::{Io, Time};
 use nuncio_stats::tables::cluster as stat;
@@ -40,7 +40,7 @@ impl WorkerHost {
     ///
     /// # Errors
     /// [`PoolFailure`] when a breaker is open or the host cannot be connected to.
-    pub async fn connect_tcp(self: &Rc<Self>, priority: RoutingPriority) -> Result<TcpConnection, PoolFailure> {
+    pub async fn connect_tcp(self: &Rc<Self>, priority: RoutingPriority, options: Option<TransportOptions>) -> Result<TcpConnection, PoolFailure> {
         let cluster = self.cluster();
         let overflow = || PoolFailure { reset: Reset::new(ResetReason::Overflow), host: None };
         // A queue for connections would wait for one that is never given back: full is full.
@@ -52,12 +52,13 @@ impl WorkerHost {
             cluster.inc(stat::UPSTREAM_RQ_PENDING_OVERFLOW);
             return Err(overflow());
         };
+        let wanted = Wanted { options: options.map(Rc::new), protocols: &[] };
         let mut counted = Counted::begin(self, permit);
         let again = || {
             cluster.inc(stat::UPSTREAM_CX_TOTAL);
             self.count(HostStat::CxTotal);
         };
-        let made = cluster.open(&self.host, &Wanted::default(), again).await;
+        let made = cluster.open(&self.host, &wanted, again).await;
         drop(pending);
         let failed = |reset| PoolFailure { reset, host: Some(self.host.clone()) };
         let Opened { io, local, tls } = made.map_err(|reset| {

@@ -10,12 +10,13 @@ use crate::{
     reset::{Reset, ResetReason, connect_failure},
 };
 use nuncio_core::{
-    TlsFacts,
+    ConnInfo, TlsFacts,
     metadata::{Metadata, MetadataValue},
+    proxy_protocol::{PassThrough, ProxyVersion, attached, encode_v1, encode_v2},
 };
-use nuncio_rt::{BufPool, Io};
+use nuncio_rt::{Address, BufPool, Io, OutQueue};
 use nuncio_tls::{ClientOptions, ClientTls, HandshakeError, Live, NO_SECRET, TlsStats};
-use std::{collections::BTreeMap, io, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
 /// Where a host's metadata says which transport socket it is for.
 const MATCH_NAMESPACE: &str = "envoy.transport_socket_match";
@@ -28,6 +29,60 @@ pub enum UpstreamTransport {
     Plain,
     /// `UpstreamTlsContext`.
     Tls(Arc<Live<ClientTls>>),
+    /// `ProxyProtocolUpstreamTransport`: who the client is goes first.
+    Proxied(Arc<ProxiedTransport>),
+}
+
+/// `ProxyProtocolUpstreamTransport`.
+#[derive(Debug, PartialEq)]
+pub struct ProxiedTransport {
+    /// `config.version`.
+    pub version: ProxyVersion,
+    /// `config.pass_through_tlvs`: which TLVs of the client's own header go on.
+    pub pass_through: PassThrough,
+    /// `config.added_tlvs`
+    pub added: Vec<(u8, Vec<u8>)>,
+    /// `transport_socket`: what comes behind the header.
+    pub inner: UpstreamTransport,
+}
+
+impl ProxiedTransport {
+    /// The header for a connection; without a client the proxy speaks for itself.
+    fn header(&self, client: Option<&ProxiedClient>) -> Vec<u8> {
+        let addresses = client.map(|client| (client.source, client.destination));
+        if self.version == ProxyVersion::V1 {
+            return encode_v1(addresses);
+        }
+        let kept = client.map_or(&[][..], |client| &client.tlvs).iter().filter(|(kind, _)| self.pass_through.has(*kind));
+        let tlvs: Vec<_> = kept.chain(&self.added).cloned().collect();
+        encode_v2(addresses, &tlvs)
+    }
+}
+
+/// The client that a connection is made for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ProxiedClient {
+    /// Its address.
+    pub source: SocketAddr,
+    /// Where it connected to.
+    pub destination: SocketAddr,
+    /// What its own PROXY header says beyond that.
+    pub tlvs: Vec<(u8, Vec<u8>)>,
+}
+
+impl ProxiedClient {
+    /// The client of a connection, unless it has no IP address.
+    pub fn of(conn: &ConnInfo) -> Option<ProxiedClient> {
+        let (Address::Ip(source), Address::Ip(destination)) = (&conn.remote, &conn.local) else { return None };
+        let tlvs = attached(conn).map(|header| header.tlvs.clone()).unwrap_or_default();
+        Some(ProxiedClient { source: *source, destination: *destination, tlvs })
+    }
+}
+
+impl UpstreamTransport {
+    fn tells_client(&self) -> bool {
+        matches!(self, UpstreamTransport::Proxied(_))
+    }
 }
 
 impl PartialEq for UpstreamTransport {
@@ -35,6 +90,7 @@ impl PartialEq for UpstreamTransport {
         match (self, other) {
             (UpstreamTransport::Plain, UpstreamTransport::Plain) => true,
             (UpstreamTransport::Tls(a), UpstreamTransport::Tls(b)) => a == b,
+            (UpstreamTransport::Proxied(a), UpstreamTransport::Proxied(b)) => a == b,
             _ => false,
         }
     }
@@ -85,7 +141,16 @@ impl Transports {
         all.filter_map(|transport| match transport {
             UpstreamTransport::Tls(tls) => Some(tls),
             UpstreamTransport::Plain => None,
+            UpstreamTransport::Proxied(proxied) => match &proxied.inner {
+                UpstreamTransport::Tls(tls) => Some(tls),
+                _ => None,
+            },
         })
+    }
+
+    /// Hosts are told who the client is: its connections are its own.
+    pub fn tells_client(&self) -> bool {
+        self.default.tells_client() || self.matches.iter().any(|of| of.transport.tells_client())
     }
 }
 
@@ -96,6 +161,8 @@ pub struct TransportOptions {
     pub server_name: Option<String>,
     /// Names of which the server's certificate must have one (`auto_san_validation`).
     pub expected_names: Vec<String>,
+    /// The client that hosts are told of (PROXY protocol).
+    pub client: Option<ProxiedClient>,
 }
 
 /// What a pool wants of its connections.
@@ -129,9 +196,14 @@ impl ClusterCx {
         let config = &self.info.config;
         let timeout = config.connect_timeout;
         let begun = Instant::now();
-        let transport = config.transports.of(host.metadata.as_deref());
-        let io = host.connect(&self.info.tcp_options(), timeout, again).await.map_err(|e| connect_failure(&e, &host.address))?;
+        let mut transport = config.transports.of(host.metadata.as_deref());
+        let mut io = host.connect(&self.info.tcp_options(), timeout, again).await.map_err(|e| connect_failure(&e, &host.address))?;
         let local = io.local_addr();
+        if let UpstreamTransport::Proxied(proxied) = transport {
+            let client = wanted.options.as_deref().and_then(|options| options.client.as_ref());
+            write_all(&mut io, &proxied.header(client)).await.map_err(|e| connect_failure(&e, &host.address))?;
+            transport = &proxied.inner;
+        }
         let UpstreamTransport::Tls(tls) = transport else { return Ok(Opened { io, local, tls: None }) };
         let Some(tls) = tls.get() else {
             self.info.count_secret_missing(self.worker.lane);
@@ -158,6 +230,14 @@ impl ClusterCx {
     }
 }
 
+/// Writes what stands in front of everything else.
+async fn write_all(io: &mut Io, bytes: &[u8]) -> io::Result<()> {
+    let mut out = OutQueue::new(Rc::default());
+    out.copy(bytes);
+    let mut written = 0;
+    poll_fn(|cx| out.poll_flush(cx, io, &mut written)).await
+}
+
 /// How health checks come to a host.
 pub(crate) struct Dial {
     transport: UpstreamTransport,
@@ -179,7 +259,7 @@ impl Dial {
     /// (`transport_socket_match_criteria`).
     pub(crate) fn new(info: &ClusterInfo, host: &Host, protocols: &[String], criteria: Option<&Metadata>) -> Dial {
         let transport = info.config.transports.of(criteria.or(host.metadata.as_deref()));
-        let store = info.store().filter(|_| matches!(transport, UpstreamTransport::Tls(_)));
+        let store = info.store().filter(|_| !matches!(transport, UpstreamTransport::Plain));
         Dial {
             transport: transport.clone(),
             host_name: host.hostname.clone(),
@@ -196,8 +276,13 @@ impl Dial {
     }
 
     /// Secures a connection that was just opened.
-    pub(crate) async fn secure(&self, io: Io) -> io::Result<Io> {
-        let (UpstreamTransport::Tls(tls), Some(stats)) = (&self.transport, &self.stats) else { return Ok(io) };
+    pub(crate) async fn secure(&self, mut io: Io) -> io::Result<Io> {
+        let mut transport = &self.transport;
+        if let UpstreamTransport::Proxied(proxied) = transport {
+            write_all(&mut io, &proxied.header(None)).await?;
+            transport = &proxied.inner;
+        }
+        let (UpstreamTransport::Tls(tls), Some(stats)) = (transport, &self.stats) else { return Ok(io) };
         let Some(tls) = tls.get() else { return Err(io::Error::new(io::ErrorKind::ConnectionAborted, NO_SECRET)) };
         let protocols: Vec<&str> = self.protocols.iter().map(String::as_str).collect();
         let options = ClientOptions { host_name: &self.host_name, protocols: &protocols, ..ClientOptions::default() };

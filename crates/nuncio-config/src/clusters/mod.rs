@@ -153,6 +153,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
     if let Discovery::Dynamic(config) = &discovery {
         dynamic::secure(cx, cluster, config, &mut http);
     }
+    let transports = crate::tls::upstream(cx, cluster);
     ClusterConfig {
         alt_stat_name: (!alt_stat_name.is_empty()).then(|| alt_stat_name.as_str().into()),
         assignment,
@@ -171,7 +172,8 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         http,
         socket: Arc::new(connecting::compile(cx, cluster)),
         preconnect_ratio: connecting::preconnect(cx, cluster),
-        transports: Arc::new(crate::tls::upstream(cx, cluster)),
+        tells_client: transports.tells_client(),
+        transports: Arc::new(transports),
         metadata: metadata::compile(cx, cluster_metadata.as_ref()),
         close_connections_on_host_health_failure: *close_connections_on_host_health_failure,
         ignore_health_on_host_removal: *ignore_health_on_host_removal,

@@ -5,6 +5,7 @@
 
 mod chains;
 mod inspect;
+pub(crate) use inspect::pass_through;
 mod kinds;
 mod matching;
 mod sockets;

@@ -8,7 +8,11 @@ use nuncio_api::envoy::config::cluster::v3 as cluster_proto;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::transport_sockets::tls::v3 as proto;
 use nuncio_tls::{ClientSettings, ClientTls, Live, TlsParameters, TlsVersion};
-use nuncio_upstream::{TransportMatch, Transports, UpstreamTransport};
+use nuncio_api::envoy::config::core::v3::proxy_protocol_config::Version;
+use nuncio_api::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
+use nuncio_core::proxy_protocol::ProxyVersion;
+use std::sync::Arc;
+use nuncio_upstream::{ProxiedTransport, TransportMatch, Transports, UpstreamTransport};
 use prost::{Message as _, Name as _};
 
 /// The transport sockets of a cluster. Where one cannot be had, it was reported.
@@ -39,6 +43,10 @@ fn socket(cx: &mut CompileCx<'_>, from: &core::TransportSocket) -> Option<Upstre
     if nuncio_api::any_type(config) == RAW_BUFFER {
         return Some(UpstreamTransport::Plain);
     }
+    if nuncio_api::any_type(config) == ProxyProtocolUpstreamTransport::full_name() {
+        let from = ProxyProtocolUpstreamTransport::decode(config.value.as_slice()).unwrap_or_default();
+        return cx.at("typed_config", |cx| proxied(cx, &from));
+    }
     if nuncio_api::any_type(config) != proto::UpstreamTlsContext::full_name() {
         cx.value_unsafe_without(&format!("the transport socket `{name}`")).on_key();
         return None;
@@ -62,6 +70,26 @@ fn socket(cx: &mut CompileCx<'_>, from: &core::TransportSocket) -> Option<Upstre
         }
         made
     })
+}
+
+fn proxied(cx: &mut CompileCx<'_>, from: &ProxyProtocolUpstreamTransport) -> Option<UpstreamTransport> {
+    // Every client has connections of its own, whatever its TLVs are. Whoever has no IP address is not told of.
+    let ProxyProtocolUpstreamTransport { config, transport_socket, allow_unspecified_address: _, tlv_as_pool_key: _ } = from;
+    let core::ProxyProtocolConfig { version, pass_through_tlvs, added_tlvs } = config.clone().unwrap_or_default();
+    let added = cx.at("config", |cx| {
+        cx.each("added_tlvs", &added_tlvs, |cx, tlv| {
+            let core::TlvEntry { r#type: kind, value, format_string } = tlv;
+            unbuilt!(cx, format_string);
+            Some((u8::try_from(*kind).ok()?, value.clone()))
+        })
+    });
+    let inner = cx.at("transport_socket", |cx| socket(cx, transport_socket.as_ref()?))?;
+    Some(UpstreamTransport::Proxied(Arc::new(ProxiedTransport {
+        version: if version == Version::V2 as i32 { ProxyVersion::V2 } else { ProxyVersion::V1 },
+        pass_through: crate::listeners::pass_through(pass_through_tlvs.as_ref()),
+        added,
+        inner,
+    })))
 }
 
 #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]

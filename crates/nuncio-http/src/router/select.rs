@@ -9,7 +9,7 @@ use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx, StreamInfo};
 use nuncio_stats::tables::router as stat;
 use nuncio_rt::Address;
 use nuncio_core::metadata::MetadataValue;
-use nuncio_upstream::{ClusterConfig, TransportOptions, WorkerCluster, WorkerHost, MetadataMatch, NamedBy, xxh64};
+use nuncio_upstream::{ClusterConfig, ProxiedClient, TransportOptions, WorkerCluster, WorkerHost, MetadataMatch, NamedBy, xxh64};
 use std::{net::IpAddr, rc::Rc};
 
 /// Where a request goes.
@@ -155,9 +155,15 @@ pub(super) fn auto_host_rewrite(action: Option<&RouteAction>, cx: &mut StreamCx,
 /// What a request wants of its connection (`auto_sni`, `auto_san_validation`).
 #[inline]
 pub(super) fn transport_options(host: &WorkerHost, cx: &StreamCx) -> Option<TransportOptions> {
-    let http = &host.cluster().info.config.http;
-    if !http.asks_requests() {
+    let config = &host.cluster().info.config;
+    let http = &config.http;
+    let tells_client = config.tells_client;
+    if !http.asks_requests() && !tells_client {
         return None;
+    }
+    let client = if tells_client { ProxiedClient::of(&cx.conn) } else { None };
+    if !http.asks_requests() {
+        return Some(TransportOptions { client, ..TransportOptions::default() });
     }
     let named = http.override_auto_sni_header.as_ref().and_then(|header| cx.request.get(header.as_str()));
     let named = named.filter(|value| !value.is_empty()).or_else(|| cx.request.authority())?;
@@ -165,6 +171,7 @@ pub(super) fn transport_options(host: &WorkerHost, cx: &StreamCx) -> Option<Tran
     Some(TransportOptions {
         server_name: (http.auto_sni && !is_address).then(|| name.clone()),
         expected_names: if http.auto_san_validation { vec![name] } else { Vec::new() },
+        client,
     })
 }
 

@@ -17,7 +17,7 @@ use nuncio_stats::{
     },
 };
 use nuncio_upstream::{
-    Host, MetadataMatch, PickCx, PoolFailure, ResetReason, RoutingPriority, TcpConnection, WorkerCluster, xxh64,
+    Host, MetadataMatch, PickCx, PoolFailure, ProxiedClient, ResetReason, RoutingPriority, TcpConnection, TransportOptions, WorkerCluster, xxh64,
 };
 use nuncio_upstream::config::Discovery;
 use std::{future::poll_fn, rc::Rc, sync::Arc};
@@ -69,7 +69,9 @@ impl Session {
                 return None;
             };
             self.stream.info.attempts += 1;
-            match host.connect_tcp(RoutingPriority::Default).await {
+            let client = if info.config.tells_client { ProxiedClient::of(&self.stream.conn) } else { None };
+            let options = client.map(|client| TransportOptions { client: Some(client), ..TransportOptions::default() });
+            match host.connect_tcp(RoutingPriority::Default, options).await {
                 Ok(connection) => {
                     self.tried(&host.host);
                     self.stream.info.upstream.local = connection.local;

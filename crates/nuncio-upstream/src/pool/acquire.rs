@@ -54,7 +54,7 @@ impl Acquire {
 
     pub(super) fn raw(host: Rc<WorkerHost>, priority: RoutingPriority) -> Acquire {
         let to = host.clone();
-        let connecting = Connecting(Box::pin(async move { to.connect_tcp(priority).await }));
+        let connecting = Connecting(Box::pin(async move { to.connect_tcp(priority, None).await }));
         Acquire { host, way: Way::Raw(connecting), watched: false }
     }
 
