@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod endpoints;
 mod load;
 mod mixed;
 mod proxy;
