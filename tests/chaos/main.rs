@@ -1,6 +1,8 @@
 //! What must not happen when things change or break under load: no request fails because of a reload or a drain, and a
 //! backend that dies in the middle of a response harms that response only.
 //!
+//! `score` counts how many requests fail while hosts misbehave, and holds that against Envoy's count.
+//!
 //! `proxy` runs Nuncio with four workers, `load` the backends and the clients. Nothing here measures time; waits end as soon
 //! as what they wait for has happened.
 
@@ -10,6 +12,7 @@ mod endpoints;
 mod load;
 mod mixed;
 mod proxy;
+mod score;
 
 use load::{Answer, Clients, get, get_on};
 use proxy::Proxy;

@@ -6,6 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -44,12 +45,18 @@ impl Proxy {
 
     /// Starts it with a configuration of one's own, for a listener at that address.
     pub fn start_with(name: &str, backends: &[SocketAddr; 2], configuration: impl Fn(SocketAddr) -> String) -> Proxy {
-        let folder = env::temp_dir().join(format!("nuncio-chaos-{name}-{}", std::process::id()));
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("nuncio-chaos-{name}-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let front = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (config, admin_file) = (folder.join("envoy.json"), folder.join("admin"));
         fs::write(&config, configuration(front)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
+        let other = env::var_os("NUNCIO_CHAOS_BIN");
+        let mut command = Command::new(other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_nuncio").as_ref()));
+        if other.is_some() {
+            command.arg("--disable-hot-restart");
+        }
         command.arg("-c").arg(&config).args(["--concurrency", "4", "-l", "error", "--admin-address-path"]).arg(&admin_file);
         command.args(["--drain-time-s", &DRAIN_TIME.as_secs().to_string()]).env_remove("NUNCIO_PARITY");
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();

@@ -49,7 +49,7 @@ fn ours() -> BTreeMap<String, Counts> {
         let mut worker = Worker::new(0, Lane::worker(0));
         Rc::get_mut(&mut worker).expect("nobody else has it").rng = Rng::seeded(SEED.0, SEED.1);
         let clusters = WorkerClusters::start(&worker);
-        let follow = nuncio_rt::spawn(clusters.clone().follow(manager.subscribe()));
+        nuncio_rt::spawn(clusters.clone().follow(manager.subscribe()));
         let configs = configs();
         let names: Vec<Arc<str>> = configs.iter().map(|config| config.name.clone()).collect();
         manager.replace_static(configs);
@@ -65,7 +65,6 @@ fn ours() -> BTreeMap<String, Counts> {
             }
             filled.lock().expect("no panic").insert(name.to_string(), counts);
         }
-        drop(follow);
     })
     .expect("an executor");
     std::mem::take(&mut *all.lock().expect("no panic"))
