@@ -105,6 +105,8 @@ pub struct CompileCx<'a> {
     pub identity: Identity,
     /// Caches of names, by name: whoever uses one must configure it alike.
     pub(crate) dns_caches: HashMap<String, DnsCacheConfig>,
+    /// What the last cluster had, for the next that has the same.
+    pub(crate) last_cluster: crate::clusters::LastCluster,
     clusters: HashMap<Box<str>, Declared>,
     dynamic_clusters: bool,
     path: Path,
@@ -149,6 +151,7 @@ impl<'a> CompileCx<'a> {
             tls_files: Vec::new(),
             runtime: Arc::default(),
             identity: Identity::default(),
+            last_cluster: crate::clusters::LastCluster::default(),
             clusters: HashMap::new(),
             dynamic_clusters: false,
             path: Path::default(),

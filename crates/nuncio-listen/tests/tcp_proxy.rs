@@ -100,7 +100,7 @@ impl Bench {
 fn at(name: &str, host: SocketAddr) -> ClusterConfig {
     let mut config = ClusterConfig::named(name);
     let endpoints = vec![Endpoint::at(EndpointAddress::Resolved(Address::Ip(host)))];
-    config.assignment.localities.push(LocalityEndpoints { endpoints, ..LocalityEndpoints::default() });
+    Arc::make_mut(&mut config.assignment).localities.push(LocalityEndpoints { endpoints, ..LocalityEndpoints::default() });
     config
 }
 
@@ -252,7 +252,7 @@ fn a_full_cluster_takes_no_more_connections() {
         let bench = Bench::new(&[]).await;
         let limits = Thresholds { max_connections: 1, ..Thresholds::default() };
         let circuit_breakers = CircuitBreakers { default: limits, ..CircuitBreakers::default() };
-        bench.put(ClusterConfig { circuit_breakers, ..at("c", shouting_host()) }).await;
+        bench.put(ClusterConfig { circuit_breakers: Arc::new(circuit_breakers), ..at("c", shouting_host()) }).await;
         let port = bench.proxy(TcpProxyConfig::to_cluster("t", "c")).await;
         let mut first = on_thread(move || {
             let mut first = TcpStream::connect(port).expect("connect");

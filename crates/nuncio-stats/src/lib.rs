@@ -14,6 +14,7 @@ pub mod output;
 mod output_rules;
 mod scope;
 mod snapshot;
+mod sparse;
 mod store;
 mod table;
 pub mod tables;

@@ -1,13 +1,14 @@
 //! One scope: a prefix, a table, and the cells of every lane.
 //!
 //! Writing takes the caller's [`Lane`] and must happen on that lane's thread only: two writers in one lane lose counts
-//! (nothing worse). Reading is for the main thread and adds the lanes up. Writing never locks; the mutex is for what
-//! the main thread keeps beside the cells.
+//! (nothing worse). Reading is for the main thread and adds the lanes up. Workers never lock to write; the mutexes are for
+//! what the main thread writes, and keeps beside the cells.
 
 use crate::cells::LaneCells;
 use crate::codes::{CodeCounts, LaneCodes};
 use crate::histogram::Histogram;
 use crate::lane::Lane;
+use crate::sparse::SparseCells;
 use crate::table::{
     CodesId, CounterId, GaugeId, GaugeMode, GroupId, HistogramId, Kind, Shown, Table, TextId,
 };
@@ -21,7 +22,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub struct Scope {
     prefix: Box<str>,
     table: &'static Table,
+    /// Cells per lane; the main thread's are for histograms and codes only.
     lanes: Box<[OnceLock<LaneCells>]>,
+    /// What else the main thread writes.
+    sparse: SparseCells,
     main: Mutex<MainState>,
 }
 
@@ -50,6 +54,7 @@ impl Scope {
             prefix: prefix.into(),
             table,
             lanes: (0..lanes).map(|_| OnceLock::new()).collect(),
+            sparse: SparseCells::default(),
             main: Mutex::default(),
         }
     }
@@ -87,7 +92,9 @@ impl Scope {
     /// Counts `n`.
     #[inline]
     pub fn add(&self, lane: Lane, id: CounterId, n: u64) {
-        if let Some(cells) = self.cells(lane) {
+        if lane == Lane::MAIN {
+            self.sparse.add(id.index(), n);
+        } else if let Some(cells) = self.cells(lane) {
             cells.add(id.index(), n);
         }
     }
@@ -95,7 +102,10 @@ impl Scope {
     /// Moves a gauge by `n`. What one lane adds another may take away.
     #[inline]
     pub fn gauge_add(&self, lane: Lane, id: GaugeId, n: i64) {
-        if let Some(cells) = self.cells(lane) {
+        if lane == Lane::MAIN {
+            self.sparse.add(id.index(), n as u64);
+            self.sparse.touch(id.index());
+        } else if let Some(cells) = self.cells(lane) {
             cells.add(id.index(), n as u64);
             cells.touch(id.index());
         }
@@ -109,7 +119,10 @@ impl Scope {
     /// Sets one lane's share of a gauge: for states that each worker sees for itself (a `max` gauge).
     #[inline]
     pub fn gauge_set_in(&self, lane: Lane, id: GaugeId, value: u64) {
-        if let Some(cells) = self.cells(lane) {
+        if lane == Lane::MAIN {
+            self.sparse.set(id.index(), value);
+            self.sparse.touch(id.index());
+        } else if let Some(cells) = self.cells(lane) {
             cells.set(id.index(), value);
             cells.touch(id.index());
         }
@@ -140,7 +153,9 @@ impl Scope {
     /// Makes the statistics of a group appear.
     #[inline]
     pub fn open(&self, lane: Lane, id: GroupId) {
-        if let Some(cells) = self.cells(lane) {
+        if lane == Lane::MAIN {
+            self.sparse.touch(id.index());
+        } else if let Some(cells) = self.cells(lane) {
             cells.touch(id.index());
         }
     }
@@ -159,12 +174,13 @@ impl Scope {
     }
 
     fn raw(&self, index: usize) -> u64 {
-        self.written()
-            .fold(0, |sum, cells| sum.wrapping_add(cells.get(index)))
+        self.written().fold(self.sparse.get(index), |sum, cells| {
+            sum.wrapping_add(cells.get(index))
+        })
     }
 
     fn touched(&self, index: usize) -> bool {
-        self.written().any(|cells| cells.touched(index))
+        self.sparse.touched(index) || self.written().any(|cells| cells.touched(index))
     }
 
     /// A counter's value since the start or the last reset.
@@ -186,6 +202,7 @@ impl Scope {
             return self
                 .written()
                 .map(|cells| cells.get(index))
+                .chain([self.sparse.get(index)])
                 .max()
                 .unwrap_or(0);
         }

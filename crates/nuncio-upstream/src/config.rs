@@ -34,7 +34,7 @@ pub struct ClusterConfig {
     /// `type`: how endpoints are found.
     pub discovery: Discovery,
     /// `load_assignment`.
-    pub assignment: Assignment,
+    pub assignment: Arc<Assignment>,
     /// `lb_policy` and the policy's own options.
     pub lb: LbConfig,
     /// `common_lb_config`.
@@ -52,13 +52,13 @@ pub struct ClusterConfig {
     /// `per_connection_buffer_limit_bytes`, soft.
     pub per_connection_buffer_limit_bytes: u32,
     /// `circuit_breakers`.
-    pub circuit_breakers: CircuitBreakers,
+    pub circuit_breakers: Arc<CircuitBreakers>,
     /// `health_checks`.
     pub health_checks: Vec<HealthCheckConfig>,
     /// `outlier_detection`.
     pub outlier: Option<Arc<OutlierConfig>>,
     /// `common_http_protocol_options` and the HTTP/1 options, of the cluster or of `HttpProtocolOptions`.
-    pub http: HttpOptions,
+    pub http: Arc<HttpOptions>,
     /// `upstream_bind_config`, `upstream_connection_options.tcp_keepalive`.
     pub socket: Arc<TcpOptions>,
     /// `preconnect_policy.per_upstream_preconnect_ratio`, at least 1.
@@ -100,7 +100,7 @@ impl ClusterConfig {
             name: name.into(),
             alt_stat_name: None,
             discovery: Discovery::Static,
-            assignment: Assignment::default(),
+            assignment: Arc::default(),
             lb: LbConfig::ROUND_ROBIN,
             common_lb: CommonLbConfig::default(),
             subsets: None,
@@ -109,10 +109,10 @@ impl ClusterConfig {
             named_by: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             per_connection_buffer_limit_bytes: 1024 * 1024,
-            circuit_breakers: CircuitBreakers::default(),
+            circuit_breakers: Arc::default(),
             health_checks: Vec::new(),
             outlier: None,
-            http: HttpOptions::default(),
+            http: Arc::default(),
             socket: Arc::default(),
             preconnect_ratio: 1.0,
             transports: Arc::default(),

@@ -150,7 +150,10 @@ pub struct HostState {
     active: OnceLock<Box<Active>>,
     /// Nanoseconds on the process's clock, 0 while not known.
     healthy_since: AtomicU64,
-    lanes: Box<[OnceLock<Box<HostCounters>>]>,
+    /// Made when the host is first used: most hosts of most clusters never are.
+    lanes: OnceLock<Box<[OnceLock<Box<HostCounters>>]>>,
+    /// How many.
+    lane_count: u16,
     /// A request has asked for it lately, where hosts come on demand.
     used: AtomicBool,
     monitor: Option<Box<Monitor>>,
@@ -266,7 +269,8 @@ impl HostState {
             active: OnceLock::new(),
             used: AtomicBool::new(false),
             healthy_since: AtomicU64::new(0),
-            lanes: (0..lanes).map(|_| OnceLock::new()).collect(),
+            lanes: OnceLock::new(),
+            lane_count: u16::try_from(lanes).unwrap_or(u16::MAX),
         })
     }
 
@@ -323,12 +327,13 @@ impl HostState {
     /// One lane's counters; `None` for a lane that the store does not have.
     #[inline]
     pub fn counters(&self, lane: Lane) -> Option<&HostCounters> {
-        self.lanes.get(lane.index()).map(|cell| &**cell.get_or_init(Box::default))
+        let lanes = self.lanes.get_or_init(|| (0..self.lane_count).map(|_| OnceLock::new()).collect());
+        lanes.get(lane.index()).map(|cell| &**cell.get_or_init(Box::default))
     }
 
     /// A statistic over all lanes.
     pub fn stat(&self, stat: HostStat) -> u64 {
-        let lanes = self.lanes.iter().filter_map(|cell| cell.get());
+        let lanes = self.lanes.get().into_iter().flatten().filter_map(|cell| cell.get());
         let at = stat as usize;
         if !stat.is_gauge() {
             return lanes.filter_map(|lane| lane.counters.get(at)).map(|cell| cell.load(Relaxed)).sum();

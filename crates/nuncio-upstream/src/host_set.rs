@@ -74,7 +74,21 @@ impl HostSet {
         if set.priorities.is_empty() {
             set.priorities.push(PriorityHosts::default());
         }
+        set.shrink();
         set
+    }
+
+    /// Gives back what its lists have grown beyond their needs: there may be ten thousand sets, and they do not grow.
+    fn shrink(&mut self) {
+        self.priorities.shrink_to_fit();
+        for tier in &mut self.priorities {
+            tier.hosts.shrink_to_fit();
+            tier.localities.shrink_to_fit();
+            [&mut tier.healthy, &mut tier.degraded].into_iter().for_each(Vec::shrink_to_fit);
+            for locality in &mut tier.localities {
+                [&mut locality.all, &mut locality.healthy, &mut locality.degraded].into_iter().for_each(Vec::shrink_to_fit);
+            }
+        }
     }
 
     /// Works out what workers choose hosts by.

@@ -189,25 +189,26 @@ pub struct ClusterCx {
     pub(crate) tls: OnceCell<TlsStats>,
 }
 
-/// The most parts of a cluster that a worker counts apart: their names come with requests.
-const MAX_PARTS: usize = 1000;
+/// The most parts of clusters that a worker counts apart: their names come with requests.
+const MAX_PARTS: usize = 10_000;
 
-/// Statistics of parts of a cluster's requests, by the part's name. They outlive changes of the cluster.
+/// Statistics of parts of clusters' requests on one worker, by prefix. They outlive changes of the cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Parts(RefCell<HashMap<Box<str>, Arc<Scope>>>);
 
 impl ClusterCx {
-    /// `cluster.<name>.<part>.*`; `None` when there are a thousand of them.
+    /// `cluster.<name>.<part>.*`; `None` when there are ten thousand of them, over all clusters.
     pub fn part(&self, part: &str) -> Option<Arc<Scope>> {
+        let prefix = format!("{}{part}.", self.info.stats.prefix());
         let mut parts = self.parts.0.borrow_mut();
-        if let Some(scope) = parts.get(part) {
+        if let Some(scope) = parts.get(prefix.as_str()) {
             return Some(scope.clone());
         }
         if parts.len() >= MAX_PARTS {
             return None;
         }
-        let scope = self.info.store()?.scope(&format!("{}{part}.", self.info.stats.prefix()), &PART);
-        parts.insert(part.into(), scope.clone());
+        let scope = self.info.store()?.scope(&prefix, &PART);
+        parts.insert(prefix.into(), scope.clone());
         Some(scope)
     }
 

@@ -7,7 +7,7 @@
 use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::config::Discovery;
 use crate::host_set::HostSet;
-use crate::info::{ClusterCx, ClusterInfo};
+use crate::info::{ClusterCx, ClusterInfo, Parts};
 use crate::lb::{Balancer, PickCx, PickEnv, PriorityLoads};
 use crate::pool::{Reaper, WorkerHost};
 use crate::names;
@@ -44,6 +44,7 @@ pub struct WorkerClusters {
     worker: Rc<Worker>,
     reaper: Rc<Reaper>,
     scratch: Rc<RefCell<Vec<u8>>>,
+    parts: Rc<Parts>,
     slots: RefCell<HashMap<Arc<str>, Rc<ClusterSlot>>>,
     /// Changes with every change of any cluster.
     generation: Rc<Cell<u64>>,
@@ -101,6 +102,7 @@ impl WorkerClusters {
             worker: worker.clone(),
             reaper,
             scratch: Rc::default(),
+            parts: Rc::default(),
             slots: RefCell::default(),
             generation: Rc::default(),
             sweep_at: Cell::new(64),
@@ -172,7 +174,7 @@ impl WorkerClusters {
                     worker: self.worker.clone(),
                     reaper: self.reaper.clone(),
                     scratch: self.scratch.clone(),
-                    parts: slot.get().map(|before| before.cx.parts.clone()).unwrap_or_default(),
+                    parts: self.parts.clone(),
                     tls: OnceCell::new(),
                 };
                 let provided = Provided::new(&cx.info, &hosts, |name| self.slot(name), &self.generation);
@@ -209,7 +211,7 @@ pub struct WorkerCluster {
     cx: Rc<ClusterCx>,
     latest: RefCell<Arc<HostSet>>,
     /// Made by the first pick.
-    members: RefCell<Option<Members>>,
+    members: RefCell<Option<Box<Members>>>,
     /// How hosts are chosen where it is not by balancing.
     provided: Provided,
 }
@@ -275,7 +277,7 @@ impl WorkerCluster {
             return host;
         }
         let mut members = self.members.borrow_mut();
-        let members = members.get_or_insert_with(|| self.inflate(None));
+        let members = members.get_or_insert_with(|| Box::new(self.inflate(None)));
         let cluster = &self.cx;
         let env = PickEnv {
             rng: &cluster.worker.rng,
@@ -345,7 +347,7 @@ impl WorkerCluster {
             return;
         }
         let mut members = self.members.borrow_mut();
-        let Some(mut before) = members.take() else { return };
+        let Some(mut before) = members.take().map(|before| *before) else { return };
         let mut known: HashMap<*const _, Rc<WorkerHost>> = HashMap::new();
         for host in before.hosts.iter_mut().flatten().filter_map(Option::take) {
             known.insert(Arc::as_ptr(&host.host.state), host);
@@ -375,7 +377,7 @@ impl WorkerCluster {
                 host.drain();
             }
         }
-        *members = Some(now);
+        *members = Some(Box::new(now));
     }
 
     /// The cluster is gone or replaced: its connections close as they become idle.

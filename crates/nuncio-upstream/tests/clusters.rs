@@ -49,7 +49,7 @@ fn named(name: &str, logical: bool) -> ClusterConfig {
     let mut config = ClusterConfig::named(name);
     config.discovery = if logical { Discovery::LogicalDns(dns) } else { Discovery::StrictDns(dns) };
     let endpoints = vec![Endpoint::at(EndpointAddress::Name { host: "a.test".into(), port: 80 })];
-    config.assignment.localities.push(LocalityEndpoints { endpoints, ..LocalityEndpoints::default() });
+    Arc::make_mut(&mut config.assignment).localities.push(LocalityEndpoints { endpoints, ..LocalityEndpoints::default() });
     config
 }
 
@@ -209,7 +209,7 @@ fn a_host_no_longer_resolved_stays_while_its_checks_pass() {
         let told = Told(Rc::new(RefCell::new(found(&[1]))), Rc::default());
         let manager = ClusterManager::new(store.clone(), Rc::new(told.clone()));
         let mut config = named("k", false);
-        config.assignment.localities[0].endpoints[0].address =
+        Arc::make_mut(&mut config.assignment).localities[0].endpoints[0].address =
             EndpointAddress::Name { host: "a.test".into(), port: server.port() };
         config.health_checks = checked("k", &[], HealthCheckKind::Http(HttpHealthCheck::get("/up"))).health_checks;
         manager.put(config);

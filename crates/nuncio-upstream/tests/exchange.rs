@@ -4,6 +4,7 @@ mod support;
 
 use nuncio_stats::tables::cluster as stat;
 use nuncio_upstream::{HeadOptions, ResetReason};
+use std::sync::Arc;
 use std::future::poll_fn;
 use support::*;
 
@@ -50,7 +51,7 @@ fn chunked_bodies_and_interim_responses_arrive_unframed() {
         })
         .await;
         let mut config = cluster("c", &[server]);
-        config.http.enable_trailers = true;
+        Arc::make_mut(&mut config.http).enable_trailers = true;
         let cluster = bench.put(config).await;
         let response = get(&cluster, "/small").await.expect("an answer");
         assert_eq!((response.status, &response.interim[..], &response.body[..]), (201, &[103][..], &b"abcde"[..]));

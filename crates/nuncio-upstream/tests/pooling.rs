@@ -4,6 +4,7 @@ mod support;
 
 use nuncio_stats::tables::cluster as stat;
 use nuncio_upstream::{ResetReason, Resource, RoutingPriority};
+use std::sync::Arc;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -24,7 +25,7 @@ fn one_connection_serves_three_requests_in_turn() {
         let bench = Bench::new();
         let (server, _) = serve(|_| ok("x")).await;
         let mut config = cluster("c", &[server]);
-        config.circuit_breakers.default.max_connections = 1;
+        Arc::make_mut(&mut config.circuit_breakers).default.max_connections = 1;
         let cluster = bench.put(config).await;
         let host = pick(&cluster);
         let mut first = acquire(&host).await.expect("a connection");
@@ -56,8 +57,8 @@ fn too_many_waiting_and_too_many_active_requests_overflow() {
         let bench = Bench::new();
         let (server, _) = serve(|_| ok("x")).await;
         let mut config = cluster("c", &[server]);
-        config.circuit_breakers.default.max_connections = 1;
-        config.circuit_breakers.default.max_pending_requests = 1;
+        Arc::make_mut(&mut config.circuit_breakers).default.max_connections = 1;
+        Arc::make_mut(&mut config.circuit_breakers).default.max_pending_requests = 1;
         let pending = bench.put(config).await;
         let host = pick(&pending);
         let _busy = acquire(&host).await.expect("a connection");
@@ -70,7 +71,7 @@ fn too_many_waiting_and_too_many_active_requests_overflow() {
         assert_eq!(bench.counter("c", stat::UPSTREAM_RQ_CANCELLED), 1);
 
         let mut config = cluster("r", &[server]);
-        config.circuit_breakers.default.max_requests = 1;
+        Arc::make_mut(&mut config.circuit_breakers).default.max_requests = 1;
         let requests = bench.put(config).await;
         let host = pick(&requests);
         let _busy = acquire(&host).await.expect("a connection");
@@ -122,10 +123,10 @@ fn idle_and_aged_connections_are_closed() {
         let bench = Bench::new();
         let (server, _) = serve(|_| ok("x")).await;
         let mut config = cluster("i", &[server]);
-        config.http.idle_timeout = Some(Duration::from_millis(30));
+        Arc::make_mut(&mut config.http).idle_timeout = Some(Duration::from_millis(30));
         let idle = bench.put(config).await;
         let mut config = cluster("d", &[server]);
-        config.http.max_connection_duration = Some(Duration::from_millis(30));
+        Arc::make_mut(&mut config.http).max_connection_duration = Some(Duration::from_millis(30));
         let aged = bench.put(config).await;
         get(&idle, "/").await.expect("an answer");
         get(&aged, "/").await.expect("an answer");
@@ -143,7 +144,7 @@ fn a_connection_carries_no_more_requests_than_allowed() {
         let bench = Bench::new();
         let (server, _) = serve(|_| ok("x")).await;
         let mut config = cluster("c", &[server]);
-        config.http.max_requests_per_connection = Some(2);
+        Arc::make_mut(&mut config.http).max_requests_per_connection = Some(2);
         let cluster = bench.put(config).await;
         for _ in 0..5 {
             get(&cluster, "/").await.expect("an answer");
@@ -160,7 +161,7 @@ fn a_dropped_request_closes_its_connection_and_frees_its_place() {
         let bench = Bench::new();
         let (server, _) = serve(|_| String::new()).await;
         let mut config = cluster("c", &[server]);
-        config.circuit_breakers.default.max_connections = 1;
+        Arc::make_mut(&mut config.circuit_breakers).default.max_connections = 1;
         let cluster = bench.put(config).await;
         let host = pick(&cluster);
         let conn = acquire(&host).await.expect("a connection");

@@ -38,7 +38,7 @@ fn of(discovery: Discovery, name: &str) -> ClusterConfig {
 
 fn sick(name: &str, port: u16) -> ClusterConfig {
     let mut config = cluster(name, &[at(port)]);
-    config.assignment.localities[0].endpoints[0].health = EndpointHealth::Unhealthy;
+    Arc::make_mut(&mut config.assignment).localities[0].endpoints[0].health = EndpointHealth::Unhealthy;
     config
 }
 

@@ -24,8 +24,9 @@ use crate::context::CompileCx;
 use crate::unbuilt;
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
-use nuncio_upstream::ClusterConfig;
-use nuncio_upstream::config::{Assignment, Discovery};
+use nuncio_rt::TcpOptions;
+use nuncio_upstream::{ClusterConfig, Transports};
+use nuncio_upstream::config::{Assignment, CircuitBreakers, Discovery, HttpOptions};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,22 @@ pub fn is_eds_over_api(cluster: &proto::Cluster) -> bool {
     #[allow(deprecated)]
     let file = matches!(source, Some(ConfigSourceSpecifier::Path(_) | ConfigSourceSpecifier::PathConfigSource(_)));
     is_eds(cluster) && !file
+}
+
+/// What the last cluster had. Clusters mostly say the same of these: one value for all that follow each other.
+#[derive(Debug, Default)]
+pub(crate) struct LastCluster {
+    http: Option<Arc<HttpOptions>>,
+    limits: Option<Arc<CircuitBreakers>>,
+    socket: Option<Arc<TcpOptions>>,
+    transports: Option<Arc<Transports>>,
+}
+
+fn shared<T: PartialEq>(made: T, last: &mut Option<Arc<T>>) -> Arc<T> {
+    match last {
+        Some(last) if **last == made => last.clone(),
+        _ => last.insert(Arc::new(made)).clone(),
+    }
 }
 
 /// Compiles a cluster. What cannot be had is reported; the result is whole enough to go on with.
@@ -156,7 +173,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
     let transports = crate::tls::upstream(cx, cluster);
     ClusterConfig {
         alt_stat_name: (!alt_stat_name.is_empty()).then(|| alt_stat_name.as_str().into()),
-        assignment,
+        assignment: Arc::new(assignment),
         lb,
         common_lb,
         subsets,
@@ -166,14 +183,20 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         named_by,
         connect_timeout: cx.duration("connect_timeout", connect_timeout.as_ref()).unwrap_or(Duration::from_secs(5)),
         per_connection_buffer_limit_bytes: per_connection_buffer_limit_bytes.unwrap_or(1024 * 1024),
-        circuit_breakers: circuit_breakers.as_ref().map(|b| cx.at("circuit_breakers", |cx| limits::compile(cx, b))).unwrap_or_default(),
+        circuit_breakers: {
+            let limits = circuit_breakers.as_ref().map(|b| cx.at("circuit_breakers", |cx| limits::compile(cx, b)));
+            shared(limits.unwrap_or_default(), &mut cx.last_cluster.limits)
+        },
         health_checks: cx.each("health_checks", health_checks, |cx, check| health::compile(cx, cluster, check)),
         outlier: outlier_detection.as_ref().map(|o| Arc::new(cx.at("outlier_detection", |cx| outlier::compile(cx, o)))),
-        http,
-        socket: Arc::new(connecting::compile(cx, cluster)),
+        http: shared(http, &mut cx.last_cluster.http),
+        socket: {
+            let options = connecting::compile(cx, cluster);
+            shared(options, &mut cx.last_cluster.socket)
+        },
         preconnect_ratio: connecting::preconnect(cx, cluster),
         tells_client: transports.tells_client(),
-        transports: Arc::new(transports),
+        transports: shared(transports, &mut cx.last_cluster.transports),
         metadata: metadata::compile(cx, cluster_metadata.as_ref()),
         close_connections_on_host_health_failure: *close_connections_on_host_health_failure,
         ignore_health_on_host_removal: *ignore_health_on_host_removal,

@@ -14,6 +14,7 @@ use limits::Limits;
 use nuncio_core::RuntimeValues;
 use nuncio_rt::Time;
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use window::Window;
@@ -45,7 +46,8 @@ pub enum Resource {
 #[derive(Debug)]
 pub struct Breakers {
     limits: [Limits; 2],
-    counts: [Counts; 2],
+    /// Made when first needed: most clusters have no traffic, and few have two priorities.
+    counts: [OnceLock<Box<Counts>>; 2],
     budgets: [Budget; 2],
 }
 
@@ -63,6 +65,18 @@ struct Rare {
     pending: AtomicU64,
     retries: AtomicU64,
     pools: AtomicU64,
+}
+
+impl Counts {
+    #[inline]
+    fn of(&self, resource: Resource) -> &AtomicU64 {
+        match resource {
+            Resource::Connections => &self.rare.connections,
+            Resource::PendingRequests => &self.rare.pending,
+            Resource::Requests => &self.requests,
+            Resource::Retries => &self.rare.retries,
+        }
+    }
 }
 
 /// What a retry budget notes.
@@ -106,7 +120,13 @@ impl Breakers {
     #[inline]
     fn counts(&self, priority: RoutingPriority) -> &Counts {
         let [normal, high] = &self.counts;
-        if priority == RoutingPriority::High { high } else { normal }
+        (if priority == RoutingPriority::High { high } else { normal }).get_or_init(Box::default)
+    }
+
+    /// What has been counted, without beginning to.
+    fn counted(&self, priority: RoutingPriority) -> Option<&Counts> {
+        let [normal, high] = &self.counts;
+        (if priority == RoutingPriority::High { high } else { normal }).get().map(|counts| &**counts)
     }
 
     fn budget(&self, priority: RoutingPriority) -> &Budget {
@@ -116,7 +136,7 @@ impl Breakers {
 
     /// How many there are now.
     pub fn current(&self, priority: RoutingPriority, resource: Resource) -> u64 {
-        self.count(priority, resource).load(Relaxed)
+        self.counted(priority).map_or(0, |counts| counts.of(resource).load(Relaxed))
     }
 
     /// How many there may be now; only a retry budget moves.
@@ -168,18 +188,12 @@ impl Breakers {
 
     #[inline]
     fn count(&self, priority: RoutingPriority, resource: Resource) -> &AtomicU64 {
-        let counts = self.counts(priority);
-        match resource {
-            Resource::Connections => &counts.rare.connections,
-            Resource::PendingRequests => &counts.rare.pending,
-            Resource::Requests => &counts.requests,
-            Resource::Retries => &counts.rare.retries,
-        }
+        self.counts(priority).of(resource)
     }
 
     /// Connection pools there are, over all hosts and workers.
     pub fn pools(&self, priority: RoutingPriority) -> u64 {
-        self.counts(priority).rare.pools.load(Relaxed)
+        self.counted(priority).map_or(0, |counts| counts.rare.pools.load(Relaxed))
     }
 
     /// Counts one more pool unless there may be no more.

@@ -27,18 +27,31 @@ pub(super) fn health_flags(told: EndpointHealth) -> u32 {
     }
 }
 
+impl Target {
+    /// The addresses it has now: what its name has come to, unless it is an address.
+    pub(super) fn now<'a>(&'a self, assignment: &'a Assignment) -> &'a [Address] {
+        let locality = assignment.localities.get(self.locality);
+        match locality.and_then(|locality| locality.endpoints.get(self.endpoint)).map(|endpoint| &endpoint.address) {
+            Some(EndpointAddress::Resolved(address)) => std::slice::from_ref(address),
+            _ => &self.addresses,
+        }
+    }
+}
+
 impl Cluster {
     /// Makes targets of the assignment's endpoints; returns those that are names.
     pub(super) fn target(&self) -> Vec<Name> {
         let mut names = Vec::new();
         let mut targets = self.targets.borrow_mut();
         targets.clear();
+        targets.reserve_exact(self.assignment.borrow().localities.iter().map(|locality| locality.endpoints.len()).sum());
         let discovery = &self.info.config.discovery;
         for (l, locality) in self.assignment.borrow().localities.iter().enumerate() {
             for (e, endpoint) in locality.endpoints.iter().enumerate() {
                 let mut target = Target { locality: l, endpoint: e, addresses: Vec::new() };
                 match (&endpoint.address, discovery) {
-                    (EndpointAddress::Resolved(address), _) => target.addresses = vec![address.clone()],
+                    // It is where the assignment says.
+                    (EndpointAddress::Resolved(_), _) => {}
                     (EndpointAddress::Name { host, port }, Discovery::StrictDns(_) | Discovery::LogicalDns(_)) => {
                         let first_only = matches!(discovery, Discovery::LogicalDns(_));
                         names.push(Name { target: targets.len(), host: host.clone(), port: *port, first_only });
@@ -55,6 +68,14 @@ impl Cluster {
         names
     }
 
+    /// Counts all hosts by the transport sockets that they fit.
+    pub(super) fn count_transports(&self) {
+        let assignment = self.assignment.borrow().clone();
+        for target in self.targets.borrow().iter() {
+            self.count_transport(target, target.now(&assignment).len());
+        }
+    }
+
     /// Counts hosts of an endpoint by the transport socket that they fit.
     pub(super) fn count_transport(&self, target: &Target, hosts: usize) {
         let assignment = self.assignment.borrow();
@@ -67,9 +88,7 @@ impl Cluster {
         let as_before = **self.assignment.borrow() == assignment;
         *self.assignment.borrow_mut() = Arc::new(assignment);
         self.target();
-        for target in self.targets.borrow().iter() {
-            self.count_transport(target, target.addresses.len());
-        }
+        self.count_transports();
         let news = self.apply_health();
         if self.rebuild() {
             return;
@@ -89,7 +108,7 @@ impl Cluster {
         for target in self.targets.borrow().iter() {
             let endpoint = assignment.localities.get(target.locality).and_then(|l| l.endpoints.get(target.endpoint));
             let told = endpoint.map_or(0, |endpoint| health_flags(endpoint.health));
-            for host in target.addresses.iter().filter_map(|address| known.get(address)) {
+            for host in target.now(&assignment).iter().filter_map(|address| known.get(address)) {
                 news |= host.state.set_flags(HealthFlags(BY_ASSIGNMENT & !told), false);
                 news |= told != 0 && host.state.set_flags(HealthFlags(told), true);
             }

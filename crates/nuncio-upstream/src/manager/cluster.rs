@@ -51,6 +51,7 @@ pub(crate) struct Cluster {
 pub(super) struct Target {
     pub(super) locality: usize,
     pub(super) endpoint: usize,
+    /// What its name has come to.
     pub(super) addresses: Vec<Address>,
 }
 
@@ -75,7 +76,7 @@ struct Merge {
 impl Cluster {
     pub(super) fn new(info: Arc<ClusterInfo>, shared: &Rc<Shared>) -> Rc<Cluster> {
         Rc::new(Cluster {
-            assignment: RefCell::new(Arc::new(info.config.assignment.clone())),
+            assignment: RefCell::new(info.config.assignment.clone()),
             info,
             shared: Rc::downgrade(shared),
             targets: RefCell::default(),
@@ -109,9 +110,7 @@ impl Cluster {
         }
         self.watch();
         let names = self.target();
-        for target in self.targets.borrow().iter() {
-            self.count_transport(target, target.addresses.len());
-        }
+        self.count_transports();
         self.sort_for(Vec::new(), 0);
         self.rebuild();
         self.clean_up_later();
@@ -201,14 +200,14 @@ impl Cluster {
             before.entry((host.address.clone(), place(host.priority))).or_default().push(host.clone());
         }
         before.values_mut().for_each(|hosts| hosts.reverse());
-        let (mut hosts, mut changed) = (Vec::new(), false);
+        let (mut hosts, mut changed) = (Vec::with_capacity(self.targets.borrow().len()), false);
         // Priorities that hosts came to or went from.
         let mut membership = BTreeSet::new();
         let mut seen = HashSet::new();
         for target in self.targets.borrow().iter() {
             let Some(locality) = assignment.localities.get(target.locality) else { continue };
             let Some(endpoint) = locality.endpoints.get(target.endpoint) else { continue };
-            for address in &target.addresses {
+            for address in target.now(&assignment) {
                 let address = Arc::new(address.clone());
                 // Several names may lead to one address: it is one host.
                 if config.discovery != Discovery::Static && !seen.insert(address.clone()) {

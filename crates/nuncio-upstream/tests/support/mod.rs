@@ -33,7 +33,7 @@ pub fn run(test: impl Future<Output = ()> + 'static) {
 pub fn cluster(name: &str, hosts: &[SocketAddr]) -> ClusterConfig {
     let mut config = ClusterConfig::named(name);
     let endpoints = hosts.iter().map(|a| Endpoint::at(EndpointAddress::Resolved(Address::Ip(*a)))).collect();
-    config.assignment.localities.push(LocalityEndpoints { endpoints, ..LocalityEndpoints::default() });
+    Arc::make_mut(&mut config.assignment).localities.push(LocalityEndpoints { endpoints, ..LocalityEndpoints::default() });
     config
 }
 
