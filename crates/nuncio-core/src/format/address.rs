@@ -33,7 +33,7 @@ impl<'a> From<&'a Address> for IpOrPath<'a> {
 /// `127.0.0.1:80`, `[::1]:80`, `/run/s`.
 pub(super) fn whole(address: Option<IpOrPath<'_>>, out: &mut Vec<u8>) -> Written {
     match address {
-        Some(IpOrPath::Ip(socket)) => write::display(out, socket),
+        Some(IpOrPath::Ip(socket)) => write::socket(out, socket),
         Some(IpOrPath::Path(path)) => write::display(out, path.display()),
         None => Written::Absent,
     }
@@ -42,7 +42,7 @@ pub(super) fn whole(address: Option<IpOrPath<'_>>, out: &mut Vec<u8>) -> Written
 /// `127.0.0.1`, `::1`, `/run/s`.
 pub(super) fn without_port(address: Option<IpOrPath<'_>>, out: &mut Vec<u8>) -> Written {
     match address {
-        Some(IpOrPath::Ip(socket)) => write::display(out, socket.ip()),
+        Some(IpOrPath::Ip(socket)) => write::ip(out, socket.ip()),
         other => whole(other, out),
     }
 }

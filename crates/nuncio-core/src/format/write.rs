@@ -1,34 +1,53 @@
 //! Appending numbers and texts.
 
 use super::command::Written;
-use std::{fmt, io::Write};
+use std::{
+    fmt,
+    io::Write,
+    net::{IpAddr, SocketAddr},
+};
 
 /// Appends a number in decimal.
-pub(super) fn decimal(out: &mut Vec<u8>, mut number: u64) -> Written {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+pub(super) fn decimal(out: &mut Vec<u8>, number: u64) -> Written {
+    padded(out, number, 1);
     Written::Number
 }
 
 /// Appends a number in decimal with leading zeros to `width` digits.
-pub(super) fn padded(out: &mut Vec<u8>, number: u64, width: usize) {
-    let from = out.len();
-    decimal(out, number);
-    let written = out.len() - from;
-    if written < width {
-        out.resize(from + width, b'0');
-        out.copy_within(from..from + written, from + width - written);
-        out[from..from + width - written].fill(b'0');
+#[inline]
+pub(super) fn padded(out: &mut Vec<u8>, mut number: u64, width: usize) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    while number > 0 {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
     }
+    out.extend_from_slice(&digits[at.min(digits.len().saturating_sub(width))..]);
+}
+
+/// Appends an IP address.
+pub(super) fn ip(out: &mut Vec<u8>, ip: IpAddr) -> Written {
+    let IpAddr::V4(ip) = ip else { return display(out, ip) };
+    // Most are of this kind, and every line has some.
+    let [first, others @ ..] = ip.octets();
+    decimal(out, u64::from(first));
+    for octet in others {
+        out.push(b'.');
+        decimal(out, u64::from(octet));
+    }
+    Written::Text
+}
+
+/// Appends an IP address and a port.
+pub(super) fn socket(out: &mut Vec<u8>, socket: SocketAddr) -> Written {
+    if socket.is_ipv6() {
+        return display(out, socket);
+    }
+    ip(out, socket.ip());
+    out.push(b':');
+    decimal(out, u64::from(socket.port()));
+    Written::Text
 }
 
 /// Appends what a value displays as.
@@ -56,8 +75,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn addresses_are_written_as_they_display() {
+        for text in ["127.0.0.1:80", "0.0.0.0:0", "255.10.100.1:65535", "[::1]:443", "[::ffff:1.2.3.4]:1"] {
+            let address: SocketAddr = text.parse().expect("an address");
+            let (mut whole, mut host) = (Vec::new(), Vec::new());
+            assert_eq!((socket(&mut whole, address), ip(&mut host, address.ip())), (Written::Text, Written::Text));
+            assert_eq!((&*whole, host), (text.as_bytes(), address.ip().to_string().into_bytes()));
+        }
+    }
+
+    #[test]
     fn numbers_are_padded_with_zeros() {
-        for (n, width, want) in [(7, 3, "007"), (0, 2, "00"), (2026, 2, "2026"), (12, 2, "12")] {
+        for (n, width, want) in [(7, 3, "007"), (0, 2, "00"), (2026, 2, "2026"), (12, 2, "12"), (0, 1, "0"), (u64::MAX, 3, "18446744073709551615")] {
             let mut out = b"x".to_vec();
             padded(&mut out, n, width);
             assert_eq!(out, format!("x{want}").as_bytes());
