@@ -464,6 +464,9 @@ impl Exchange {
     /// The client's side has ended before its time: nothing more can be said to it. [`Exchange::finish`] comes next.
     pub(crate) fn cut_off(&mut self, hcm: &HcmWorker, flags: ResponseFlags, details: Cow<'static, str>) {
         hcm.stats.inc(self.cx.worker.lane, stat::DOWNSTREAM_RQ_RX_RESET);
+        if self.cx.info.upstream.cluster.is_none() {
+            note_cluster(&mut self.cx, hcm);
+        }
         self.cx.info.flags.set(flags);
         self.cx.info.details = details;
         self.router.abort();
