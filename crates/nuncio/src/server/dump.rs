@@ -11,6 +11,7 @@ use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3
 };
 use nuncio_config::Snapshot;
 use nuncio_rt::Address;
+use nuncio_upstream::config::Discovery;
 use nuncio_upstream::{ClusterView, Health, Host};
 use prost::{Message, Name};
 use prost_types::{Any, Timestamp};
@@ -164,8 +165,13 @@ fn assignment(cluster: &ClusterView) -> endpoint::ClusterLoadAssignment {
         });
         groups[at].lb_endpoints.push(lb_endpoint(host));
     }
+    // Over EDS it is known by the service's name.
+    let name = match &cluster.info.config.discovery {
+        Discovery::Eds(eds) => &eds.service_name,
+        _ => cluster.info.name(),
+    };
     endpoint::ClusterLoadAssignment {
-        cluster_name: cluster.info.name().to_string(),
+        cluster_name: name.to_string(),
         endpoints: groups,
         policy: Some(endpoint::cluster_load_assignment::Policy {
             overprovisioning_factor: Some(cluster.hosts.overprovisioning_factor),
