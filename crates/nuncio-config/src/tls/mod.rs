@@ -13,7 +13,7 @@ pub(crate) use server::compile as downstream;
 use secret::secret;
 
 use crate::codes;
-use crate::context::CompileCx;
+use crate::context::{CompileCx, Purpose};
 use crate::{unbuilt, unsafe_unbuilt};
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::transport_sockets::tls::v3 as proto;
@@ -142,6 +142,12 @@ fn certificate(cx: &mut CompileCx<'_>, from: &proto::TlsCertificate) -> Option<C
     let chain_missing = matches!((&error, &made.chain), (Some(TlsError::InvalidPath(path)), PemSource::File(chain)) if path == chain);
     match &error {
         None => return Some(made),
+        // Envoy takes it where it only judges.
+        Some(TlsError::BadOcsp(_)) if cx.mode.parity && cx.mode.purpose == Purpose::Check => {
+            cx.at("ocsp_staple", |cx| {
+                cx.warn(codes::BAD_CERTIFICATE, "there is no OCSP answer in it, in DER");
+            });
+        }
         Some(TlsError::BadOcsp(_)) => cx.at("ocsp_staple", |cx| report(cx, error.as_ref())),
         Some(TlsError::BadCertificates(_)) => cx.at("certificate_chain", |cx| report(cx, error.as_ref())),
         Some(TlsError::InvalidPath(_)) if chain_missing => {
