@@ -51,7 +51,7 @@ impl Ports {
     pub fn mask(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (name, port) in &self.named {
-            text = text.replace(&port.to_string(), &format!("PORT_{name}"));
+            text = replace_number(&text, &port.to_string(), &format!("PORT_{name}"));
         }
         text
     }
@@ -67,4 +67,19 @@ fn free() -> u16 {
             return port;
         }
     }
+}
+
+/// Puts a word for a number where that is not a part of a larger one.
+fn replace_number(text: &str, number: &str, word: &str) -> String {
+    let is_digit = |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_digit());
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(number) {
+        let end = at + number.len();
+        let before = rest[..at].bytes().last().or_else(|| out.bytes().last());
+        let inside = is_digit(before) || is_digit(rest[end..].bytes().next());
+        out.push_str(&rest[..at]);
+        out.push_str(if inside { number } else { word });
+        rest = &rest[end..];
+    }
+    out + rest
 }
