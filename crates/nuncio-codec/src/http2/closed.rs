@@ -7,6 +7,10 @@ use super::connection::{Connection, Role};
 use super::error::{ErrorCode, Fault};
 use std::collections::VecDeque;
 
+/// Bytes of a body that nobody wants before its sender is told so: less than the smallest window that a peer may have had
+/// from us, so that none waits for a window that never grows.
+const UNWANTED_BYTES: usize = 16 * 1024;
+
 /// Most resets that are remembered.
 const REMEMBERED: usize = 4096;
 
@@ -30,8 +34,8 @@ impl Resets {
 }
 
 impl Connection {
-    /// Wants nothing more of a stream whose response is complete. The peer hears of it if it sends on: what is left of a
-    /// short body costs neither side a reset.
+    /// Wants nothing more of a stream whose response is complete. The peer hears of it if it sends much more: what is left
+    /// of a short body costs neither side a reset.
     pub fn disregard(&mut self, stream: u32) {
         match self.streams.get_mut(&stream) {
             Some(open) if !open.local_open && !self.options.as_envoy => {
@@ -54,11 +58,14 @@ impl Connection {
             return;
         }
         if self.measure(id, bytes, end).is_err() {
-            self.reset(id, ErrorCode::PROTOCOL_ERROR);
-        } else if !end {
-            self.reset(id, ErrorCode::NO_ERROR);
-        } else {
+            return self.reset(id, ErrorCode::PROTOCOL_ERROR);
+        }
+        let Some(open) = self.streams.get_mut(&id) else { return };
+        open.unwanted += bytes;
+        if end {
             self.close(id);
+        } else if open.unwanted > UNWANTED_BYTES {
+            self.reset(id, ErrorCode::NO_ERROR);
         }
     }
 

@@ -299,6 +299,7 @@ impl Connection {
             bodiless: false,
             connect: false,
             disregarded: false,
+            unwanted: 0,
         })
     }
 

@@ -87,6 +87,8 @@ pub(super) struct Stream {
     pub(super) connect: bool,
     /// Its response is complete, and nobody wants what the peer still sends.
     pub(super) disregarded: bool,
+    /// Bytes of body that have come since.
+    pub(super) unwanted: usize,
 }
 
 /// Stream numbers are as good as their hash.

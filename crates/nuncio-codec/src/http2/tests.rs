@@ -383,10 +383,12 @@ fn frames_of_a_stream_that_was_reset_are_ignored() {
 }
 
 #[test]
-fn a_body_that_nobody_wants_is_reset_once_it_goes_on() {
-    let cases: [(&[u8], &[(u8, u32, Option<u32>)]); 3] = [
+fn a_body_that_nobody_wants_is_reset_once_it_goes_on_for_long() {
+    let much = raw(kind::DATA, 0, 1, &[b'x'; 16_000]).repeat(3);
+    let cases: [(&[u8], &[(u8, u32, Option<u32>)]); 4] = [
         (&raw(kind::DATA, flag::END_STREAM, 1, b"all"), &[]),
-        (&raw(kind::DATA, 0, 1, b"some"), &[(kind::RST_STREAM, 1, Some(0))]),
+        (&[raw(kind::DATA, 0, 1, b"some"), raw(kind::DATA, flag::END_STREAM, 1, b"more")].concat(), &[]),
+        (&much, &[(kind::RST_STREAM, 1, Some(0))]),
         (&raw(kind::HEADERS, BOTH, 1, &[0x00, 1, b'a', 1, b'b']), &[]),
     ];
     for (bytes, answer) in cases {
