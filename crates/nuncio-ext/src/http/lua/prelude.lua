@@ -1,5 +1,8 @@
 -- What scripts call and may have to wait for: asks, and yields until the filter comes back with the answer.
 local yield = coroutine.yield
+-- Names of Lua 5.1, which scripts for Envoy know.
+unpack = unpack or table.unpack
+loadstring = loadstring or load
 EnvoyTimestampResolution = { MILLISECOND = "millisecond", MICROSECOND = "microsecond", NANOSECOND = "nanosecond" }
 return {
   body = function(handle, always_wrap_body)
