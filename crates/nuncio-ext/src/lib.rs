@@ -3,7 +3,6 @@
 //! An extension sees its own protobuf message and the traits of `nuncio-core`, nothing of the data path.
 
 pub mod access_log;
-mod base64;
 mod compression;
 pub mod http;
 pub mod rate_limits;

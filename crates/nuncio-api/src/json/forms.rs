@@ -1,5 +1,6 @@
 //! The texts that protobuf's JSON has for durations, times, field masks and bytes.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use crate::schema::Reader;
 
 /// Seconds and nanoseconds of a duration or timestamp.
@@ -82,21 +83,7 @@ fn camel(snake: &str) -> String {
 
 /// The standard alphabet with padding.
 pub(super) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group =
-            chunk.iter().fold(0u32, |g, b| g << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
-        for at in 0..4 {
-            let letter = ALPHABET[(group >> (18 - 6 * at) & 63) as usize];
-            out.push(if at <= chunk.len() {
-                char::from(letter)
-            } else {
-                '='
-            });
-        }
-    }
-    out
+    STANDARD.encode(bytes)
 }
 
 #[cfg(test)]

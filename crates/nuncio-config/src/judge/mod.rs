@@ -8,7 +8,6 @@ mod extensions;
 pub mod rules;
 
 pub(crate) use extensions::is_registered;
-pub(crate) use rules::base64;
 
 use crate::context::CompileCx;
 use crate::path::Step;

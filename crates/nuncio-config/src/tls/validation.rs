@@ -1,5 +1,6 @@
 //! `CertificateValidationContext` → [`ValidationSettings`].
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{report, secret::secret, source};
 use crate::codes;
 use crate::context::CompileCx;
@@ -85,7 +86,7 @@ fn settings(cx: &mut CompileCx<'_>, from: &proto::CertificateValidationContext) 
     }
     let hashes = cx.each("verify_certificate_hash", verify_certificate_hash, |cx, text| hash(cx, text, "hex-encoded SHA-256", hex(text)));
     let keys = cx.each("verify_certificate_spki", verify_certificate_spki, |cx, text| {
-        hash(cx, text, "base64-encoded SHA-256", crate::judge::base64(text))
+        hash(cx, text, "base64-encoded SHA-256", STANDARD.decode(text).ok())
     });
     let trusted_ca = match (source(cx, trusted_ca.as_ref()), system_root_certs) {
         (Some(source), _) => Some(Authorities::Pem(source)),

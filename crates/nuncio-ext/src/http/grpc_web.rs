@@ -3,7 +3,7 @@
 //! Trailers become the last message of the answer. An answer that is no gRPC becomes an error with its text as message.
 
 use super::grpc_calls::{self, Calls};
-use crate::base64;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use crate::read;
 use nuncio_api::envoy::extensions::filters::http::grpc_web::v3 as proto;
 use nuncio_codec::headers::Known;
@@ -70,7 +70,7 @@ fn decoded(waiting: &mut Vec<u8>, bytes: &[u8], end: bool) -> Option<Vec<u8>> {
     if end && whole != waiting.len() {
         return None;
     }
-    let made = base64::decode(&waiting[..whole])?;
+    let made = STANDARD.decode(&waiting[..whole]).ok()?;
     waiting.drain(..whole);
     Some(made)
 }
@@ -83,12 +83,12 @@ fn encoded(waiting: &mut Vec<u8>, bytes: &[u8], end: bool) -> String {
     while let Some([_, a, b, c, d]) = waiting.get(from..).and_then(|rest| rest.first_chunk::<PREFIX>()) {
         let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
         let Some(message) = waiting.get(from..from.saturating_add(PREFIX).saturating_add(length)) else { break };
-        text += &base64::encode(message);
+        text += &STANDARD.encode(message);
         from += message.len();
     }
     waiting.drain(..from);
     if end {
-        text += &base64::encode(&std::mem::take(waiting));
+        text += &STANDARD.encode(&std::mem::take(waiting));
     }
     text
 }
@@ -209,7 +209,7 @@ impl HttpFilter for GrpcWeb {
         }
         let message = Self::trailers_message(cx);
         let bytes = match text {
-            true => [encoded(&mut rest, b"", true), base64::encode(&message)].concat().into_bytes(),
+            true => [encoded(&mut rest, b"", true), STANDARD.encode(&message)].concat().into_bytes(),
             false => message,
         };
         Step::EndWith(Buf::copy_of(&bytes))

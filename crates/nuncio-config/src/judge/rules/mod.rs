@@ -17,7 +17,6 @@ mod sinks;
 mod tls;
 
 pub(crate) use config_source::needs_node;
-pub(crate) use tls::base64;
 
 use crate::context::CompileCx;
 use nuncio_api::envoy;

@@ -1,5 +1,6 @@
 //! TLS: certificates, keys and trusted certificates are read as Envoy reads them.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use super::data_source::{read, shown};
 use crate::codes;
 use crate::context::CompileCx;
@@ -191,7 +192,7 @@ fn is_der(body: &str) -> bool {
         return true;
     }
     let digits: String = body.chars().filter(|c| !c.is_whitespace()).collect();
-    let Some(der) = base64(&digits) else { return false };
+    let Ok(der) = STANDARD.decode(&digits) else { return false };
     let [0x30, first, rest @ ..] = der.as_slice() else { return false };
     let (length, content) = match first {
         0..=0x7f => (usize::from(*first), rest),
@@ -202,30 +203,6 @@ fn is_der(body: &str) -> bool {
         _ => return false,
     };
     content.len() >= length
-}
-
-pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
-    let body = text.trim_end_matches('=');
-    let mut out = Vec::with_capacity(body.len() * 3 / 4);
-    let (mut bits, mut held) = (0u32, 0);
-    for byte in body.bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.push((bits >> held) as u8);
-            bits &= (1 << held) - 1;
-        }
-    }
-    Some(out)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use super::headers::{Headers, is_value, map};
 use super::info::{Connection, Fields, Info, of_route};
 use super::shared::{Shared, Side};
-use crate::base64;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use mlua::{Lua, MetaMethod, Table, UserData, UserDataMethods, Value};
 use nuncio_codec::headers::{HeaderMap, HeaderName, Known};
 use nuncio_core::metadata::MetadataValue;
@@ -193,7 +193,7 @@ impl UserData for Handle {
         methods.add_method("streamInfo", |_, this, ()| Ok(Info(this.shared.clone())));
         methods.add_method("connection", |_, this, ()| Ok(Connection(this.shared.clone())));
         methods.add_method("clearRouteCache", |_, this, ()| this.shared.with(|cx| cx.route_is_stale = this.shared.side == Side::Request));
-        methods.add_method("base64Escape", |_, _, text: mlua::LuaString| Ok(base64::encode(&text.as_bytes())));
+        methods.add_method("base64Escape", |_, _, text: mlua::LuaString| Ok(STANDARD.encode(&*text.as_bytes())));
         methods.add_method("timestamp", |_, _, resolution: Option<String>| Ok(since_epoch(resolution.as_deref())? as f64));
         methods.add_method("timestampString", |_, _, resolution: Option<String>| Ok(since_epoch(resolution.as_deref())?.to_string()));
         for (name, level) in [
