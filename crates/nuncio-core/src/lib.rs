@@ -61,7 +61,7 @@ pub use runtime::{
     Fraction, RuntimeDouble, RuntimeFlag, RuntimeFraction, RuntimeUint, RuntimeValue, RuntimeValues, RuntimeView,
 };
 pub use stream::{
-    AttemptedHost, CloseType, Protocol, RouteId, RouteRef, RouteTableView, RouteView, StreamCx, StreamInfo, Timings,
+    AttemptedHost, CloseType, FilterLevel, Protocol, RouteId, RouteRef, RouteTableView, RouteView, StreamCx, StreamInfo, Timings,
     UpstreamFacts, WireBytes,
 };
 pub use worker::{ClusterHealth, ClusterHealthPart, Common, Parts, Worker};

@@ -242,7 +242,7 @@ impl RateLimitAction {
         match self {
             RateLimitAction::SourceCluster(name) => add("source_cluster", name.to_string()),
             RateLimitAction::DestinationCluster => {
-                add("destination_cluster", cx.route.as_ref()?.view()?.cluster_name(cx)?.to_owned());
+                add("destination_cluster", cx.route.as_ref()?.cluster_name(cx)?.to_owned());
             }
             RateLimitAction::RequestHeader { name, key, skip_if_absent } => {
                 let value = cx.request.get(name).map(String::from_utf8_lossy);

@@ -46,24 +46,33 @@ pub struct RouteId {
     pub route: u32,
 }
 
+/// A level of a route configuration at which filters may have settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilterLevel {
+    /// One of the route's weighted clusters, by its place.
+    WeightedCluster(u32),
+    /// The route.
+    Route,
+    /// Its virtual host.
+    VirtualHost,
+    /// The route configuration.
+    RouteConfig,
+}
+
 /// What filters and logs may know of a route.
 pub trait RouteView {
     /// `%ROUTE_NAME%`.
     fn name(&self) -> &str;
     /// Name of its virtual host (`%VIRTUAL_HOST_NAME%`).
     fn virtual_host_name(&self) -> &str;
-    /// `typed_per_filter_config` for a filter, most specific level.
-    fn filter_config(&self, filter: &str) -> Option<&(dyn Any + Send + Sync)>;
-    /// The same at one level only: 0 for the route, 1 for its virtual host, 2 for the route configuration.
-    fn filter_config_at(&self, _level: usize, _filter: &str) -> Option<&(dyn Any + Send + Sync)> {
-        None
-    }
+    /// `typed_per_filter_config` for a filter at one level, if there are settings at it. See [`RouteRef::filter_config`].
+    fn filter_config_at(&self, level: FilterLevel, filter: &str) -> Option<&(dyn Any + Send + Sync)>;
     /// The route's metadata.
     fn metadata(&self) -> Option<&Metadata> {
         None
     }
-    /// The cluster that this request goes to, if the route forwards it.
-    fn cluster_name<'a>(&'a self, _cx: &'a StreamCx) -> Option<&'a str> {
+    /// The cluster that this request goes to, if the route forwards it; `choice` is which of its weighted clusters.
+    fn cluster_name<'a>(&'a self, _cx: &'a StreamCx, _choice: Option<u32>) -> Option<&'a str> {
         None
     }
     /// The route's `rate_limits`.
@@ -93,12 +102,31 @@ pub struct RouteRef {
     pub table: Rc<dyn RouteTableView>,
     /// Which route of it.
     pub id: RouteId,
+    /// Which of the route's weighted clusters the request goes to, where it has such.
+    pub choice: Option<u32>,
 }
 
 impl RouteRef {
     /// What there is to know of the route.
     pub fn view(&self) -> Option<&dyn RouteView> {
         self.table.route(self.id)
+    }
+
+    /// The settings of the filter configured under `filter`, at each level that has any; the most specific first.
+    pub fn filter_configs<'r, 'f, T: 'static>(&'r self, filter: &'f str) -> impl DoubleEndedIterator<Item = &'r T> {
+        let view = self.view();
+        let levels = [self.choice.map(FilterLevel::WeightedCluster), Some(FilterLevel::Route), Some(FilterLevel::VirtualHost), Some(FilterLevel::RouteConfig)];
+        levels.into_iter().flatten().filter_map(move |level| view?.filter_config_at(level, filter)?.downcast_ref())
+    }
+
+    /// The most specific settings of the filter configured under `filter`.
+    pub fn filter_config<T: 'static>(&self, filter: &str) -> Option<&T> {
+        self.filter_configs(filter).next()
+    }
+
+    /// The cluster that the request in `cx` goes to, if the route forwards it.
+    pub fn cluster_name<'a>(&'a self, cx: &'a StreamCx) -> Option<&'a str> {
+        self.view()?.cluster_name(cx, self.choice)
     }
 }
 
@@ -392,7 +420,7 @@ impl StreamCx {
 
     /// `typed_per_filter_config` of the matched route for the filter configured under `filter`.
     pub fn route_config<T: 'static>(&self, filter: &str) -> Option<&T> {
-        self.route.as_ref()?.view()?.filter_config(filter)?.downcast_ref()
+        self.route.as_ref()?.filter_config(filter)
     }
 
     /// Duration of the exchange so far, or in all.

@@ -123,7 +123,6 @@ fn one(
         typed_per_filter_config,
         host_rewrite_specifier,
     } = from;
-    unbuilt!(cx, typed_per_filter_config);
     let metadata_match = metadata_match(cx, own.as_ref(), wanted);
     let headers = headers::Lists {
         request_add: request_headers_to_add,

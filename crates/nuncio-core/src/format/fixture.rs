@@ -1,6 +1,6 @@
 //! An exchange to format in tests: `GET /b/x?a=1%202&b=xyz&e` rewritten to `/rew`, answered by an upstream.
 
-use crate::{ConnInfo, Protocol, ResponseFlags, RouteId, RouteRef, RouteTableView, RouteView, StreamCx, Worker};
+use crate::{ConnInfo, Protocol, ResponseFlags, FilterLevel, RouteId, RouteRef, RouteTableView, RouteView, StreamCx, Worker};
 use nuncio_rt::{Address, Time};
 use std::{any::Any, rc::Rc, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ impl RouteView for Route {
     fn virtual_host_name(&self) -> &str {
         "vh"
     }
-    fn filter_config(&self, _: &str) -> Option<&(dyn Any + Send + Sync)> {
+    fn filter_config_at(&self, _: FilterLevel, _: &str) -> Option<&(dyn Any + Send + Sync)> {
         None
     }
 }
@@ -71,7 +71,7 @@ pub(super) fn proxied() -> StreamCx {
     for (name, value) in [(":status", "200"), ("content-type", "text/plain"), ("x-envoy-upstream-service-time", "5")] {
         cx.response.append(name, value.as_bytes());
     }
-    cx.route = Some(RouteRef { table: Rc::new(Route), id: RouteId { virtual_host: 0, route: 0 } });
+    cx.route = Some(RouteRef { table: Rc::new(Route), id: RouteId { virtual_host: 0, route: 0 }, choice: None });
     let info = &mut cx.info;
     info.start = ms(100);
     info.end = Some(ms(106));

@@ -88,22 +88,17 @@ fn route(config: FilterConfig<'_>, _: &mut BuildCx<'_>) -> Result<Arc<dyn Any + 
     }))
 }
 
-/// The policies of a route and its virtual host.
-struct Policies<'p>([Option<&'p Policy>; 2]);
+/// The policies of all levels, the most specific first: each is asked for what those before it say nothing of.
+struct Policies<'p>(Vec<&'p Policy>);
 
 impl<'p> Policies<'p> {
     fn of(route: &'p Option<RouteRef>, name: &str) -> Policies<'p> {
-        let view = route.as_ref().and_then(RouteRef::view);
-        let at = |level| view.and_then(|view| view.filter_config_at(level, name)?.downcast_ref());
-        // Only where there are none does the route configuration have a say.
-        match [at(0), at(1)] {
-            [None, None] => Policies([at(2), None]),
-            both => Policies(both),
-        }
+        let levels = route.iter().flat_map(|route| route.filter_configs(name));
+        Policies(levels.collect())
     }
 
     fn first<T>(&self, what: impl Fn(&'p Policy) -> Option<T>) -> Option<T> {
-        self.0.iter().flatten().find_map(|policy| what(policy))
+        self.0.iter().copied().find_map(what)
     }
 
     fn text(&self, what: impl Fn(&'p Policy) -> &'p str) -> Option<&'p str> {

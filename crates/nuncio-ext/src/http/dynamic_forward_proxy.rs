@@ -88,11 +88,11 @@ impl HttpFilter for DynamicForwardProxy {
     fn request_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
         let Some(clusters) = cx.worker.parts.get::<NamedClustersPart>() else { return Step::Continue };
         let route = cx.route.clone();
-        let Some(view) = route.as_ref().and_then(|route| route.view()) else { return Step::Continue };
-        let Some(cluster) = view.cluster_name(cx).map(str::to_owned).filter(|cluster| clusters.0.goes_by_name(cluster)) else {
+        let Some(route) = &route else { return Step::Continue };
+        let Some(cluster) = route.cluster_name(cx).map(str::to_owned).filter(|cluster| clusters.0.goes_by_name(cluster)) else {
             return Step::Continue;
         };
-        if let Some(rewrite) = view.filter_config(&self.name).and_then(|config| config.downcast_ref::<HostRewrite>()) {
+        if let Some(rewrite) = route.filter_config::<HostRewrite>(&self.name) {
             rewrite.apply(cx);
         }
         let state = |key: &str| {

@@ -43,6 +43,8 @@ struct HeaderMutation {
     /// What its per-route settings are found under.
     name: String,
     mutations: Mutations,
+    /// Settings of routes are applied up to the most specific ones, instead of down from them.
+    most_specific_wins: bool,
 }
 
 /// Which map of the exchange is changed.
@@ -55,9 +57,9 @@ enum Part {
 }
 
 fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Arc<dyn HttpFilter>, ConfigError> {
-    let proto::HeaderMutation { mutations, most_specific_header_mutations_wins: _ } = decode(config)?;
+    let proto::HeaderMutation { mutations, most_specific_header_mutations_wins: most_specific_wins } = decode(config)?;
     let mutations = Mutations::build(mutations.unwrap_or_default(), cx)?;
-    Ok(Arc::new(HeaderMutation { name: cx.filter_name.to_owned(), mutations }))
+    Ok(Arc::new(HeaderMutation { name: cx.filter_name.to_owned(), mutations, most_specific_wins }))
 }
 
 fn route(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Arc<dyn Any + Send + Sync>, ConfigError> {
@@ -142,10 +144,13 @@ impl HeaderMutation {
     fn apply(&self, cx: &mut StreamCx, part: Part) -> Step {
         mutate(cx, self.mutations.of(part), part);
         // The route's settings are pinned by the route itself, which outlives this call.
-        if let Some(route) = cx.route.clone()
-            && let Some(more) = route.view().and_then(|view| view.filter_config(&self.name)?.downcast_ref::<Mutations>())
-        {
-            mutate(cx, more.of(part), part);
+        if let Some(route) = cx.route.clone() {
+            let levels = route.filter_configs::<Mutations>(&self.name);
+            if self.most_specific_wins {
+                levels.rev().for_each(|more| mutate(cx, more.of(part), part));
+            } else {
+                levels.for_each(|more| mutate(cx, more.of(part), part));
+            }
         }
         Step::Continue
     }

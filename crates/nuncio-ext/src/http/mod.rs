@@ -29,6 +29,5 @@ use nuncio_core::RouteRef;
 
 /// The settings that a filter has on a route: the most specific ones of the route, else its own.
 fn settings<'s, T: 'static>(route: &'s Option<RouteRef>, filter: &str, own: &'s T) -> &'s T {
-    let view = route.as_ref().and_then(RouteRef::view);
-    view.and_then(|view| view.filter_config(filter)?.downcast_ref()).unwrap_or(own)
+    route.as_ref().and_then(|route| route.filter_config(filter)).unwrap_or(own)
 }

@@ -108,11 +108,11 @@ impl HttpFilter for SetFilterState {
     fn phases(&self) -> Phases {
         Phases::REQUEST_HEADERS
     }
-    /// Objects of the filter itself come first, then those of the route.
+    /// Objects of the filter itself come first, then those of all levels of the route; the most specific ones last.
     fn request_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
         self.objects.set(cx);
         let route = cx.route.clone();
-        if let Some(more) = route.as_ref().and_then(|route| route.view()?.filter_config(&self.name)?.downcast_ref::<Objects>()) {
+        for more in route.iter().flat_map(|route| route.filter_configs::<Objects>(&self.name)).rev() {
             more.set(cx);
         }
         Step::Continue

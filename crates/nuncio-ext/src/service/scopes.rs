@@ -66,6 +66,5 @@ impl ClusterScopes {
 
 /// The cluster that the exchange's route leads to.
 pub fn cluster_of(cx: &StreamCx) -> Option<String> {
-    let view = cx.route.as_ref()?.view()?;
-    Some(view.cluster_name(cx)?.to_owned())
+    Some(cx.route.as_ref()?.cluster_name(cx)?.to_owned())
 }

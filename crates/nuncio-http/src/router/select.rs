@@ -2,12 +2,11 @@
 
 use super::failure;
 use crate::routes::{
-    Action, ClusterSpecifier, Draw, HashPolicy, HostRewrite, NewCookie, RouteAction, direct_reply, hash_request, redirect_reply, rewrite_host,
+    Action, Draw, HashPolicy, HostRewrite, NewCookie, RouteAction, direct_reply, hash_request, redirect_reply, source_ip, rewrite_host,
 };
 use crate::stream::Routes;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx, StreamInfo};
 use nuncio_stats::tables::router as stat;
-use nuncio_rt::Address;
 use nuncio_core::metadata::MetadataValue;
 use nuncio_upstream::{ClusterConfig, ProxiedClient, TransportOptions, WorkerCluster, WorkerHost, MetadataMatch, NamedBy, xxh64};
 use std::{net::IpAddr, rc::Rc};
@@ -47,12 +46,7 @@ pub(super) fn target(cx: &mut StreamCx, routes: &Rc<Routes>, suppress: bool) -> 
             return Err(failure::no_cluster());
         }
     };
-    let runtime = cx.worker.runtime.values();
-    let hash = matches!(&action.cluster, ClusterSpecifier::Weighted(weighted) if weighted.use_hash_policy)
-        // No cookie is made for this.
-        .then(|| hash_request(action.hash_policy(), &cx.request, source_ip(cx), &mut |_| None))
-        .flatten();
-    let picked = action.pick_cluster(&cx.request, cx.random, hash, &runtime);
+    let picked = action.chosen(&cx.request, cx.route.as_ref().and_then(|route| route.choice));
     match routes.cluster(id, &picked) {
         Some(cluster) => {
             note_cluster(&mut cx.info, &cluster);
@@ -84,14 +78,6 @@ fn note_cluster(info: &mut StreamInfo, cluster: &WorkerCluster) {
     info.upstream.cluster = Some(cluster.info().name().clone());
     info.upstream.cluster_display = Some(cluster.info().display_name().clone());
     info.upstream.cluster_metadata.clone_from(&cluster.info().config.metadata);
-}
-
-/// The client's address, as load balancing hashes it.
-fn source_ip(cx: &StreamCx) -> Option<IpAddr> {
-    match cx.info.remote.as_ref().unwrap_or(&cx.conn.remote) {
-        Address::Ip(address) => Some(address.ip()),
-        Address::Pipe(_) => None,
-    }
 }
 
 /// The request's hash for a cluster that balances by it: by the cluster's own policy, else by the route's. Cookies made on the way are added to `cookies`, as header

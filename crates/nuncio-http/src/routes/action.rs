@@ -85,6 +85,14 @@ impl RouteAction {
         self.more.as_ref().map_or(&[], |more| &more.hash_policy)
     }
 
+    /// Its weighted clusters, where it has such.
+    pub(super) fn weighted(&self) -> Option<&WeightedClusters> {
+        match &self.cluster {
+            ClusterSpecifier::Weighted(weighted) => Some(weighted),
+            _ => None,
+        }
+    }
+
     /// What is asked of hosts' metadata, by the weighted cluster that was picked or else by the route.
     pub fn metadata_match(&self, choice: Option<usize>) -> Option<&MetadataMatch> {
         let of_choice = match &self.cluster {

@@ -6,6 +6,8 @@
 use super::action::{HashPolicy, HashSource};
 use nuncio_core::matching::{cookie, parameter};
 use nuncio_codec::headers::HeaderMap;
+use nuncio_core::StreamCx;
+use nuncio_rt::Address;
 use nuncio_upstream::xxh64;
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
@@ -98,6 +100,14 @@ fn one(
         }
         // No filter here makes such objects, and without one there is nothing to hash.
         HashSource::FilterState(_) => None,
+    }
+}
+
+/// The client's address, as load balancing hashes it.
+pub(crate) fn source_ip(cx: &StreamCx) -> Option<IpAddr> {
+    match cx.info.remote.as_ref().unwrap_or(&cx.conn.remote) {
+        Address::Ip(address) => Some(address.ip()),
+        Address::Pipe(_) => None,
     }
 }
 

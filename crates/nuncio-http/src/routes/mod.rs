@@ -35,6 +35,7 @@ pub use domains::DomainMatch;
 pub use finalize::{Finalize, finalize_request, finalize_response, rewrite_host};
 pub(crate) use grpc_timeout::{grpc_timeout, set_grpc_timeout};
 pub use hash::{NewCookie, hash_request};
+pub(crate) use hash::source_ip;
 pub use lint::{ClusterReference, DeadRoute};
 pub(crate) use matcher::is_grpc;
 pub use matcher::{MatchCx, Matcher, Mismatch, MoreConditions, PathMatch};

@@ -1,8 +1,10 @@
 //! Which cluster a request goes to.
 
 use super::action::{ClusterName, ClusterSpecifier, RouteAction, WeightedClusters};
+use super::config::FilterOverride;
+use super::hash::{hash_request, source_ip};
 use nuncio_codec::headers::{HeaderMap, HeaderName};
-use nuncio_core::RuntimeValues;
+use nuncio_core::{RuntimeValues, StreamCx};
 
 /// The cluster that was picked for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,35 @@ impl RouteAction {
             ClusterSpecifier::Header(header) => PickedCluster { name: named_by(head, header), choice: None },
             ClusterSpecifier::Weighted(weighted) => weighted.pick_among(Draw { head, random, hash, runtime }, |_| true),
         }
+    }
+
+    /// Chooses among the weighted clusters, if the route has such, for the request in `cx`: once, when its route is found.
+    /// What filters do later has no say.
+    pub(crate) fn choose(&self, cx: &StreamCx) -> Option<u32> {
+        let ClusterSpecifier::Weighted(weighted) = &self.cluster else { return None };
+        // No cookie is made for this.
+        let hash = weighted.use_hash_policy.then(|| hash_request(self.hash_policy(), &cx.request, source_ip(cx), &mut |_| None)).flatten();
+        let draw = Draw { head: &cx.request, random: cx.random, hash, runtime: &cx.worker.runtime.values() };
+        u32::try_from(weighted.pick_among(draw, |_| true).choice?).ok()
+    }
+
+    /// The cluster of a request for which `choice` was made.
+    pub(crate) fn chosen<'a>(&'a self, head: &'a HeaderMap, choice: Option<u32>) -> PickedCluster<'a> {
+        match &self.cluster {
+            ClusterSpecifier::Cluster(name) => PickedCluster { name, choice: None },
+            ClusterSpecifier::Header(header) => PickedCluster { name: named_by(head, header), choice: None },
+            ClusterSpecifier::Weighted(weighted) => {
+                let choice = choice.map(|choice| choice as usize);
+                let cluster = choice.and_then(|choice| weighted.clusters.get(choice));
+                PickedCluster { name: cluster.map_or("", |cluster| cluster.cluster.of(head)), choice }
+            }
+        }
+    }
+
+    /// Settings of a filter for one of the weighted clusters.
+    pub(super) fn filter_override(&self, choice: u32, filter: &str) -> Option<&FilterOverride> {
+        let ClusterSpecifier::Weighted(weighted) = &self.cluster else { return None };
+        weighted.clusters.get(choice as usize)?.filters.get(filter)
     }
 
     /// Picks anew for a retry (`refresh_cluster_on_retry`): among the weighted clusters that have not been picked for this

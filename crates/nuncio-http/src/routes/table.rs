@@ -12,7 +12,7 @@ use super::matcher::{MatchCx, Mismatch, RequestParts, path_without_parameters};
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_core::metadata::Metadata;
 use nuncio_core::rate_limit::RateLimitPolicy;
-use nuncio_core::{ConfigError, RouteId, RouteTableView, RouteView, StreamCx};
+use nuncio_core::{ConfigError, FilterLevel, RouteId, RouteTableView, RouteView, StreamCx};
 use std::{any::Any, rc::Rc, sync::Arc};
 
 /// A compiled route configuration.
@@ -245,9 +245,20 @@ impl VirtualHost {
 }
 
 impl RouteEntry {
-    /// Whether the route switches a filter off (true) or on; settings of a filter switch it on.
-    pub fn switches(&self, filter: &str) -> Option<bool> {
-        self.filter_override(filter).map(|settings| settings.disabled.unwrap_or(false))
+    /// Whether the route, or the chosen one of its weighted clusters, switches a filter off (true) or on; settings of a
+    /// filter switch it on.
+    pub fn switches(&self, choice: Option<u32>, filter: &str) -> Option<bool> {
+        self.filter_override(choice, filter).map(|settings| settings.disabled.unwrap_or(false))
+    }
+
+    /// The places of its weighted clusters; just none where it has no such.
+    pub(crate) fn choices(&self) -> impl Iterator<Item = Option<u32>> {
+        let weighted = match &self.route.action {
+            Action::Forward(action) => action.weighted(),
+            _ => None,
+        };
+        let choices = weighted.map_or(0, |weighted| weighted.clusters.len() as u32);
+        (choices == 0).then_some(None).into_iter().chain((0..choices).map(Some))
     }
 
     /// How much of a request's body may be kept: the route's word, else the virtual host's.
@@ -265,10 +276,21 @@ impl RouteEntry {
         }
     }
 
-    /// Settings of a filter for this route, most specific level first: route, virtual host, route configuration.
-    pub fn filter_override(&self, filter: &str) -> Option<&FilterOverride> {
-        let levels = [&self.route.filters, &self.host.filters, &self.inherited];
-        levels.into_iter().find_map(|level| level.get(filter))
+    /// What the most specific level says of a filter: weighted cluster, route, virtual host, route configuration.
+    fn filter_override(&self, choice: Option<u32>, filter: &str) -> Option<&FilterOverride> {
+        let of_choice = choice.and_then(|choice| self.override_at(FilterLevel::WeightedCluster(choice), filter));
+        let levels = [FilterLevel::Route, FilterLevel::VirtualHost, FilterLevel::RouteConfig];
+        of_choice.or_else(|| levels.into_iter().find_map(|level| self.override_at(level, filter)))
+    }
+
+    fn override_at(&self, level: FilterLevel, filter: &str) -> Option<&FilterOverride> {
+        match (level, &self.route.action) {
+            (FilterLevel::WeightedCluster(choice), Action::Forward(action)) => action.filter_override(choice, filter),
+            (FilterLevel::WeightedCluster(_), _) => None,
+            (FilterLevel::Route, _) => self.route.filters.get(filter),
+            (FilterLevel::VirtualHost, _) => self.host.filters.get(filter),
+            (FilterLevel::RouteConfig, _) => self.inherited.get(filter),
+        }
     }
 }
 
@@ -290,22 +312,17 @@ impl RouteView for RouteEntry {
         &self.host.name
     }
 
-    fn filter_config(&self, filter: &str) -> Option<&(dyn Any + Send + Sync)> {
-        self.filter_override(filter)?.config.as_deref()
-    }
-
-    fn filter_config_at(&self, level: usize, filter: &str) -> Option<&(dyn Any + Send + Sync)> {
-        let levels = [&self.route.filters, &self.host.filters, &self.inherited];
-        levels.get(level)?.get(filter)?.config.as_deref()
+    fn filter_config_at(&self, level: FilterLevel, filter: &str) -> Option<&(dyn Any + Send + Sync)> {
+        self.override_at(level, filter)?.config.as_deref()
     }
 
     fn metadata(&self) -> Option<&Metadata> {
         self.route.more.as_ref()?.metadata.as_deref()
     }
 
-    fn cluster_name<'a>(&'a self, cx: &'a StreamCx) -> Option<&'a str> {
+    fn cluster_name<'a>(&'a self, cx: &'a StreamCx, choice: Option<u32>) -> Option<&'a str> {
         match &self.route.action {
-            Action::Forward(action) => Some(action.pick_cluster(&cx.request, cx.random, None, &cx.worker.runtime.values()).name),
+            Action::Forward(action) => Some(action.chosen(&cx.request, choice).name),
             _ => None,
         }
     }

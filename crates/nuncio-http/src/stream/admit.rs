@@ -73,9 +73,9 @@ pub(super) fn readmit(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalRep
 
 /// Logs name the cluster that the request would have gone to.
 pub(super) fn note_cluster(cx: &mut StreamCx, hcm: &HcmWorker) {
-    let entry = cx.route.as_ref().and_then(|r| hcm.routes.table().get(r.id));
-    if let Some(Action::Forward(action)) = entry.map(|entry| &entry.route.action)
-        && let Some(cluster) = hcm.routes.clusters.by_name(action.pick_cluster(&cx.request, cx.random, None, &cx.worker.runtime.values()).name)
+    let Some(route) = &cx.route else { return };
+    if let Some(Action::Forward(action)) = hcm.routes.table().get(route.id).map(|entry| &entry.route.action)
+        && let Some(cluster) = hcm.routes.clusters.by_name(action.chosen(&cx.request, route.choice).name)
     {
         cx.info.upstream.cluster = Some(cluster.info().name().clone());
         cx.info.upstream.cluster_display = Some(cluster.info().display_name().clone());
@@ -114,10 +114,13 @@ pub(super) fn resolve(cx: &mut StreamCx, routes: &Rc<Routes>) -> Option<Box<Loca
         RouteMatch::RequireTls { .. } => Some(Box::new(tls_redirect(&cx.request))),
         RouteMatch::Route(id) => {
             let table: Rc<Routes> = routes.clone();
-            cx.route = Some(RouteRef { table: table as Rc<dyn RouteTableView>, id });
-            if let Some(entry) = routes.table().get(id)
-                && let Some(class) = entry.host.virtual_cluster(&cx.request)
-            {
+            let entry = routes.table().get(id);
+            let choice = match entry.map(|entry| &entry.route.action) {
+                Some(Action::Forward(action)) => action.choose(cx),
+                _ => None,
+            };
+            cx.route = Some(RouteRef { table: table as Rc<dyn RouteTableView>, id, choice });
+            if let Some(class) = entry.and_then(|entry| entry.host.virtual_cluster(&cx.request)) {
                 cx.info.virtual_cluster = Some(class.name.clone());
             }
             None

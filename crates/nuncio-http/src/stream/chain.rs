@@ -1,7 +1,7 @@
 //! The HTTP filter chain: filters in their order, and which of them run on which route.
 
 use crate::routes::{RouteEntry, RouteTable};
-use nuncio_core::{HttpFilter, Phases, RouteId};
+use nuncio_core::{HttpFilter, Phases, RouteId, RouteRef};
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 
 /// A filter and the name it is configured under.
@@ -69,34 +69,35 @@ pub(crate) struct Chains {
     plain: Rc<Chain>,
     /// False when no route of the table switches anything: then all have the plain one.
     switched: bool,
-    by_route: RefCell<HashMap<(u32, u32), Rc<Chain>>>,
+    by_route: RefCell<HashMap<(u32, u32, Option<u32>), Rc<Chain>>>,
     made: RefCell<Vec<(Vec<bool>, Rc<Chain>)>>,
 }
 
 impl Chains {
     pub(crate) fn new(filters: Vec<Installed>, table: &RouteTable) -> Chains {
         let plain = filters.iter().filter(|installed| !installed.disabled).cloned().collect();
-        let any = |entry: &RouteEntry| filters.iter().any(|installed| entry.switches(&installed.name).is_some_and(|off| off != installed.disabled));
+        let differs = |entry: &RouteEntry, choice, installed: &Installed| entry.switches(choice, &installed.name).is_some_and(|off| off != installed.disabled);
+        let any = |entry: &RouteEntry| entry.choices().any(|choice| filters.iter().any(|installed| differs(entry, choice, installed)));
         let switched = table.hosts().iter().any(|host| host.routes.iter().any(any));
         Chains { plain: Rc::new(Chain::new(plain)), filters, switched, by_route: RefCell::default(), made: RefCell::default() }
     }
 
     /// The chain of requests on this route, or of those that have none.
     #[inline]
-    pub(crate) fn of(&self, table: &RouteTable, route: Option<RouteId>) -> Rc<Chain> {
+    pub(crate) fn of(&self, table: &RouteTable, route: Option<&RouteRef>) -> Rc<Chain> {
         match route.filter(|_| self.switched) {
-            Some(id) => self.of_route(table, id),
+            Some(route) => self.of_route(table, route.id, route.choice),
             None => self.plain.clone(),
         }
     }
 
-    fn of_route(&self, table: &RouteTable, id: RouteId) -> Rc<Chain> {
-        let key = (id.virtual_host, id.route);
+    fn of_route(&self, table: &RouteTable, id: RouteId, choice: Option<u32>) -> Rc<Chain> {
+        let key = (id.virtual_host, id.route, choice);
         if let Some(chain) = self.by_route.borrow().get(&key) {
             return chain.clone();
         }
         let Some(entry) = table.get(id) else { return self.plain.clone() };
-        let runs = |installed: &Installed| !entry.switches(&installed.name).unwrap_or(installed.disabled);
+        let runs = |installed: &Installed| !entry.switches(choice, &installed.name).unwrap_or(installed.disabled);
         let running: Vec<bool> = self.filters.iter().map(runs).collect();
         let known = self.made.borrow().iter().find(|(of, _)| *of == running).map(|(_, chain)| chain.clone());
         let chain = known.unwrap_or_else(|| {

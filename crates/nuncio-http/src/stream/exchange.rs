@@ -156,7 +156,7 @@ impl Exchange {
 
     /// Begins an exchange whose head is in `cx.request`. `refused` is an answer found before routing.
     pub(crate) fn begin<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, end: bool, refused: Option<Box<LocalReply>>, now: Time) {
-        let plain = || hcm.chains.of(hcm.routes.table(), self.cx.route.as_ref().map(|route| route.id));
+        let plain = || hcm.chains.of(hcm.routes.table(), self.cx.route.as_ref());
         let chain = upgrade::chain(&self.cx, hcm).unwrap_or_else(plain);
         self.engine.begin(chain, hcm.config.buffer_limit);
         let entry = self.cx.route.as_ref().and_then(|route| hcm.routes.table().get(route.id));

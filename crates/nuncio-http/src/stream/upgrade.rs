@@ -39,7 +39,7 @@ pub(super) fn chain(cx: &StreamCx, hcm: &HcmWorker) -> Option<Rc<Chain>> {
     let kind = wanted(&cx.request)?;
     let at = hcm.config.upgrades.iter().position(|upgrade| upgrade.kind.eq_ignore_ascii_case(kind))?;
     let chains = hcm.upgrade_chains.get(at)?.as_ref()?;
-    Some(chains.of(hcm.routes.table(), cx.route.as_ref().map(|route| route.id)))
+    Some(chains.of(hcm.routes.table(), cx.route.as_ref()))
 }
 
 /// Whether the request asks for WebSocket: an answer of 200 is then none.

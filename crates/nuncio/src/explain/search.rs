@@ -73,7 +73,11 @@ pub(crate) fn explain(question: &Question, facts: &Facts<'_>) -> Result<Answer, 
         RouteMatch::RequireTls { .. } => answer.outcome = "301 to https: the virtual host says require_tls".into(),
         RouteMatch::Route(id) => {
             if let Some(entry) = table.get(id) {
-                answer.filters = filters(config, entry);
+                let choice = match (&entry.route.action, question.random) {
+                    (Action::Forward(action), Some(random)) => action.pick_cluster(&head, random, None, &values).choice,
+                    _ => None,
+                };
+                answer.filters = filters(config, entry, choice);
                 act(entry, config, &head, question, facts, &values, &mut answer);
             }
         }
@@ -175,8 +179,10 @@ fn domains(domains: &[Box<str>]) -> String {
     if domains.len() > SHOWN { format!("{} and {} more", first.join(", "), domains.len() - SHOWN) } else { first.join(", ") }
 }
 
-fn filters(config: &HcmConfig, entry: &RouteEntry) -> Vec<String> {
-    let on = |filter: &&nuncio_http::Installed| !entry.switches(&filter.name).unwrap_or(filter.disabled);
+/// `choice` is which of the route's weighted clusters is picked, where that is known.
+fn filters(config: &HcmConfig, entry: &RouteEntry, choice: Option<usize>) -> Vec<String> {
+    let choice = choice.and_then(|choice| u32::try_from(choice).ok());
+    let on = |filter: &&nuncio_http::Installed| !entry.switches(choice, &filter.name).unwrap_or(filter.disabled);
     let mut names: Vec<String> = config.filters.iter().filter(on).map(|filter| filter.name.to_string()).collect();
     if config.has_router {
         names.push("router".into());

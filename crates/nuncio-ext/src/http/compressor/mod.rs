@@ -135,7 +135,7 @@ impl Direction {
 }
 
 fn per_route<'r>(route: Option<&'r RouteRef>, name: &str) -> Option<&'r PerRoute> {
-    route?.view()?.filter_config(name)?.downcast_ref()
+    route?.filter_config(name)
 }
 
 /// Marks a body as compressed.

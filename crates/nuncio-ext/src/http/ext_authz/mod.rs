@@ -120,13 +120,12 @@ impl Shared {
 
     /// The settings of the route, the most specific last; `None` where the filter is off.
     fn levels<'c>(&self, cx: &'c StreamCx) -> Option<Vec<&'c RouteSettings>> {
-        let view = cx.route.as_ref().and_then(|route| route.view());
         let mut levels = Vec::new();
-        for level in 0..3 {
-            match view.and_then(|view| view.filter_config_at(level, &self.name)?.downcast_ref::<PerRoute>()) {
-                Some(PerRoute::Disabled) if levels.is_empty() => return None,
-                Some(PerRoute::Settings(settings)) => levels.push(settings),
-                Some(PerRoute::Disabled) | None => {}
+        for level in cx.route.iter().flat_map(|route| route.filter_configs::<PerRoute>(&self.name)) {
+            match level {
+                PerRoute::Disabled if levels.is_empty() => return None,
+                PerRoute::Settings(settings) => levels.push(settings),
+                PerRoute::Disabled => {}
             }
         }
         levels.reverse();

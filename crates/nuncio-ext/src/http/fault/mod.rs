@@ -115,8 +115,7 @@ impl Settings {
     /// Whether requests like this are meant.
     fn applies(&self, cx: &StreamCx) -> bool {
         let to = |wanted: &str| {
-            let view = cx.route.as_ref().and_then(|route| route.view());
-            view.and_then(|view| view.cluster_name(cx)) == Some(wanted)
+            cx.route.as_ref().and_then(|route| route.cluster_name(cx)) == Some(wanted)
         };
         if !self.upstream_cluster.is_empty() && !to(&self.upstream_cluster) {
             return false;

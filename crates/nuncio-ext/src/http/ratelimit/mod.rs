@@ -14,7 +14,7 @@ use nuncio_codec::headers::Known;
 use nuncio_core::metadata::MetadataValue;
 use nuncio_core::rate_limit::{Descriptor, RateLimitPolicy};
 use nuncio_core::{
-    HttpFilter, HttpFilterEntry, LocalReply, Phases, Posture, ResponseFlags, RouteView, RuntimeFraction, StateSlot, Step, StreamCx,
+    HttpFilter, HttpFilterEntry, LocalReply, Phases, Posture, ResponseFlags, RuntimeFraction, StateSlot, Step, StreamCx,
 };
 use nuncio_stats::stats_table;
 use std::sync::Arc;
@@ -105,10 +105,6 @@ fn holds(fraction: &RuntimeFraction, cx: &StreamCx) -> bool {
 }
 
 impl Shared {
-    fn per_route<'c>(&self, view: Option<&'c dyn RouteView>) -> Option<&'c PerRoute> {
-        view?.filter_config(&self.name)?.downcast_ref()
-    }
-
     /// What the request counts as, now or when the exchange is over.
     fn descriptors(&self, cx: &StreamCx, at_the_end: bool) -> Vec<Descriptor> {
         let mut made = Vec::new();
@@ -117,7 +113,7 @@ impl Shared {
             made.extend(counted.filter_map(|policy| policy.descriptor(cx)));
         };
         let view = cx.route.as_ref().and_then(|route| route.view());
-        let own = self.per_route(view);
+        let own = cx.route_config::<PerRoute>(&self.name);
         // Those of the filter's own kind have no stages.
         if let Some(policies) = own.map(|own| &own.policies).filter(|policies| !policies.is_empty()) {
             add(policies, None);
@@ -141,8 +137,7 @@ impl Shared {
     }
 
     fn ask(&self, cx: &StreamCx, descriptors: Vec<Descriptor>) -> nuncio_core::LocalFuture<Result<RateLimitResponse, GrpcFailure>> {
-        let view = cx.route.as_ref().and_then(|route| route.view());
-        let domain = self.per_route(view).and_then(|own| own.domain.as_deref()).unwrap_or(&self.settings.domain);
+        let domain = cx.route_config::<PerRoute>(&self.name).and_then(|own| own.domain.as_deref()).unwrap_or(&self.settings.domain);
         self.service.call(cx, SHOULD_RATE_LIMIT, &answer::request(domain, descriptors))
     }
 

@@ -153,9 +153,9 @@ fn filter_settings_come_from_the_most_specific_level() {
     let hosts = vec![VirtualHost { filters: setting(21), ..host("v", &["*"], routes) }];
     let config = RouteConfig { virtual_hosts: hosts, filters: setting(22), ..RouteConfig::default() };
     let table = Arc::new(RouteTable::compile(config).expect("valid")).pin();
-    let view: &dyn nuncio_core::RouteTableView = &*table;
-    let route = view.route(nuncio_core::RouteId { virtual_host: 0, route: 0 }).expect("there");
-    let number = |name: &str| route.filter_config(name).and_then(|found| found.downcast_ref::<u32>()).copied();
+    let route = nuncio_core::RouteRef { table, id: nuncio_core::RouteId { virtual_host: 0, route: 0 }, choice: None };
+    let number = |name: &str| route.filter_config::<u32>(name).copied();
     assert_eq!((number("f1"), number("f2"), number("f3")), (Some(11), Some(21), None));
-    assert_eq!(route.virtual_host_name(), "v");
+    assert_eq!(route.filter_configs::<u32>("f2").collect::<Vec<_>>(), [&21, &22]);
+    assert_eq!(route.view().map(|view| view.virtual_host_name()), Some("v"));
 }
