@@ -11,6 +11,7 @@ pub use balancing::{
 };
 
 use crate::health::HealthCheckConfig;
+use crate::orca::OrcaConfig;
 use crate::outlier::OutlierConfig;
 use crate::transport::Transports;
 use nuncio_core::metadata::Metadata;
@@ -37,6 +38,8 @@ pub struct ClusterConfig {
     pub assignment: Arc<Assignment>,
     /// `lb_policy` and the policy's own options.
     pub lb: LbConfig,
+    /// Hosts' weights are what they report: `ClientSideWeightedRoundRobin`.
+    pub orca: Option<Arc<OrcaConfig>>,
     /// `common_lb_config`.
     pub common_lb: CommonLbConfig,
     /// `lb_subset_config`.
@@ -102,6 +105,7 @@ impl ClusterConfig {
             discovery: Discovery::Static,
             assignment: Arc::default(),
             lb: LbConfig::ROUND_ROBIN,
+            orca: None,
             common_lb: CommonLbConfig::default(),
             subsets: None,
             hash_policy: None,

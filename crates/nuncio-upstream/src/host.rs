@@ -4,7 +4,8 @@
 //! with the address for as long as the cluster has that address. Counters are one cell per lane, written by that lane
 //! only; the number of requests in flight is additionally one shared atomic where the policy compares hosts by it.
 
-use crate::config::{EndpointHealthCheck, Locality};
+use crate::config::{ClusterConfig, EndpointHealthCheck, Locality};
+use crate::orca::Reported;
 use nuncio_core::metadata::{Metadata, is_canary};
 use crate::outlier::{Monitor, Origin};
 use nuncio_rt::{Address, Io, TcpOptions, Time};
@@ -14,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::{io, time::Duration};
 
 /// One upstream host.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Host {
     /// Where it is.
     pub address: Arc<Address>,
@@ -157,6 +158,7 @@ pub struct HostState {
     /// A request has asked for it lately, where hosts come on demand.
     used: AtomicBool,
     monitor: Option<Box<Monitor>>,
+    reported: Option<Box<Reported>>,
 }
 
 /// Requests in flight over all workers; on a cache line of its own, for every worker writes it.
@@ -258,13 +260,19 @@ impl HostCounters {
 impl HostState {
     /// A host never used, with these flags.
     pub fn new(lanes: usize, flags: HealthFlags) -> Arc<HostState> {
-        HostState::monitored(lanes, flags, None)
+        HostState::with(lanes, flags, None, false)
     }
 
-    /// The same, with what outlier detection notes about it.
-    pub(crate) fn monitored(lanes: usize, flags: HealthFlags, monitor: Option<Monitor>) -> Arc<HostState> {
+    /// The same for a host of this cluster, with room for what the cluster notes about its hosts.
+    pub(crate) fn of_cluster(lanes: usize, flags: HealthFlags, config: &ClusterConfig) -> Arc<HostState> {
+        let monitor = config.outlier.as_ref().map(|outlier| Monitor::new(outlier.clone(), lanes));
+        HostState::with(lanes, flags, monitor, config.orca.is_some())
+    }
+
+    pub(crate) fn with(lanes: usize, flags: HealthFlags, monitor: Option<Monitor>, reports: bool) -> Arc<HostState> {
         Arc::new(HostState {
             monitor: monitor.map(Box::new),
+            reported: reports.then(Box::default),
             flags: AtomicU32::new(flags.0),
             active: OnceLock::new(),
             used: AtomicBool::new(false),
@@ -303,6 +311,12 @@ impl HostState {
     #[inline]
     pub(crate) fn monitor(&self) -> Option<&Monitor> {
         self.monitor.as_deref()
+    }
+
+    /// What it has reported about its load, where that counts.
+    #[inline]
+    pub(crate) fn reported(&self) -> Option<&Reported> {
+        self.reported.as_deref()
     }
 
     /// Success rates of the last interval of outlier detection, in percent: of answers, and of local origin. Negative

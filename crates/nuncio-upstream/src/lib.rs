@@ -13,7 +13,7 @@
 //! * `lb`: choosing a host. `breaker`: limits for the whole process. `pool`: connections of one worker to one host.
 //! * `conn`: one request on a connection. `reset`: why it came to nothing, in Envoy's words.
 //! * `tcp`: a raw connection to a host, not pooled. `transport`: how connections are secured.
-//! * `dns`, `health`, `manager`: the main thread's half. `outlier`: hosts that do badly, noted by workers, judged there.
+//! * `dns`, `health`, `manager`: the main thread's half. `outlier`: hosts that do badly, noted by workers, judged there. `orca`: loads that hosts report.
 //!
 //! It leaves to others: routes, retries and timeouts of requests (`nuncio-http`), building configurations
 //! (`nuncio-config`), showing it all (`nuncio-admin`).
@@ -30,6 +30,7 @@ mod info;
 mod lb;
 mod manager;
 mod names;
+pub mod orca;
 pub mod outlier;
 mod pool;
 mod provided;

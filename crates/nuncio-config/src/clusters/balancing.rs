@@ -4,6 +4,7 @@
 //! share with the older fields, `subset` the subsets of either.
 
 mod options;
+mod reported;
 mod subset;
 mod typed;
 
@@ -13,12 +14,14 @@ use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::route::v3::route_action::HashPolicy;
 use nuncio_upstream::config::{Attached, CommonLbConfig, HashLb, HashTableConfig, LbConfig, SubsetConfig};
 use proto::cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig as ProtoLbConfig, LbPolicy};
+use nuncio_upstream::orca::OrcaConfig;
 use std::sync::Arc;
 
 /// How hosts are chosen.
 #[derive(Default)]
 pub(super) struct Balancing {
     pub lb: LbConfig,
+    pub orca: Option<Arc<OrcaConfig>>,
     pub common: CommonLbConfig,
     pub subsets: Option<Arc<SubsetConfig>>,
     pub hash_policy: Option<Attached>,

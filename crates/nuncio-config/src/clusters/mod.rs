@@ -164,7 +164,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
     if matches!(discovery, Discovery::LogicalDns(_)) {
         discovery::check_single_endpoint(cx, cluster);
     }
-    let balancing::Balancing { lb, common: common_lb, subsets, hash_policy, named_by } = balancing::compile(cx, cluster);
+    let balancing::Balancing { lb, orca, common: common_lb, subsets, hash_policy, named_by } = balancing::compile(cx, cluster);
     let of_options = protocol::hash_policy(cx, cluster);
     let mut http = protocol::compile(cx, cluster);
     if let Discovery::Dynamic(config) = &discovery {
@@ -175,6 +175,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         alt_stat_name: (!alt_stat_name.is_empty()).then(|| alt_stat_name.as_str().into()),
         assignment: Arc::new(assignment),
         lb,
+        orca,
         common_lb,
         subsets,
         // What the balancing itself says goes first.

@@ -89,6 +89,8 @@ pub(crate) struct Router {
     started: bool,
     /// The whole request has come.
     request_ended: Option<Time>,
+    /// The upstream has said how loaded it is.
+    load_reported: bool,
     /// Some of the response has gone to the exchange.
     responding: bool,
     /// The response is complete.
@@ -129,6 +131,7 @@ impl Default for Router {
             named_hosts: 0,
             started: false,
             request_ended: None,
+            load_reported: false,
             responding: false,
             finished: false,
             buffer_limit: 0,
@@ -161,6 +164,7 @@ impl Router {
         self.choices.clear();
         self.started = false;
         self.request_ended = None;
+        self.load_reported = false;
         self.responding = false;
         self.finished = false;
         self.buffer_limit = buffer_limit;
@@ -343,6 +347,11 @@ impl Router {
                 Poll::Ready(Some(Event::Data { bytes, end }))
             }
             Poll::Ready(Ok(attempt::Read::Trailers)) => {
+                if !self.load_reported
+                    && let Some(host) = self.attempt.host()
+                {
+                    self.load_reported = host.note_load(&cx.response_trailers);
+                }
                 self.complete(cx, now);
                 Poll::Ready(Some(Event::Trailers))
             }
@@ -425,6 +434,7 @@ impl Router {
         let host = self.attempt.host().cloned();
         if let Some(host) = &host {
             charge::answer(host, &cx.request, status, &cx.response);
+            self.load_reported = self.load_reported || host.note_load(&cx.response);
         }
         let wanted = self.retries.wanted_for_response(status, &cx.response);
         if wanted {

@@ -11,7 +11,7 @@ use crate::host_set::HostSet;
 use crate::info::ClusterInfo;
 use crate::lb::PlanCx;
 use crate::names::NameCache;
-use crate::outlier::{Detector, Monitor};
+use crate::outlier::Detector;
 use nuncio_rt::{Address, Time};
 use nuncio_stats::{Lane, tables::cluster as stat};
 use std::{
@@ -45,6 +45,7 @@ pub(crate) struct Cluster {
     /// The cache of names that its hosts come from.
     pub(super) names: RefCell<Option<Rc<NameCache>>>,
     merge: RefCell<Merge>,
+    pub(super) weighing: RefCell<Option<Task>>,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +90,7 @@ impl Cluster {
             discovery: RefCell::default(),
             names: RefCell::default(),
             merge: RefCell::default(),
+            weighing: RefCell::default(),
         })
     }
 
@@ -109,6 +111,7 @@ impl Cluster {
             *self.checker.borrow_mut() = store.map(|store| Checker::new(self, check.clone(), &store));
         }
         self.watch();
+        self.weigh_always();
         let names = self.target();
         self.count_transports();
         self.sort_for(Vec::new(), 0);
@@ -263,9 +266,12 @@ impl Cluster {
             EndpointAddress::Name { host, .. } if matches!(self.info.config.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_)) => host.as_str().into(),
             _ => Arc::default(),
         };
+        // What a host has reported outlives what the configuration says.
+        let own = known.filter(|_| self.info.config.orca.is_some()).map(|known| known.weight);
+        let weight = own.unwrap_or(endpoint.weight).max(1);
         if let Some(known) = known
             && known.hostname == hostname
-            && known.weight == endpoint.weight
+            && known.weight == weight
             && known.priority == locality.priority
             && known.metadata == endpoint.metadata
             && known.locality == locality.locality
@@ -278,7 +284,7 @@ impl Cluster {
             hostname,
             locality: locality.locality.clone(),
             priority: locality.priority,
-            weight: endpoint.weight.max(1),
+            weight,
             metadata: endpoint.metadata.clone(),
             health_check: endpoint.health_check.clone(),
             attempts: endpoint.attempts.clone(),
@@ -296,8 +302,7 @@ impl Cluster {
             }
         }
         let lanes = self.shared.upgrade().map_or(1, |shared| shared.store.lanes());
-        let monitor = self.info.config.outlier.as_ref().map(|config| Monitor::new(config.clone(), lanes));
-        HostState::monitored(lanes, HealthFlags(flags), monitor)
+        HostState::of_cluster(lanes, HealthFlags(flags), &self.info.config)
     }
 
     /// Sorts the hosts anew and shows them to the workers at once.
@@ -361,7 +366,7 @@ impl Cluster {
         }
     }
 
-    fn sort(&self, hosts: Vec<Arc<Host>>) {
+    pub(super) fn sort(&self, hosts: Vec<Arc<Host>>) {
         let threads = self.shared.upgrade().map_or(1, |shared| 1 + shared.workers.borrow().len());
         self.sort_for(hosts, threads as u64);
     }
@@ -383,7 +388,8 @@ impl Cluster {
         stats.gauge_set(stat::MEMBERSHIP_EXCLUDED, membership.excluded);
         if matches!(self.info.config.discovery, Discovery::StrictDns(_) | Discovery::Eds(_)) {
             // Without hosts it is that of the least there may be, once they are known.
-            stats.gauge_set(stat::MAX_HOST_WEIGHT, if threads > 0 { membership.max_weight.max(1) } else { 0 });
+            let heaviest = self.configured_weight().unwrap_or(membership.max_weight);
+            stats.gauge_set(stat::MAX_HOST_WEIGHT, if threads > 0 { heaviest.max(1) } else { 0 });
         }
         *self.set.borrow_mut() = set;
     }

@@ -12,6 +12,7 @@ mod named;
 mod on_demand;
 mod view;
 mod watch;
+mod weigh;
 
 pub use eds::{EndpointFiles, FileFault, ReadEndpoints};
 pub use view::ClusterView;
@@ -276,16 +277,18 @@ impl Shared {
 
     /// A serving cluster has other hosts, or knows better how they are.
     fn hosts_changed(&self, cluster: &Rc<Cluster>) {
-        let serves = {
-            let clusters = self.clusters.borrow();
-            let active = clusters.get(cluster.info.name()).and_then(|entry| entry.active.as_ref());
-            active.is_some_and(|active| Rc::ptr_eq(active, cluster))
-        };
-        if serves {
+        if self.serves(cluster) {
             self.stats.inc(Lane::MAIN, stat::CLUSTER_UPDATED);
             self.tell(&ClusterUpdate::Hosts(cluster.info.name().clone(), cluster.hosts()));
             self.if_local(cluster.info.name());
         }
+    }
+
+    /// Whether it is the one of its name that serves.
+    fn serves(&self, cluster: &Rc<Cluster>) -> bool {
+        let clusters = self.clusters.borrow();
+        let active = clusters.get(cluster.info.name()).and_then(|entry| entry.active.as_ref());
+        active.is_some_and(|active| Rc::ptr_eq(active, cluster))
     }
 
     /// The hosts of a cluster that serves.

@@ -4,7 +4,6 @@ use super::{Cluster, Shared};
 use crate::config::{Discovery, DnsCacheConfig, EndpointHealthCheck};
 use crate::host::{HealthFlags, Host, HostState};
 use crate::names::{Found, NameCache};
-use crate::outlier::Monitor;
 use crate::worker::ClusterUpdate;
 use std::{
     rc::{Rc, Weak},
@@ -92,7 +91,6 @@ impl Cluster {
 
     fn named_state(&self) -> Arc<HostState> {
         let lanes = self.shared.upgrade().map_or(1, |shared| shared.store.lanes());
-        let monitor = self.info.config.outlier.as_ref().map(|config| Monitor::new(config.clone(), lanes));
-        HostState::monitored(lanes, HealthFlags::default(), monitor)
+        HostState::of_cluster(lanes, HealthFlags::default(), &self.info.config)
     }
 }

@@ -38,7 +38,7 @@ impl Bench {
         let hosts: Vec<Arc<Host>> = (1..=hosts)
             .map(|port| {
                 let host = testing::host(port, 1, 0, HealthFlags::default());
-                let state = HostState::monitored(5, HealthFlags::default(), Some(Monitor::new(config.clone(), 5)));
+                let state = HostState::with(5, HealthFlags::default(), Some(Monitor::new(config.clone(), 5)), false);
                 let Host { address, hostname, locality, priority, weight, metadata, health_check, attempts, .. } = Arc::into_inner(host).unwrap();
                 Arc::new(Host { address, hostname, locality, priority, weight, metadata, health_check, attempts, state })
             })

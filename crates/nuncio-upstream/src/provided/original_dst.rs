@@ -7,7 +7,7 @@ use crate::config::EndpointHealthCheck;
 use crate::host::{HealthFlags, Host, HostState};
 use crate::host_set::HostSet;
 use crate::info::ClusterCx;
-use crate::outlier::{Feedback, Monitor};
+use crate::outlier::Feedback;
 use crate::pool::WorkerHost;
 use nuncio_rt::Address;
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
@@ -92,7 +92,6 @@ impl OriginalDst {
 
 fn make(cx: &ClusterCx, address: &Address) -> Arc<Host> {
     let lanes = cx.info.store().map_or(1, |store| store.lanes());
-    let monitor = cx.info.config.outlier.as_ref().map(|config| Monitor::new(config.clone(), lanes));
     Arc::new(Host {
         address: Arc::new(address.clone()),
         hostname: format!("{}{address}", cx.info.name()).into(),
@@ -102,6 +101,6 @@ fn make(cx: &ClusterCx, address: &Address) -> Arc<Host> {
         metadata: None,
         health_check: EndpointHealthCheck::none(),
         attempts: Arc::default(),
-        state: HostState::monitored(lanes, HealthFlags::default(), monitor),
+        state: HostState::of_cluster(lanes, HealthFlags::default(), &cx.info.config),
     })
 }

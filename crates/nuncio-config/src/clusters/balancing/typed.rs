@@ -1,6 +1,6 @@
 //! Policies that are extensions: `load_balancing_policy`.
 
-use super::{Balancing, ClusterDiscoveryType, DiscoveryType, options, subset};
+use super::{Balancing, ClusterDiscoveryType, DiscoveryType, options, reported, subset};
 use crate::codes;
 use nuncio_upstream::NamedBy;
 use crate::context::CompileCx;
@@ -72,6 +72,12 @@ pub(super) fn policy(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, config: &
         "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided" => provided(cx, cluster),
         "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost" => {
             override_host(cx, cluster, &policies::override_host::v3::OverrideHost::decode(bytes).unwrap_or_default(), made);
+        }
+        "envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin" => {
+            reported::compile(cx, bytes, made);
+        }
+        "envoy.extensions.load_balancing_policies.load_aware_locality.v3.LoadAwareLocality" => {
+            load_aware_locality(cx, cluster, bytes, made);
         }
         message => {
             let short = message.rsplit('.').next().unwrap_or(message);
@@ -176,6 +182,16 @@ fn wrr_locality(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, bytes: &[u8], 
     }
 }
 
+/// Localities by what their endpoints report, endpoints by the policy inside: of the two only the second.
+fn load_aware_locality(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, bytes: &[u8], made: &mut Balancing) {
+    let from = policies::load_aware_locality::v3::LoadAwareLocality::decode(bytes).unwrap_or_default();
+    let warning = cx.value_without_effect("the load balancing policy LoadAwareLocality");
+    warning.note("hosts are chosen by endpoint_picking_policy, whatever their locality");
+    if let Some(inner) = &from.endpoint_picking_policy {
+        cx.at("endpoint_picking_policy", |cx| first_known(cx, &inner.policies, |cx, config| policy(cx, cluster, config, made)));
+    }
+}
+
 /// The cluster's type picks the hosts itself.
 fn provided(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) {
     let provides = match &cluster.cluster_discovery_type {
@@ -197,7 +213,7 @@ fn override_host(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, from: &polici
     let policies::override_host::v3::OverrideHost { override_host_sources, selected_host_key, fallback_policy } = from;
     unbuilt!(cx, selected_host_key);
     if made.subsets.is_some() {
-        cx.value_without_effect("OverrideHost within a subset policy");
+        cx.value_without_effect("OverrideHost within a subset policy").note("Envoy does not heed it there, either");
     }
     let headers = cx.each("override_host_sources", override_host_sources, |cx, OverrideHostSource { header, metadata }| {
         let wrong = match (header.is_empty(), metadata.is_none()) {
