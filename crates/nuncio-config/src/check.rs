@@ -9,7 +9,7 @@ use crate::snapshot::Snapshot;
 use nuncio_api::envoy::config::bootstrap::v3::Bootstrap;
 use nuncio_api::envoy::config::route::v3::RouteConfiguration;
 use nuncio_api::{Diagnostic, Document, Source, Syntax};
-use nuncio_core::{AccessLogEntry, HttpFilterEntry, LogFiles};
+use nuncio_core::{AccessLogEntry, HttpFilterEntry, LogFiles, NetworkFilterEntry};
 use nuncio_http::routes::RouteTable;
 use nuncio_stats::Store;
 use prost::Message as _;
@@ -54,6 +54,8 @@ pub struct Options<'a> {
     pub identity: Identity,
     /// Built HTTP filters.
     pub http_filters: &'a [HttpFilterEntry],
+    /// Network filters that are built.
+    pub network_filters: &'a [NetworkFilterEntry],
     /// Built access loggers.
     pub access_loggers: &'a [&'static AccessLogEntry],
     /// Where access loggers write when starting; nowhere when only checking.
@@ -76,6 +78,7 @@ impl Options<'_> {
             allow_unknown: false,
             identity: Identity::default(),
             http_filters: &[],
+            network_filters: &[],
             access_loggers: &[],
             log_files: None,
             stats: None,
@@ -176,6 +179,7 @@ fn compile(message: &Bootstrap, bytes: &[u8], options: &Options<'_>) -> (Option<
 
 fn context<'a>(options: &Options<'a>, stats: Arc<Store>) -> CompileCx<'a> {
     let mut cx = CompileCx::new(options.mode, stats, options.http_filters);
+    cx.network_filters = options.network_filters;
     cx.access_loggers = options.access_loggers;
     cx.identity = options.identity.clone();
     cx

@@ -9,7 +9,7 @@ use crate::finding::{Finding, Severity};
 use crate::path::{Path, Step};
 use crate::runtime::Runtime;
 use nuncio_api::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig;
-use nuncio_core::{AccessLogEntry, BuildCx, ConfigError, HttpFilterEntry, LineSink, LogFiles};
+use nuncio_core::{AccessLogEntry, BuildCx, ConfigError, HttpFilterEntry, LineSink, LogFiles, NetworkFilterEntry};
 use nuncio_rt::TcpOptions;
 use nuncio_stats::{Lane, Store};
 use nuncio_upstream::EventLog;
@@ -83,6 +83,8 @@ pub struct CompileCx<'a> {
     pub stats: Arc<Store>,
     /// HTTP filters that are built, by [`HttpFilterEntry::message`].
     pub http_filters: &'a [HttpFilterEntry],
+    /// Network filters that are built, by [`NetworkFilterEntry::message`].
+    pub network_filters: &'a [NetworkFilterEntry],
     /// Access loggers that are built, by [`AccessLogEntry::message`].
     pub access_loggers: &'a [&'static AccessLogEntry],
     /// Where access loggers write.
@@ -140,6 +142,7 @@ impl<'a> CompileCx<'a> {
             mode,
             stats,
             http_filters,
+            network_filters: &[],
             access_loggers: &[],
             log_files: Arc::new(NoFiles),
             internal_listeners: false,

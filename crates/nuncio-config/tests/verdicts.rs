@@ -33,6 +33,7 @@ fn judge(text: &str) -> Report {
     let mode = Mode { strict: true, parity: true, purpose: Purpose::Check };
     let options = Options {
         http_filters: nuncio_ext::registry::HTTP_FILTERS,
+        network_filters: nuncio_ext::registry::NETWORK_FILTERS,
         access_loggers: nuncio_ext::registry::ACCESS_LOGGERS,
         ..Options::checking(mode)
     };

@@ -23,7 +23,7 @@ use std::{
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// Facts about a downstream connection that do not change while it lives, but for the address a filter finds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ConnInfo {
     /// `%CONNECTION_ID%`.
     pub id: u64,
@@ -76,7 +76,7 @@ impl ConnInfo {
 }
 
 /// What filters keep for the life of a connection, by a number of the filter's own choosing.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Attached(RefCell<Vec<(usize, Rc<dyn Any>)>>);
 
 impl Attached {
@@ -246,8 +246,9 @@ pub trait TerminalWorker: 'static {
     /// Serves one connection to its end.
     fn serve(self: Rc<Self>, connection: Connection) -> LocalFuture<()>;
 
-    /// A client has not come through the handshake of the transport: it counts as a connection all the same.
-    fn refused(self: Rc<Self>, _: &Rc<ConnInfo>) {}
+    /// A client has not come through the handshake of the transport, or filters before this one have closed its
+    /// connection (`by_us`): it counts as a connection all the same.
+    fn refused(self: Rc<Self>, _: &Rc<ConnInfo>, _by_us: bool) {}
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Objects are kept as the text they are made from and printed as (Envoy's `envoy.string` and its kin).
 
 /// The objects of one exchange, in the order they were set; there are few.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct FilterState(Vec<StateObject>);
 
 /// One object.
@@ -30,6 +30,11 @@ impl FilterState {
             Some(held) => *held = object,
             None => self.0.push(object),
         }
+    }
+
+    /// All objects.
+    pub fn iter(&self) -> impl Iterator<Item = &StateObject> {
+        self.0.iter()
     }
 
     /// Forgets all objects.

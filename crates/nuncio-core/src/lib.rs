@@ -3,6 +3,7 @@
 //! * [`StreamCx`], [`StreamInfo`]: one exchange as filters, router and access logs see it.
 //! * [`HttpFilter`], [`Step`], [`Phases`]: how an HTTP filter takes part; it returns verdicts, only the engine acts.
 //! * [`Terminal`], [`TerminalWorker`], [`Connection`]: how a network filter that ends a chain takes a connection.
+//! * [`NetworkFilter`], [`NetworkStep`]: how a network filter before that one decides over a connection.
 //! * [`Worker`]: what belongs to one worker thread.
 //! * [`HttpClient`]: requests of a filter's own.
 //! * [`RuntimeView`], [`RuntimeFraction`], …: values that may be changed while the process runs.
@@ -34,6 +35,7 @@ pub mod logging;
 pub mod matching;
 pub mod metadata;
 mod names;
+pub mod network;
 pub mod rate_limit;
 pub mod proxy_protocol;
 mod reply;
@@ -55,6 +57,7 @@ pub use filter_state::{FilterState, StateObject};
 pub use flags::{FLAGS, FlagName, ResponseFlags};
 pub use http2_stats::count_http2;
 pub use keepalive::{Keepalive, PingDue, Pings};
+pub use network::{DataWatch, LeftByFilters, NetworkFilter, NetworkFilterEntry, NetworkPart, NetworkStep};
 pub use names::{NameLookup, NamedClusters, NamedClustersPart, Resolved};
 pub use reply::LocalReply;
 pub use runtime::{

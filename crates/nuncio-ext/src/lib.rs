@@ -3,8 +3,10 @@
 //! An extension sees its own protobuf message and the traits of `nuncio-core`, nothing of the data path.
 
 pub mod access_log;
+mod bucket;
 mod compression;
 pub mod http;
+pub mod network;
 pub mod rate_limits;
 pub mod read;
 pub mod registry;

@@ -1,8 +1,8 @@
 //! The table of extensions: one line each, sorted by name. A vendor's binary adds a table of its own.
 
 use crate::access_log;
-use crate::http;
-use nuncio_core::{AccessLogEntry, HttpFilterEntry};
+use crate::{http, network};
+use nuncio_core::{AccessLogEntry, HttpFilterEntry, NetworkFilterEntry};
 
 /// HTTP filters.
 pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
@@ -30,6 +30,19 @@ pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     http::set_metadata::ENTRY,
 ];
 
+/// Network filters, but for the HTTP connection manager and the TCP proxy.
+pub static NETWORK_FILTERS: &[NetworkFilterEntry] = &[
+    network::connection_limit::ENTRY,
+    network::direct_response::ENTRY,
+    network::echo::ENTRY,
+    network::ext_authz::ENTRY,
+    network::local_ratelimit::ENTRY,
+    network::ratelimit::ENTRY,
+    network::rbac::ENTRY,
+    network::set_filter_state::ENTRY,
+    network::sni_cluster::ENTRY,
+];
+
 /// Access loggers.
 pub static ACCESS_LOGGERS: &[&AccessLogEntry] = &[
     &access_log::FILE,
@@ -45,6 +58,10 @@ mod tests {
     fn entries_are_sorted_and_name_messages_that_exist() {
         assert!(HTTP_FILTERS.is_sorted_by(|a, b| a.name < b.name));
         assert!(ACCESS_LOGGERS.is_sorted_by(|a, b| a.name < b.name));
+        assert!(NETWORK_FILTERS.is_sorted_by(|a, b| a.name < b.name));
+        for entry in NETWORK_FILTERS {
+            assert!(nuncio_api::schema::message(entry.message).is_some(), "{}: no message", entry.name);
+        }
         for entry in ACCESS_LOGGERS {
             assert!(nuncio_api::schema::message(entry.message).is_some(), "{}: no message", entry.name);
         }

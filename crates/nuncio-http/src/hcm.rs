@@ -98,7 +98,7 @@ impl Terminal for Hcm {
     fn on_worker(self: Arc<Self>, worker: &Rc<Worker>) -> Rc<dyn TerminalWorker> {
         let RouteSource::Fixed(table) = &self.config.routes;
         let clusters = worker.parts.get::<WorkerClusters>().unwrap_or_else(|| WorkerClusters::start(worker));
-        crate::router::install_client(worker, &clusters);
+        crate::install_client(worker, &clusters);
         Rc::new(HcmWorker {
             chains: Chains::new(self.config.filters.clone(), table),
             upgrade_chains: upgrade_chains(&self.config, table),
@@ -145,8 +145,8 @@ impl TerminalWorker for HcmWorker {
         Box::pin(server::serve(self, connection))
     }
 
-    fn refused(self: Rc<Self>, info: &Rc<ConnInfo>) {
-        server::refused(&self, info);
+    fn refused(self: Rc<Self>, info: &Rc<ConnInfo>, by_us: bool) {
+        server::refused(&self, info, by_us);
     }
 }
 

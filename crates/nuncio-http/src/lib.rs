@@ -20,4 +20,5 @@ mod stream;
 pub use hcm::Hcm;
 pub use local_reply::{BodyFormat, LocalReplies, ReplyMapper};
 pub use headers::local_address::of_this_host as address_of_this_host;
+pub use router::install_client;
 pub use stream::{Chain, Installed};

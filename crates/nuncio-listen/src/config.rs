@@ -4,7 +4,7 @@
 //! cannot be compared, so whoever builds a filter chain says by its [`Digest`] what it was built from.
 
 use crate::{address::ListenAddress, proxy_protocol::ProxyProtocolRules, matching::ChainMatch, tls::{Live, TlsConfig}};
-use nuncio_core::{AccessLogger, Terminal};
+use nuncio_core::{AccessLogger, NetworkFilter, Terminal};
 use std::{
     hash::{DefaultHasher, Hasher},
     sync::{
@@ -158,6 +158,8 @@ pub struct FilterChainConfig {
     pub transport: Transport,
     /// `transport_socket_connect_timeout`: the longest a TLS handshake may take.
     pub transport_timeout: Option<Duration>,
+    /// The network filters before that, in order.
+    pub filters: Arc<[Arc<dyn NetworkFilter>]>,
     /// The network filter that ends the chain.
     pub terminal: Arc<dyn Terminal>,
     /// What transport and filters were built from.
@@ -172,6 +174,7 @@ impl FilterChainConfig {
             matches: ChainMatch::default(),
             transport: Transport::Plain,
             transport_timeout: None,
+            filters: Arc::new([]),
             terminal,
             digest: Digest::unique(),
         }

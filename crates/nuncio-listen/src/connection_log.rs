@@ -1,7 +1,7 @@
 //! `access_log` of a listener: one line per connection, at its end.
 
 use crate::config::ListenerConfig;
-use nuncio_core::{ConnInfo, ResponseFlags, StreamCx, Worker};
+use nuncio_core::{ConnInfo, LeftByFilters, ResponseFlags, StreamCx, Worker};
 use nuncio_rt::Time;
 use std::{rc::Rc, sync::Arc};
 
@@ -44,6 +44,9 @@ impl Drop for ConnectionLog {
         let mut stream = StreamCx::new(worker, info);
         stream.info.start = stream.conn.start;
         stream.info.end = Some(Time::now());
+        if let Some(left) = LeftByFilters::find(&stream.conn) {
+            left.tell(&mut stream);
+        }
         if !matched {
             stream.info.flags.set(ResponseFlags::NR);
             stream.info.details = "filter_chain_not_found".into();

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Intake (accept) ─▶ Listener::take (limits) ─▶ inspect, where configured ─▶ match ─▶ TLS, where configured
-//!                                                                            ─▶ TerminalWorker::serve
+//!                                          network filters, where configured ─▶ TerminalWorker::serve
 //! ```
 //!
 //! * [`ListenerConfig`], [`FilterChainConfig`]: what a listener is configured to be; built elsewhere, compared here.
@@ -28,9 +28,11 @@ mod intake;
 mod listener;
 mod manager;
 pub mod matching;
+mod network;
 mod open;
 mod plan;
 mod proxy_protocol;
+mod serve;
 pub mod socket_option;
 mod stats;
 pub mod status;

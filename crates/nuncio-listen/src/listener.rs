@@ -9,17 +9,18 @@ use crate::{
     inspect::{InspectorStats, Seen, Unseen, inspect},
     intake::{Acceptor, Intake},
     matching::{ChainMatch, ConnFacts, select},
-    open::{Counts, OpenConnection, Places},
+    open::{Counts, Places},
     proxy_protocol::{self, ProxyStats, Refusal},
+    serve::{self, Incoming},
     stats::ListenerScopes,
-    tls::{HandshakeError, ServerContext},
+    tls::ServerContext,
     update::{ConnectionBudget, ListenerSetup},
 };
-use nuncio_core::{ClientCertificate, ConnInfo, Connection, DrainSignal, Worker};
+use nuncio_core::{ConnInfo, DrainSignal, Worker};
 use nuncio_core::proxy_protocol::ProxyHeader;
-use nuncio_rt::{Address, Buf, Deadline, Io, Time};
+use nuncio_rt::{Address, Deadline, Io, Time};
 use nuncio_stats::tables::listener::{
-    DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT, DOWNSTREAM_LISTENER_FILTER_ERROR,
+    DOWNSTREAM_LISTENER_FILTER_ERROR,
     DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE, DOWNSTREAM_PRE_CX_ACTIVE, DOWNSTREAM_PRE_CX_TIMEOUT, NO_FILTER_CHAIN_MATCH,
 };
 use std::{
@@ -270,7 +271,7 @@ impl Listener {
             nuncio_core::proxy_protocol::attach(&info, header);
         }
         match chain {
-            Some(chain) => self.serve(io, seen.first, info, &chain, &set.config, places),
+            Some(chain) => serve::start(&self.shared.worker, Incoming { io, first: seen.first, info, places }, &chain, &set.config),
             None => {
                 self.counts.listener.inc(self.counts.lane, NO_FILTER_CHAIN_MATCH);
                 if seen.first.is_some() {
@@ -281,64 +282,6 @@ impl Listener {
                 log.none_matched(info);
             }
         }
-    }
-
-    /// Starts the task of a connection.
-    fn serve(
-        &self,
-        io: Io,
-        first: Option<Buf>,
-        mut info: ConnInfo,
-        chain: &Rc<Chain>,
-        config: &Arc<ListenerConfig>,
-        places: Places,
-    ) {
-        let log = ConnectionLog::new(&self.shared.worker, config);
-        let mut open = OpenConnection::new(places, chain.clone(), info.start, log);
-        let (slot, drain, buffer_limit_bytes) = (open.slot, chain.drain.clone(), config.buffer_limit_bytes);
-        let task = match &chain.tls {
-            None => {
-                let info = Rc::new(info);
-                open.log.about(&info);
-                let connection = Connection { io, first, info, drain, buffer_limit_bytes };
-                let served = chain.terminal.clone().serve(connection);
-                tokio::task::spawn_local(async move {
-                    let _open = open;
-                    served.await;
-                })
-            }
-            Some(tls) => {
-                let (tls, worker) = (tls.clone(), self.shared.worker.clone());
-                tokio::task::spawn_local(async move {
-                    let chain = open.chain.clone();
-                    let greeted = match tls.accept(io, first, &worker, chain.config.transport_timeout).await {
-                        Ok(greeted) => greeted,
-                        Err(refused) => {
-                            if matches!(refused.error, HandshakeError::TimedOut) {
-                                let counts = &open.places.counts;
-                                counts.listener.inc(counts.lane, DOWNSTREAM_CX_TRANSPORT_SOCKET_CONNECT_TIMEOUT);
-                            }
-                            info.transport_failure = refused.reason.into();
-                            info.tls = true;
-                            let info = Rc::new(info);
-                            chain.terminal.clone().refused(&info);
-                            open.log.about(&info);
-                            return;
-                        }
-                    };
-                    info.tls = true;
-                    let facts = greeted.facts;
-                    let presented = !facts.peer.is_empty();
-                    info.client_certificate = ClientCertificate { presented, validated: facts.validated };
-                    info.tls_facts = Some(Rc::new(facts));
-                    let info = Rc::new(info);
-                    open.log.about(&info);
-                    let connection = Connection { io: greeted.io, first: None, info, drain, buffer_limit_bytes };
-                    chain.terminal.clone().serve(connection).await;
-                })
-            }
-        };
-        chain.started(slot, task.abort_handle());
     }
 }
 

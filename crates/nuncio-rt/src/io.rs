@@ -73,15 +73,21 @@ impl Io {
     /// Appends to `buf` what can be read now; 0 means the peer has finished sending. `buf` must have room.
     #[inline]
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut Buf) -> Poll<io::Result<usize>> {
-        let read = match self {
-            Io::Tcp(s) => pinned_read(s, cx, buf.tail()),
-            Io::Unix(s) => pinned_read(s, cx, buf.tail()),
-            Io::Layered(s) => s.poll_read(cx, buf.tail()),
-        };
+        let read = self.poll_read_slice(cx, buf.tail());
         if let Poll::Ready(Ok(n)) = read {
             buf.grow(n);
         }
         read
+    }
+
+    /// Reads into a slice; 0 means the peer has finished sending.
+    #[inline]
+    pub fn poll_read_slice(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Io::Tcp(s) => pinned_read(s, cx, into),
+            Io::Unix(s) => pinned_read(s, cx, into),
+            Io::Layered(s) => s.poll_read(cx, into),
+        }
     }
 
     /// Writes from several slices.

@@ -118,6 +118,7 @@ fn reading<'a>(
             zone: options.service_zone.as_str().into(),
         },
         http_filters: filters,
+        network_filters: registry::NETWORK_FILTERS,
         access_loggers: registry::ACCESS_LOGGERS,
         log_files: Some(files.clone() as Arc<dyn LogFiles>),
         stats: Some(store.clone()),
@@ -154,6 +155,7 @@ pub(crate) fn check(args: &CheckArgs, filters: &[HttpFilterEntry]) -> ExitCode {
     let inputs: Vec<Input> = args.files.iter().map(|file| Input::file(file)).collect();
     let mut options = nuncio_config::Options::checking(Mode { strict: args.strict || parity, parity, purpose: Purpose::Check });
     options.http_filters = filters;
+    options.network_filters = registry::NETWORK_FILTERS;
     options.access_loggers = registry::ACCESS_LOGGERS;
     let report = nuncio_config::check(&inputs, &options);
     if args.fix {

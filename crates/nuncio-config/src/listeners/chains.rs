@@ -50,7 +50,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::FilterChain, around:
     let socket = transport_socket.as_ref().map(|socket| cx.at("transport_socket", |cx| crate::tls::downstream(cx, socket)));
     let unset = (!cx.mode.parity).then_some(HANDSHAKE_TIMEOUT);
     let timeout = cx.duration("transport_socket_connect_timeout", transport_socket_connect_timeout.as_ref());
-    let mut terminal = terminal::compile(cx, filters, around);
+    let terminal::Filters { before, mut terminal } = terminal::compile(cx, filters, around);
     // A chain whose transport cannot be had is compared with the others, and serves nobody.
     let transport = match socket {
         None => nuncio_listen::Transport::Plain,
@@ -66,6 +66,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::FilterChain, around:
         matches: matches.unwrap_or_default(),
         transport,
         transport_timeout: timeout.filter(|t| !t.is_zero()).or(unset),
+        filters: before.into(),
         terminal,
         digest,
     }))

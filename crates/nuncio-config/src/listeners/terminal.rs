@@ -8,7 +8,7 @@ use crate::hcm;
 use nuncio_api::envoy::config::listener::v3 as proto;
 use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use nuncio_api::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
-use nuncio_core::{Connection, LocalFuture, Terminal, TerminalWorker, Worker};
+use nuncio_core::{BuildCx, Connection, FilterConfig, LocalFuture, NetworkFilter, NetworkPart, Terminal, TerminalWorker, Worker};
 use prost::{Message as _, Name as _};
 use proto::filter::ConfigType;
 use std::rc::Rc;
@@ -34,11 +34,22 @@ const WATCHING: &[&str] = &[
     "envoy.extensions.filters.network.zookeeper_proxy.v3.ZooKeeperProxy",
 ];
 
-/// Compiles the filters of a chain to the one that ends it. What is not built is reported, and leaves a filter that
-/// closes connections.
-pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::Filter], around: &Around) -> Arc<dyn Terminal> {
+/// The compiled filters of a chain.
+pub(super) struct Filters {
+    /// Those before the last.
+    pub(super) before: Vec<Arc<dyn NetworkFilter>>,
+    /// The last.
+    pub(super) terminal: Arc<dyn Terminal>,
+}
+
+/// Compiles the filters of a chain. What is not built is reported, and leaves one that closes connections.
+pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::Filter], around: &Around) -> Filters {
     check_order(cx, filters);
-    let mut terminal: Option<Arc<dyn Terminal>> = None;
+    let (mut before, mut terminal) = (Vec::new(), None);
+    let stats = cx.stats.clone();
+    let service_cluster = cx.identity.cluster.clone();
+    let mut build = BuildCx::new(&stats, "");
+    build.service_cluster = &service_cluster;
     for (index, filter) in filters.iter().enumerate() {
         cx.item("filters", index, |cx| {
             let proto::Filter { name, config_type } = filter;
@@ -51,11 +62,17 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::Filter], around:
                 // Reported when it was read.
                 None => return,
             };
-            let built = cx.at("typed_config", |cx| one(cx, name, config, around));
-            terminal = terminal.take().or(built);
+            build.filter_name = name;
+            match cx.at("typed_config", |cx| one(cx, name, config, around, &mut build)) {
+                Some(NetworkPart::Filter(filter)) => before.push(filter),
+                Some(NetworkPart::Terminal(last)) => {
+                    terminal.get_or_insert(last);
+                }
+                None => {}
+            }
         });
     }
-    terminal.unwrap_or_else(|| Arc::new(Closing))
+    Filters { before, terminal: terminal.unwrap_or_else(|| Arc::new(Closing)) }
 }
 
 /// Whether the connection manager is among the filters.
@@ -66,17 +83,34 @@ pub(super) fn is_http(filters: &[proto::Filter]) -> bool {
     })
 }
 
-fn one(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any, around: &Around) -> Option<Arc<dyn Terminal>> {
+fn one(
+    cx: &mut CompileCx<'_>,
+    name: &str,
+    config: &prost_types::Any,
+    around: &Around,
+    build: &mut BuildCx<'_>,
+) -> Option<NetworkPart> {
     let message = nuncio_api::any_type(config);
     if message == HttpConnectionManager::full_name() {
         let from = HttpConnectionManager::decode(config.value.as_slice()).unwrap_or_default();
         let around_it = hcm::Surroundings { buffer_limit: around.buffer_limit_bytes as usize, quic: around.quic };
         let config = hcm::compile(cx, &from, around_it);
-        return Some(Arc::new(nuncio_http::Hcm::new(config, &cx.stats, &around.stat_scope)));
+        let hcm = nuncio_http::Hcm::new(config, &cx.stats, &around.stat_scope);
+        return Some(NetworkPart::Terminal(Arc::new(hcm)));
     }
     if message == TcpProxy::full_name() {
         let from = TcpProxy::decode(config.value.as_slice()).unwrap_or_default();
-        return Some(tcp_proxy::compile(cx, &from));
+        return Some(NetworkPart::Terminal(tcp_proxy::compile(cx, &from)));
+    }
+    if let Some(entry) = cx.network_filters.iter().find(|entry| entry.message == message) {
+        let built = (entry.build)(FilterConfig { type_url: &config.type_url, value: &config.value }, build);
+        cx.extension_findings(std::mem::take(&mut build.warnings));
+        cx.extension_refusals(std::mem::take(&mut build.unsafe_without));
+        return built
+            .map_err(|error| {
+                cx.extension_error(codes::BAD_VALUE, error);
+            })
+            .ok();
     }
     let what = format!("the network filter `{name}`");
     if WATCHING.contains(&message) {

@@ -29,8 +29,9 @@ struct Objects {
     clear_route_cache: bool,
 }
 
+/// One object, and what it is made from.
 #[derive(Debug)]
-struct Object {
+pub(crate) struct Object {
     key: Box<str>,
     value: Format,
     read_only: bool,
@@ -45,27 +46,39 @@ struct SetFilterState {
 
 fn objects(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Objects, ConfigError> {
     let proto::Config { on_request_headers, clear_route_cache } = read::message(config)?;
-    let mut objects = Vec::with_capacity(on_request_headers.len());
-    for (index, from) in on_request_headers.iter().enumerate() {
-        objects.push(object(from, cx).map_err(within(&format!("on_request_headers[{index}]")))?);
-    }
+    let objects = read_list("on_request_headers", &on_request_headers, cx)?;
     Ok(Objects { objects, clear_route_cache })
 }
 
-fn object(from: &value::FilterStateValue, cx: &mut BuildCx<'_>) -> Result<Object, ConfigError> {
-    #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
-    let value::FilterStateValue { factory_key, read_only, shared_with_upstream, skip_if_empty, key, value } = from;
-    if *shared_with_upstream != 0 {
-        cx.warnings.push(ConfigError::at("shared_with_upstream", "is accepted without effect: it is not built yet"));
+/// Reads the objects of a field.
+pub(crate) fn read_list(field: &str, from: &[value::FilterStateValue], cx: &mut BuildCx<'_>) -> Result<Vec<Object>, ConfigError> {
+    let mut objects = Vec::with_capacity(from.len());
+    for (index, from) in from.iter().enumerate() {
+        let place = format!("{field}[{index}]");
+        let known = cx.warnings.len();
+        objects.push(Object::read(from, cx).map_err(within(&place))?);
+        cx.warnings.iter_mut().skip(known).for_each(|warning| warning.path = format!("{place}.{}", warning.path));
     }
-    if !["", "envoy.string", "envoy.hashable_string"].contains(&factory_key.as_str()) {
-        cx.warnings.push(ConfigError::at("factory_key", format!("`{factory_key}` is accepted without effect: the object is only a text here")));
+    Ok(objects)
+}
+
+impl Object {
+    /// Reads the message.
+    fn read(from: &value::FilterStateValue, cx: &mut BuildCx<'_>) -> Result<Object, ConfigError> {
+        #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
+        let value::FilterStateValue { factory_key, read_only, shared_with_upstream, skip_if_empty, key, value } = from;
+        if *shared_with_upstream != 0 {
+            cx.warnings.push(ConfigError::at("shared_with_upstream", "is accepted without effect: it is not built yet"));
+        }
+        if !["", "envoy.string", "envoy.hashable_string"].contains(&factory_key.as_str()) {
+            cx.warnings.push(ConfigError::at("factory_key", format!("`{factory_key}` is accepted without effect: the object is only a text here")));
+        }
+        let value::filter_state_value::Key::ObjectKey(key) = key.as_ref().ok_or_else(|| ConfigError::at("object_key", "is missing"))?;
+        let value::filter_state_value::Value::FormatString(format) =
+            value.as_ref().ok_or_else(|| ConfigError::at("format_string", "is missing"))?;
+        let value = self::format(format, cx).map_err(within("format_string"))?;
+        Ok(Object { key: key.as_str().into(), value, read_only: *read_only, skip_if_empty: *skip_if_empty })
     }
-    let value::filter_state_value::Key::ObjectKey(key) = key.as_ref().ok_or_else(|| ConfigError::at("object_key", "is missing"))?;
-    let value::filter_state_value::Value::FormatString(format) =
-        value.as_ref().ok_or_else(|| ConfigError::at("format_string", "is missing"))?;
-    let value = self::format(format, cx).map_err(within("format_string"))?;
-    Ok(Object { key: key.as_str().into(), value, read_only: *read_only, skip_if_empty: *skip_if_empty })
 }
 
 fn format(from: &SubstitutionFormatString, cx: &mut BuildCx<'_>) -> Result<Format, ConfigError> {
@@ -91,15 +104,20 @@ fn route(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Arc<dyn Any +
     Ok(Arc::new(objects(config, cx)?))
 }
 
+/// Makes the objects, one after the other: each may be made from those before.
+pub(crate) fn set(objects: &[Object], cx: &mut StreamCx) {
+    for object in objects {
+        let mut value = Vec::new();
+        object.value.write(cx, &mut value);
+        if !(value.is_empty() && object.skip_if_empty) {
+            cx.filter_state.set(StateObject { key: object.key.clone(), value, read_only: object.read_only });
+        }
+    }
+}
+
 impl Objects {
     fn set(&self, cx: &mut StreamCx) {
-        for object in &self.objects {
-            let mut value = Vec::new();
-            object.value.write(cx, &mut value);
-            if !(value.is_empty() && object.skip_if_empty) {
-                cx.filter_state.set(StateObject { key: object.key.clone(), value, read_only: object.read_only });
-            }
-        }
+        set(&self.objects, cx);
         cx.route_is_stale |= self.clear_route_cache;
     }
 }

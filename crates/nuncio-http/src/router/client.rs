@@ -35,7 +35,7 @@ struct Client {
 }
 
 /// Leaves a client among the worker's parts, unless there is one.
-pub(crate) fn install(worker: &Rc<Worker>, clusters: &Rc<WorkerClusters>) {
+pub fn install(worker: &Rc<Worker>, clusters: &Rc<WorkerClusters>) {
     if worker.http_client().is_some() {
         return;
     }

@@ -38,7 +38,7 @@ use std::{
 };
 use timeouts::Timeouts;
 
-pub(crate) use client::install as install_client;
+pub use client::install as install_client;
 
 /// What the router has for the exchange.
 #[derive(Debug)]

@@ -28,8 +28,8 @@ pub(crate) async fn serve(hcm: Rc<HcmWorker>, connection: Connection) {
     }
 }
 
-/// Counts a connection whose client has not come through the handshake of the transport.
-pub(crate) fn refused(hcm: &Rc<HcmWorker>, info: &Rc<ConnInfo>) {
+/// Counts a connection that has not come as far as here.
+pub(crate) fn refused(hcm: &Rc<HcmWorker>, info: &Rc<ConnInfo>, by_us: bool) {
     let mut life = Life::new(hcm, info);
-    life.remote_close = true;
+    life.remote_close = !by_us;
 }

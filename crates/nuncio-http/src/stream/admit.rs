@@ -9,7 +9,7 @@ use crate::headers::request::{self, Peer};
 use crate::routes::{Action, MatchCx, RouteMatch, tls_redirect};
 use nuncio_codec::headers::Known;
 use nuncio_codec::path;
-use nuncio_core::{LocalReply, RouteRef, RouteTableView, StreamCx};
+use nuncio_core::{LeftByFilters, LocalReply, RouteRef, RouteTableView, StreamCx};
 use nuncio_rt::Address;
 use nuncio_stats::tables::http_connection_manager as stat;
 use std::rc::Rc;
@@ -17,6 +17,9 @@ use std::rc::Rc;
 /// Looks at a request's head. An answer means that it goes no further.
 pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_host: Option<&str>) -> Option<Box<LocalReply>> {
     let lane = cx.worker.lane;
+    if let Some(left) = LeftByFilters::find(&cx.conn) {
+        left.objects(cx);
+    }
     let connect = cx.request.is_connect();
     if !cx.request.contains(Known::Authority) {
         match default_host {

@@ -6,11 +6,17 @@
 mod relay;
 mod session;
 
-use nuncio_core::{AccessLogger, ConnInfo, Connection, LocalFuture, Terminal, TerminalWorker, Worker};
+use nuncio_core::{AccessLogger, ConnInfo, Connection, LeftByFilters, LocalFuture, Terminal, TerminalWorker, Worker};
 use nuncio_stats::{Scope, Store, tables::tcp_proxy::TCP};
 use nuncio_upstream::{ClusterSlot, MetadataMatch, WorkerCluster, WorkerClusters};
 use session::Session;
 use std::{rc::Rc, sync::Arc, time::Duration};
+
+/// A cluster, and what is asked of its hosts.
+type Chosen = (Rc<WorkerCluster>, Option<Arc<MetadataMatch>>);
+
+/// The object of the filter state that names the cluster.
+const CLUSTER: &str = "envoy.tcp_proxy.cluster";
 
 /// `idle_timeout` when not set.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -96,18 +102,22 @@ impl TerminalWorker for TcpProxyWorker {
     fn serve(self: Rc<Self>, connection: Connection) -> LocalFuture<()> {
         Box::pin(async move {
             let mut session = Session::begin(self.proxy.clone(), &self.worker, connection.info.clone());
-            session.run(connection, self.choose()).await;
+            let chosen = self.choose(&connection.info);
+            session.run(connection, chosen).await;
         })
     }
 
-    fn refused(self: Rc<Self>, info: &Rc<ConnInfo>) {
+    fn refused(self: Rc<Self>, info: &Rc<ConnInfo>, _: bool) {
         drop(Session::begin(self.proxy.clone(), &self.worker, info.clone()));
     }
 }
 
 impl TcpProxyWorker {
-    /// A cluster, by weight, and what is asked of its hosts; `None` if there is none of the chosen name.
-    fn choose(&self) -> Option<(Rc<WorkerCluster>, Option<Arc<MetadataMatch>>)> {
+    /// A cluster, by weight or as filters say, and what is asked of its hosts; `None` if there is none of the chosen name.
+    fn choose(&self, info: &ConnInfo) -> Option<Chosen> {
+        if let Some(name) = LeftByFilters::find(info).and_then(|left| left.object(CLUSTER)) {
+            return Some((self.worker.parts.get::<WorkerClusters>()?.by_name(&name)?, None));
+        }
         let clusters = &self.proxy.config.clusters;
         let total: u64 = clusters.iter().map(|cluster| u64::from(cluster.weight)).sum();
         let mut ticket = if clusters.len() > 1 { self.worker.rng.below(total.max(1)) } else { 0 };

@@ -1,10 +1,10 @@
 //! One client's connection: choosing a host, relaying, counting, and the log line at its end, however it ends.
 
 use super::{
-    TcpProxy,
+    Chosen, TcpProxy,
     relay::{End, Relay},
 };
-use nuncio_core::{ConnInfo, Connection, Protocol, ResponseFlags, StreamCx, Worker};
+use nuncio_core::{ConnInfo, Connection, LeftByFilters, Protocol, ResponseFlags, StreamCx, Worker};
 use nuncio_rt::{Address, Deadline, Time};
 use nuncio_stats::{
     CounterId,
@@ -44,7 +44,7 @@ impl Session {
     }
 
     /// Connects and relays to the end.
-    pub(super) async fn run(&mut self, client: Connection, cluster: Option<(Rc<WorkerCluster>, Option<Arc<MetadataMatch>>)>) {
+    pub(super) async fn run(&mut self, client: Connection, cluster: Option<Chosen>) {
         let Some((cluster, wanted)) = cluster else {
             self.inc(DOWNSTREAM_CX_NO_ROUTE);
             self.stream.info.flags.set(ResponseFlags::NC);
@@ -179,6 +179,9 @@ impl Drop for Relaying<'_> {
 impl Drop for Session {
     fn drop(&mut self) {
         self.stream.info.end = Some(Time::now());
+        if let Some(left) = LeftByFilters::find(&self.stream.conn) {
+            left.tell(&mut self.stream);
+        }
         self.stream.info.downstream.received = self.stream.info.bytes_received;
         self.stream.info.downstream.sent = self.stream.info.bytes_sent;
         self.proxy.config.access_logs.iter().for_each(|log| log.log(&self.stream));

@@ -54,6 +54,7 @@ pub(super) fn shown(running: &Running) -> Node {
     let works = |name: &str, category: &str| match category {
         "envoy.access_loggers" => nuncio_ext::registry::ACCESS_LOGGERS.iter().any(|entry| entry.name == name),
         "envoy.filters.http" => AT_WORK.contains(&name) || running.filters.iter().any(|entry| entry.name == name),
+        "envoy.filters.network" => AT_WORK.contains(&name) || nuncio_ext::registry::NETWORK_FILTERS.iter().any(|entry| entry.name == name),
         "envoy.transport_sockets.upstream" => name.ends_with("raw_buffer"),
         _ => AT_WORK.contains(&name),
     };

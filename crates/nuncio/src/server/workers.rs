@@ -76,6 +76,8 @@ async fn work(index: usize, feeds: Feeds, stopped: oneshot::Receiver<()>) {
     worker.runtime.set(feeds.runtime.borrow().clone());
     nuncio_rt::spawn(follow_runtime(worker.clone(), feeds.runtime));
     let clusters = WorkerClusters::start(&worker);
+    // Network filters may ask services where no connection manager is.
+    nuncio_http::install_client(&worker, &clusters);
     nuncio_rt::spawn(clusters.follow(feeds.clusters));
     let listeners = WorkerListeners::start(&worker, feeds.listeners);
     // Ends when told to, or when the main thread is gone.

@@ -35,7 +35,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn address(from: &Address) -> core::Address {
+/// An address as the API tells it.
+pub(crate) fn address(from: &Address) -> core::Address {
     use core::address::Address as Kind;
     use core::socket_address::PortSpecifier;
     let kind = match from {
@@ -50,7 +51,7 @@ fn address(from: &Address) -> core::Address {
 }
 
 /// Whom a certificate is for: its URI, else its host name, else its subject.
-fn principal(certificate: &Certificate) -> String {
+pub(crate) fn principal(certificate: &Certificate) -> String {
     let first = |kind| certificate.names_of(&kind).next().map(str::to_owned);
     first(NameKind::Uri).or_else(|| first(NameKind::Dns)).unwrap_or_else(|| certificate.subject.clone())
 }

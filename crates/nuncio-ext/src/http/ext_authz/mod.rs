@@ -3,9 +3,9 @@
 //! A service that cannot be asked denies, unless `failure_mode_allow` is set. What is not built of the filter's message is
 //! refused when starting: a request never passes because a condition was left out.
 
-mod check;
+pub(crate) mod check;
 mod config;
-mod service;
+pub(crate) mod service;
 mod verdict;
 
 use crate::service::scopes::{self, ClusterScopes};

@@ -15,7 +15,7 @@ use nuncio_core::{ClientFailure, ClientRequest, ClientResponse, ClientRetry, Loc
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// The method of gRPC services.
-const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+pub(crate) const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 /// Names request headers to remove, in answers of plain HTTP services.
 const TO_REMOVE: &str = "x-envoy-auth-headers-to-remove";
 

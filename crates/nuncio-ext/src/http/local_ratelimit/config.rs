@@ -1,13 +1,12 @@
 //! The local rate limit filter's message, read.
 
-use super::bucket::Size;
+use crate::bucket::Size;
 use super::limiter::{Limited, Limiter, Limits};
 use super::{LOCAL_RATE_LIMIT, LocalRateLimit, Settings, VirtualHostLimits};
 use crate::http::additions::additions;
 use crate::read::{self, within};
 use nuncio_api::envoy::extensions::common::ratelimit::v3 as common;
 use nuncio_api::envoy::extensions::filters::http::local_ratelimit::v3 as proto;
-use nuncio_api::envoy::r#type::v3::TokenBucket;
 use nuncio_core::{BuildCx, ConfigError, FilterConfig, Fraction, HttpFilter};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{any::Any, sync::Arc};
@@ -21,17 +20,11 @@ const MAX_DYNAMIC: u32 = 20;
 /// Numbers under which connections keep their buckets.
 static NUMBERS: AtomicUsize = AtomicUsize::new(1);
 
-fn size(from: &TokenBucket) -> Size {
-    let TokenBucket { max_tokens, tokens_per_fill, fill_interval } = from;
-    let seconds = fill_interval.as_ref().map_or(1.0, |time| read::duration(time).as_secs_f64()).max(0.001);
-    Size { max: f64::from(*max_tokens), per_second: f64::from(tokens_per_fill.unwrap_or(1)) / seconds }
-}
-
 fn limited(from: &common::LocalRateLimitDescriptor) -> Result<Limited, ConfigError> {
     let common::LocalRateLimitDescriptor { entries, token_bucket, shadow_mode } = from;
     let bucket = token_bucket.as_ref().ok_or_else(|| ConfigError::at("token_bucket", "is missing"))?;
     let entries = entries.iter().map(|entry| (entry.key.as_str().into(), entry.value.as_str().into())).collect();
-    Ok(Limited { entries, size: size(bucket), shadow: *shadow_mode })
+    Ok(Limited { entries, size: Size::read(bucket), shadow: *shadow_mode })
 }
 
 fn settings(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Settings, ConfigError> {
@@ -68,7 +61,7 @@ fn settings(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Settings, 
         policies.push(policy.map_err(within(&format!("rate_limits[{index}]")))?);
     }
     let limits = Limits {
-        default: token_bucket.as_ref().map(size),
+        default: token_bucket.as_ref().map(Size::read),
         descriptors: limited,
         always_default: always_consume_default_token_bucket.unwrap_or(true),
         max_dynamic: max_dynamic_descriptors.unwrap_or(MAX_DYNAMIC) as usize,

@@ -1,6 +1,6 @@
 //! Which buckets a request takes from, by what it counts as.
 
-use super::bucket::{Bucket, Size};
+use crate::bucket::{Bucket, Size};
 use nuncio_core::rate_limit::Descriptor;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -3,18 +3,17 @@
 //! One bucket counts for all workers. Requests that count as a configured descriptor take from that descriptor's bucket,
 //! and from the common one.
 
-mod bucket;
+
 mod config;
 mod limiter;
 
 use super::additions::Addition;
-use bucket::Bucket;
+use crate::bucket::Bucket;
 use limiter::{Limiter, Limits};
 use nuncio_core::rate_limit::{Descriptor, RateLimitPolicy};
 use nuncio_core::{
     HttpFilter, HttpFilterEntry, LocalReply, Phases, Posture, ResponseFlags, RouteView, RuntimeFraction, StateSlot, Step, StreamCx,
 };
-use nuncio_rt::Time;
 use nuncio_stats::{Scope, stats_table};
 use std::sync::Arc;
 
@@ -84,11 +83,6 @@ struct LocalRateLimit {
     state: StateSlot<Option<Arc<Bucket>>>,
 }
 
-/// Seconds of the process's clock.
-fn seconds() -> f64 {
-    Time::now().as_nanos() as f64 / 1e9
-}
-
 impl Settings {
     fn holds(&self, fraction: &RuntimeFraction, cx: &StreamCx) -> bool {
         fraction.holds(cx.worker.rng.next_u64(), &cx.worker.runtime.values())
@@ -133,7 +127,7 @@ impl Settings {
         if self.retry_after
             && let Some(bucket) = bucket
         {
-            reply = reply.header("retry-after", bucket.wait(seconds()).to_string());
+            reply = reply.header("retry-after", bucket.wait(crate::bucket::now()).to_string());
         }
         reply
     }
@@ -154,10 +148,10 @@ impl HttpFilter for LocalRateLimit {
         settings.stats.inc(lane, ENABLED);
         let descriptors = settings.descriptors(cx);
         let outcome = match settings.per_connection {
-            None => settings.limiter.take(&settings.limits, &descriptors, seconds()),
+            None => settings.limiter.take(&settings.limits, &descriptors, crate::bucket::now()),
             Some(number) => {
                 let own = cx.conn.attached.get(number, || Limiter::new(&settings.limits));
-                own.take(&settings.limits, &descriptors, seconds())
+                own.take(&settings.limits, &descriptors, crate::bucket::now())
             }
         };
         if outcome.shadowed {
@@ -182,7 +176,7 @@ impl HttpFilter for LocalRateLimit {
 
     fn response_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
         let Some(bucket) = cx.held_state(&self.state).and_then(Option::take) else { return Step::Continue };
-        let now = seconds();
+        let now = crate::bucket::now();
         for (name, number) in [
             ("x-ratelimit-limit", bucket.size.max as u64),
             ("x-ratelimit-remaining", bucket.left(now)),

@@ -30,7 +30,7 @@ pub const ENTRY: HttpFilterEntry = HttpFilterEntry {
 };
 
 /// The service's method.
-const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+pub(crate) const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
 stats_table! {
     /// `cluster.<name>.ratelimit.`

@@ -45,7 +45,7 @@ fn settings(from: &filter::Rbac, cx: &mut BuildCx<'_>) -> Result<Settings, Confi
     let enforced = match rules {
         Some(rules) => Some(self::rules(rules, cx).map_err(within("rules"))?),
         // Whatever it would have said: nobody passes.
-        None if matcher.is_some() => Some(Rules { action: Action::Allow, policies: Vec::new() }),
+        None if matcher.is_some() => Some(Rules::nobody()),
         None => None,
     };
     Ok(Settings {
@@ -57,11 +57,12 @@ fn settings(from: &filter::Rbac, cx: &mut BuildCx<'_>) -> Result<Settings, Confi
     })
 }
 
-fn unbuilt(cx: &mut BuildCx<'_>, field: &str) {
+pub(crate) fn unbuilt(cx: &mut BuildCx<'_>, field: &str) {
     cx.unsafe_without.push(ConfigError::at(field, "is not built yet, and unsafe to ignore"));
 }
 
-fn rules(from: &proto::Rbac, cx: &mut BuildCx<'_>) -> Result<Rules, ConfigError> {
+/// Reads rules.
+pub(crate) fn rules(from: &proto::Rbac, cx: &mut BuildCx<'_>) -> Result<Rules, ConfigError> {
     let proto::Rbac { action, policies, audit_logging_options } = from;
     if audit_logging_options.is_some() {
         cx.warnings.push(ConfigError::at("audit_logging_options", "is accepted without effect: it is not built yet"));

@@ -6,7 +6,7 @@
 //! What is not built is refused when the configuration is built for running: nothing is ever allowed because a condition was
 //! left out.
 
-mod config;
+pub(crate) mod config;
 mod policy;
 
 use nuncio_core::metadata::{MetadataValue, set_dynamic};
@@ -65,7 +65,7 @@ const NAMESPACE: &str = "envoy.filters.http.rbac";
 
 /// What meeting a policy means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
+pub(crate) enum Action {
     Allow,
     Deny,
     /// Everybody passes; logs are told who met a policy.
@@ -74,8 +74,8 @@ enum Action {
 
 /// Policies by name, and what meeting one means.
 #[derive(Debug)]
-struct Rules {
-    action: Action,
+pub(crate) struct Rules {
+    pub(crate) action: Action,
     /// Sorted by name.
     policies: Vec<(Box<str>, Policy)>,
 }
@@ -115,8 +115,13 @@ impl PolicyStats {
 }
 
 impl Rules {
+    /// Rules that nobody meets.
+    pub(crate) fn nobody() -> Rules {
+        Rules { action: Action::Allow, policies: Vec::new() }
+    }
+
     /// Whether the request passes, and the policy it met.
-    fn judge(&self, cx: &StreamCx) -> (bool, Option<&str>) {
+    pub(crate) fn judge(&self, cx: &StreamCx) -> (bool, Option<&str>) {
         let met = self.policies.iter().find(|(_, policy)| policy.matches(cx)).map(|(name, _)| &**name);
         let passes = match self.action {
             Action::Allow => met.is_some(),
@@ -134,6 +139,12 @@ fn note(cx: &mut StreamCx, prefix: &str, passes: bool, met: Option<&str>) {
     }
     let result = if passes { "allowed" } else { "denied" };
     set_dynamic(&mut cx.metadata, NAMESPACE, &format!("{prefix}_engine_result"), MetadataValue::Text(result.to_owned()));
+}
+
+/// How logs tell of a refusal.
+pub(crate) fn details(met: Option<&str>) -> String {
+    let policy = met.unwrap_or("none").replace(|c: char| c.is_ascii_whitespace(), "_");
+    format!("rbac_access_denied_matched_policy[{policy}]")
 }
 
 impl HttpFilter for Rbac {
@@ -166,8 +177,6 @@ impl HttpFilter for Rbac {
         if passes {
             return Step::Continue;
         }
-        let policy = met.unwrap_or("none").replace(|c: char| c.is_ascii_whitespace(), "_");
-        let details = format!("rbac_access_denied_matched_policy[{policy}]");
-        Step::reply(LocalReply::new(403, details).body("RBAC: access denied"))
+        Step::reply(LocalReply::new(403, details(met)).body("RBAC: access denied"))
     }
 }

@@ -2,21 +2,38 @@
 //!
 //! It fills steadily. All it keeps is the moment at which it would have been empty: taking tokens moves that moment on.
 
+use crate::read;
+use nuncio_api::envoy::r#type::v3::TokenBucket;
+use nuncio_rt::Time;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How much a bucket holds, and how fast it fills.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Size {
+pub(crate) struct Size {
     /// Tokens at most.
-    pub(super) max: f64,
+    pub(crate) max: f64,
     /// Tokens per second.
-    pub(super) per_second: f64,
+    pub(crate) per_second: f64,
+}
+
+impl Size {
+    /// Reads the message.
+    pub(crate) fn read(from: &TokenBucket) -> Size {
+        let TokenBucket { max_tokens, tokens_per_fill, fill_interval } = from;
+        let seconds = fill_interval.as_ref().map_or(1.0, |time| read::duration(time).as_secs_f64()).max(0.001);
+        Size { max: f64::from(*max_tokens), per_second: f64::from(tokens_per_fill.unwrap_or(1)) / seconds }
+    }
+}
+
+/// Seconds of the process's clock.
+pub(crate) fn now() -> f64 {
+    Time::now().as_nanos() as f64 / 1e9
 }
 
 /// A bucket; full to begin with.
 #[derive(Debug)]
-pub(super) struct Bucket {
-    pub(super) size: Size,
+pub(crate) struct Bucket {
+    pub(crate) size: Size,
     /// Seconds, as the bits of an `f64`.
     empty_at: AtomicU64,
 }
@@ -25,7 +42,7 @@ pub(super) struct Bucket {
 const EPSILON: f64 = 1e-9;
 
 impl Bucket {
-    pub(super) fn new(size: Size) -> Bucket {
+    pub(crate) fn new(size: Size) -> Bucket {
         Bucket { size, empty_at: AtomicU64::new(f64::NEG_INFINITY.to_bits()) }
     }
 
@@ -34,7 +51,7 @@ impl Bucket {
     }
 
     /// Takes tokens if there are enough at `now`, in seconds of the process's clock.
-    pub(super) fn take(&self, tokens: f64, now: f64) -> bool {
+    pub(crate) fn take(&self, tokens: f64, now: f64) -> bool {
         let mut held = self.empty_at.load(Ordering::Relaxed);
         loop {
             let next = self.empty_at(held, now) + tokens / self.size.per_second;
@@ -49,13 +66,13 @@ impl Bucket {
     }
 
     /// Whole tokens left.
-    pub(super) fn left(&self, now: f64) -> u64 {
+    pub(crate) fn left(&self, now: f64) -> u64 {
         let empty_at = self.empty_at(self.empty_at.load(Ordering::Relaxed), now);
         ((now - empty_at) * self.size.per_second + 1e-6).floor().max(0.0) as u64
     }
 
     /// Whole seconds until there is a token, rounded up.
-    pub(super) fn wait(&self, now: f64) -> u64 {
+    pub(crate) fn wait(&self, now: f64) -> u64 {
         if self.left(now) > 0 {
             return 0;
         }
