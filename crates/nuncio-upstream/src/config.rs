@@ -486,6 +486,8 @@ pub struct HttpOptions {
     pub idle_timeout: Option<Duration>,
     /// `max_connection_duration`.
     pub max_connection_duration: Option<Duration>,
+    /// `max_stream_duration`, longer than zero.
+    pub max_stream_duration: Option<Duration>,
     /// `max_requests_per_connection`; `None` for no limit.
     pub max_requests_per_connection: Option<u32>,
     /// `max_response_headers_kb`.
@@ -555,6 +557,7 @@ impl Default for HttpOptions {
         HttpOptions {
             idle_timeout: Some(Duration::from_secs(3600)),
             max_connection_duration: None,
+            max_stream_duration: None,
             max_requests_per_connection: None,
             max_response_headers_kb: 80,
             max_headers_count: 100,

@@ -51,6 +51,8 @@ pub(crate) enum Expired {
     PerTry,
     /// `per_try_idle_timeout`
     PerTryIdle,
+    /// `max_stream_duration` of the cluster
+    Stream,
 }
 
 /// A name that the cluster has no host for.
@@ -85,6 +87,8 @@ pub(crate) struct Attempt {
     per_try_armed: bool,
     idle: Option<Duration>,
     idle_at: Option<Time>,
+    /// When it has lasted as long as the cluster's streams may.
+    ends_at: Option<Time>,
     sent: bool,
     /// When a connection was asked for.
     asked_at: Time,
@@ -151,6 +155,7 @@ impl Attempt {
         self.per_try = None;
         self.per_try_armed = false;
         self.idle_at = None;
+        self.ends_at = None;
         self.queue.clear();
         self.queued = 0;
         self.trailers_queued = false;
@@ -265,6 +270,8 @@ impl Attempt {
         self.phase = Phase::Live;
         self.idle = idle;
         self.idle_at = idle.map(|d| now + d);
+        let limit = self.host.as_ref().and_then(|host| host.cluster().info.config.http.max_stream_duration);
+        self.ends_at = limit.map(|limit| now + limit);
         self.note_connection(cx);
         let Some(conn) = &mut self.conn else { return Ok(()) };
         cx.info.timings.upstream_pool_wait = Some(now.since(self.asked_at));
@@ -362,7 +369,7 @@ impl Attempt {
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Time> {
         let until = if let Phase::BackingOff(until) = self.phase { Some(until) } else { None };
-        Time::first([until, self.per_try, self.idle_at])
+        Time::first([until, self.per_try, self.idle_at, self.ends_at])
     }
 
     /// The timeout that has passed at `now`.
@@ -372,6 +379,8 @@ impl Attempt {
             Some(Expired::PerTry)
         } else if self.idle_at.is_some_and(|at| at <= now) {
             Some(Expired::PerTryIdle)
+        } else if self.ends_at.is_some_and(|at| at <= now) {
+            Some(Expired::Stream)
         } else {
             None
         }

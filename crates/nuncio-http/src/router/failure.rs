@@ -130,7 +130,42 @@ impl Router {
             }
             attempt::Expired::PerTry => self.timed_out(cx, Failure::PerTry, now),
             attempt::Expired::PerTryIdle => self.timed_out(cx, Failure::PerTryIdle, now),
+            attempt::Expired::Stream => self.lasted_too_long(cx, now),
         }
+    }
+
+    /// The stream to the host has lasted as long as the cluster's may: as if we had reset it, but for the answer. Nothing is
+    /// counted but that.
+    fn lasted_too_long(&mut self, cx: &mut StreamCx, now: Time) -> Option<Event> {
+        const DETAILS: &str = "upstream_max_stream_duration_reached";
+        let cluster = self.cluster.clone()?;
+        cluster.cx().inc(stat::UPSTREAM_RQ_MAX_DURATION_REACHED);
+        let host = self.attempt.host().cloned();
+        let wanted = !self.responding && self.retries.wanted_for_reset(&Reset::new(ResetReason::LocalReset), self.attempt.has_sent());
+        self.attempt.note_bytes(cx);
+        self.attempt.clear();
+        match self.decide(cx, wanted) {
+            Decision::After(wait) => {
+                self.note_timeout_retry(cx, false);
+                host.inspect(|host| host.count(HostStat::RqError));
+                self.attempt.back_off(now + wait);
+                return None;
+            }
+            Decision::Exhausted => retry::mark_exhausted(&mut cx.info),
+            Decision::Overflow => cx.info.flags.set(ResponseFlags::UO),
+            Decision::No => {}
+        }
+        if self.others.is_some() {
+            return None;
+        }
+        self.finished = true;
+        if self.responding {
+            cx.info.flags.set(ResponseFlags::UMSDR);
+            cx.info.details = DETAILS.into();
+            return Some(Event::Cut);
+        }
+        let reply = LocalReply::new(504, DETAILS).body("upstream max stream duration reached").flags(ResponseFlags::UMSDR);
+        Some(Event::Reply(self.counted(cx, Box::new(reply))))
     }
 
     fn timed_out(&mut self, cx: &mut StreamCx, failure: Failure, now: Time) -> Option<Event> {
