@@ -8,7 +8,7 @@ pub fn mask(text: &str, ports: &Ports, directory: &str) -> String {
     let mut text = ports.mask(&mask_uuids(text)).replace(directory, "TMPDIR").replace(crate::link::PKI, "PKIDIR");
     for address in machine_addresses() {
         text = text.replace(&format!("{FORWARDED_FOR}{address}"), &format!("{FORWARDED_FOR}MACHINE"));
-        text = text.replace(&format!(", {address}\n"), ", MACHINE\n");
+        text = text.replace(&format!(", {address}\n"), ", MACHINE\n").replace(&format!(",{address}\n"), ",MACHINE\n");
     }
     let mut out = String::new();
     let mut retried = false;

@@ -4,9 +4,10 @@ use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::accesslog::v3 as proto;
 use nuncio_api::envoy::data::accesslog::v3::AccessLogType;
+use nuncio_core::format::LogMoment;
 use nuncio_core::metadata::MetadataValue;
 use nuncio_core::{
-    AccessLogCx, AccessLogger, Comparison, FilterConfig, FilteredLogger, Fraction, LogFilter, LogSample, Protocol, ResponseFlags, RuntimeUint,
+    AccessLogCx, AccessLogger, Comparison, FilterConfig, FilteredLogger, Fraction, LogFilter, LogSample, ResponseFlags, RuntimeUint,
 };
 use proto::access_log_filter::FilterSpecifier;
 use std::sync::Arc;
@@ -117,10 +118,21 @@ fn filter_of(cx: &mut CompileCx<'_>, from: &proto::AccessLogFilter) -> Option<Lo
             })))
         }),
         FilterSpecifier::LogTypeFilter(proto::LogTypeFilter { types, exclude }) => {
-            let listed = |kind: AccessLogType| types.contains(&(kind as i32)) != *exclude;
-            let (stream, connection) = (listed(AccessLogType::DownstreamEnd), listed(AccessLogType::TcpConnectionEnd));
-            Some(LogFilter::Test(Arc::new(move |cx| if cx.info.protocol == Protocol::None { connection } else { stream })))
+            let (types, exclude) = (types.clone(), *exclude);
+            Some(LogFilter::Test(Arc::new(move |cx| types.contains(&(kind(cx.info.log_moment()) as i32)) != exclude)))
         }
+    }
+}
+
+fn kind(moment: LogMoment) -> AccessLogType {
+    match moment {
+        LogMoment::TcpConnectionStart => AccessLogType::TcpConnectionStart,
+        LogMoment::TcpConnectionPeriodic => AccessLogType::TcpPeriodic,
+        LogMoment::TcpConnectionEnd => AccessLogType::TcpConnectionEnd,
+        LogMoment::DownstreamStart => AccessLogType::DownstreamStart,
+        LogMoment::DownstreamPeriodic => AccessLogType::DownstreamPeriodic,
+        LogMoment::DownstreamEnd => AccessLogType::DownstreamEnd,
+        LogMoment::DownstreamTunnelSuccessfullyEstablished => AccessLogType::DownstreamTunnelSuccessfullyEstablished,
     }
 }
 

@@ -1,6 +1,7 @@
 //! One exchange as filters, the router and access logs see it.
 
 use crate::filter_state::FilterState;
+use crate::format::LogMoment;
 use crate::metadata::Metadata;
 use crate::rate_limit::RateLimitPolicy;
 use crate::{ConnInfo, ResponseFlags, StateSlot, Worker};
@@ -290,6 +291,16 @@ pub struct StreamInfo {
     pub health_check: bool,
     /// True if this exchange counts as internal (`x-envoy-internal`).
     pub internal: bool,
+    /// At which moment it is being logged.
+    pub moment: LogMoment,
+}
+
+impl StreamInfo {
+    /// At which moment it is being logged: what a proxy for bytes logs at the end is a connection.
+    pub fn log_moment(&self) -> LogMoment {
+        let bytes = self.moment == LogMoment::DownstreamEnd && self.protocol == Protocol::None;
+        if bytes { LogMoment::TcpConnectionEnd } else { self.moment }
+    }
 }
 
 impl Default for StreamInfo {
@@ -316,6 +327,7 @@ impl Default for StreamInfo {
             upgraded: false,
             health_check: false,
             internal: false,
+            moment: LogMoment::DownstreamEnd,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Source: `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
 
 pub use crate::headers::client_cert::{ClientCertRules, ForwardClientCert};
+pub use crate::headers::detection::{Detector, Trusted};
 use crate::stream::Installed;
 use nuncio_codec::headers::Known;
 use nuncio_codec::path::EscapedSlashes;
@@ -95,6 +96,8 @@ pub struct ClientAddress {
     pub append_port: bool,
     /// `represent_ipv4_remote_address_as_ipv4_mapped_ipv6`.
     pub ipv4_mapped: bool,
+    /// `original_ip_detection_extensions`, asked where `use_remote_address` is off.
+    pub detectors: Vec<Detector>,
     /// `internal_address_config.cidr_ranges`; nothing is internal without it.
     pub internal: Vec<Cidr>,
     /// `internal_address_config.unix_sockets`.
@@ -182,8 +185,12 @@ pub struct HcmConfig {
     pub router: RouterOptions,
     /// `access_log`.
     pub access_logs: Vec<Arc<dyn AccessLogger>>,
+    /// `access_log_options`: when exchanges are logged besides at their end.
+    pub log_options: LogOptions,
     /// `local_reply_config`.
     pub local_replies: Option<Arc<crate::LocalReplies>>,
+    /// `early_header_mutation_extensions`: made before anything else looks at the headers.
+    pub early_header_mutations: Vec<crate::routes::HeaderMutations>,
     /// Client address handling.
     pub client_address: ClientAddress,
     /// Path and host clean-up.
@@ -226,6 +233,17 @@ pub struct HcmConfig {
     pub upgrades: Vec<Upgrade>,
     /// Listener's `per_connection_buffer_limit_bytes`.
     pub buffer_limit: usize,
+}
+
+/// `HcmAccessLogOptions`: when exchanges are logged besides at their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogOptions {
+    /// `flush_access_log_on_new_request`.
+    pub on_new_request: bool,
+    /// `flush_log_on_tunnel_successfully_established`.
+    pub on_tunnel: bool,
+    /// `access_log_flush_interval`: again and again while it goes on.
+    pub interval: Option<Duration>,
 }
 
 /// Who we are, by the command line or `node`.

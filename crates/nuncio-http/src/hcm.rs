@@ -7,6 +7,7 @@ use crate::config::{HcmConfig, RouteSource};
 use crate::server;
 use crate::stream::{Chains, Exchange, HostStats, Routes};
 use nuncio_codec::date::DateCache;
+use nuncio_core::format::LogMoment;
 use nuncio_core::{ConnInfo, Connection, LocalFuture, Protocol, StreamCx, Terminal, TerminalWorker, Worker};
 use nuncio_rt::Time;
 use nuncio_stats::{Lane, 
@@ -203,6 +204,14 @@ impl HcmWorker {
         self.stats.record(lane, stat::DOWNSTREAM_RQ_TIME, ms);
         if cx.info.status != 0 {
             self.count_status(cx.info.status);
+        }
+    }
+
+    /// Logs an exchange as it is at this moment.
+    pub(crate) fn log(&self, cx: &mut StreamCx, moment: LogMoment) {
+        cx.info.moment = moment;
+        for log in &self.config.access_logs {
+            log.log(cx);
         }
     }
 

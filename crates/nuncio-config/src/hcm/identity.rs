@@ -16,6 +16,7 @@ pub(super) fn client_address(cx: &mut CompileCx<'_>, from: &proto::HttpConnectio
         skip_xff_append: from.skip_xff_append,
         append_port: from.append_x_forwarded_port,
         ipv4_mapped: from.represent_ipv4_remote_address_as_ipv4_mapped_ipv6,
+        detectors: Vec::new(),
         internal: Vec::new(),
         internal_unix: false,
     };

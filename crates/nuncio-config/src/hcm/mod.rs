@@ -1,9 +1,10 @@
 //! `HttpConnectionManager` → [`HcmConfig`].
 //!
 //! `protocol` does codecs and timeouts, `identity` who the client is and what is told about it, `filters` the HTTP filter
-//! chain, `router` the router's options, `rules` what Envoy refuses beyond the API's rules.
+//! chain, `early` what is done before everything else, `router` the router's options, `rules` what Envoy refuses beyond the API's rules.
 
 mod discovery;
+mod early;
 mod filters;
 mod identity;
 mod local_reply;
@@ -15,9 +16,9 @@ use crate::codes;
 use crate::context::CompileCx;
 use crate::{access_log, unbuilt};
 use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3 as proto;
-use nuncio_http::config::{OwnName, Cleaning, HcmConfig, RouteSource, ServerHeader, StripPort};
+use nuncio_http::config::{LogOptions, OwnName, Cleaning, ClientAddress, HcmConfig, RouteSource, ServerHeader, StripPort};
 use nuncio_http::routes::{RouteConfig, RouteTable};
-use proto::http_connection_manager::{PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation, StripPortMode};
+use proto::http_connection_manager::{HcmAccessLogOptions, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation, StripPortMode};
 use std::sync::Arc;
 
 pub use filters::{FilterKind, check_chain, is_terminal};
@@ -105,11 +106,6 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         http3_protocol_options,
         stream_flush_timeout,
         drain_timeout_jitter,
-        access_log_flush_interval,
-        flush_access_log_on_new_request,
-        access_log_options,
-        original_ip_detection_extensions,
-        early_header_mutation_extensions,
         forward_client_cert_matcher,
         path_normalization_options,
         proxy_status_config,
@@ -132,8 +128,16 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         has_router: chain.has_router,
         router: chain.router,
         access_logs: access_log::compile(cx, "access_log", access_log),
+        log_options: {
+            let old = (access_log_flush_interval.as_ref(), *flush_access_log_on_new_request);
+            log_options(cx, old, access_log_options.as_ref())
+        },
         local_replies: local_reply::compile(cx, local_reply_config.as_ref()),
-        client_address: identity::client_address(cx, from),
+        early_header_mutations: early::mutations(cx, early_header_mutation_extensions),
+        client_address: ClientAddress {
+            detectors: early::detectors(cx, original_ip_detection_extensions),
+            ..identity::client_address(cx, from)
+        },
         cleaning: Cleaning {
             normalize_path: normalize_path.unwrap_or(false),
             merge_slashes: *merge_slashes,
@@ -168,6 +172,32 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         default_host_for_http_10: http_protocol_options.as_ref().map(|o| o.default_host_for_http_10.as_str()).filter(|h| !h.is_empty()).map(Into::into),
         upgrades: filters::upgrades(cx, upgrade_configs, stat_prefix),
         buffer_limit: around.buffer_limit,
+    }
+}
+
+/// `access_log_options`, or the older fields for the same.
+fn log_options(
+    cx: &mut CompileCx<'_>,
+    (interval, on_new_request): (Option<&prost_types::Duration>, bool),
+    options: Option<&HcmAccessLogOptions>,
+) -> LogOptions {
+    let Some(options) = options else {
+        return LogOptions { on_new_request, on_tunnel: false, interval: cx.duration("access_log_flush_interval", interval) };
+    };
+    for (field, set) in [("flush_access_log_on_new_request", on_new_request), ("access_log_flush_interval", interval.is_some())] {
+        if set {
+            cx.at(field, |cx| {
+                cx.error(codes::CONFLICT, format!("`{field}` stands in access_log_options now; not in both"))
+                    .envoy(format!("Only one of {field} or access_log_options can be specified."))
+                    .on_key();
+            });
+        }
+    }
+    let HcmAccessLogOptions { access_log_flush_interval, flush_access_log_on_new_request, flush_log_on_tunnel_successfully_established } = options;
+    LogOptions {
+        on_new_request: *flush_access_log_on_new_request,
+        on_tunnel: *flush_log_on_tunnel_successfully_established,
+        interval: cx.at("access_log_options", |cx| cx.duration("access_log_flush_interval", access_log_flush_interval.as_ref())),
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn is_protected(name: &str) -> bool {
 }
 
 /// One `HeaderMutation`.
-pub(super) fn mutation(cx: &mut CompileCx<'_>, from: &HeaderMutation) -> Option<HeaderMutations> {
+pub(crate) fn mutation(cx: &mut CompileCx<'_>, from: &HeaderMutation) -> Option<HeaderMutations> {
     let HeaderMutation { action } = from;
     match action.as_ref()? {
         Action::Remove(text) => {

@@ -101,6 +101,8 @@ pub enum LogMoment {
     /// An exchange is over.
     #[default]
     DownstreamEnd,
+    /// An exchange has become a tunnel.
+    DownstreamTunnelSuccessfullyEstablished,
 }
 
 impl LogMoment {
@@ -113,6 +115,7 @@ impl LogMoment {
             LogMoment::DownstreamStart => "DownstreamStart",
             LogMoment::DownstreamPeriodic => "DownstreamPeriodic",
             LogMoment::DownstreamEnd => "DownstreamEnd",
+            LogMoment::DownstreamTunnelSuccessfullyEstablished => "DownstreamTunnelSuccessfullyEstablished",
         }
     }
 }
@@ -122,8 +125,6 @@ impl LogMoment {
 pub struct FormatCx<'a> {
     /// The exchange.
     pub stream: &'a StreamCx,
-    /// When in its life.
-    pub moment: LogMoment,
     /// Body of the local reply that is being formatted (`%LOCAL_REPLY_BODY%`); empty elsewhere.
     pub local_reply_body: &'a [u8],
     /// A value of JSON is wanted, not a text.
@@ -132,7 +133,7 @@ pub struct FormatCx<'a> {
 
 impl<'a> From<&'a StreamCx> for FormatCx<'a> {
     fn from(stream: &'a StreamCx) -> Self {
-        FormatCx { stream, moment: LogMoment::DownstreamEnd, local_reply_body: b"", typed: false }
+        FormatCx { stream, local_reply_body: b"", typed: false }
     }
 }
 

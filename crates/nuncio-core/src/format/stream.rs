@@ -1,18 +1,14 @@
 //! Facts of the exchange itself: protocol, status, flags, route.
 
 use super::{
-    FormatCx, LogMoment,
+    FormatCx,
     command::{Args, Command, Written},
     write,
 };
-use crate::Protocol;
 use nuncio_codec::Known;
 
 pub(super) fn moment(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-    // What a proxy for bytes logs at the end is a connection.
-    let bytes = cx.moment == LogMoment::DownstreamEnd && cx.stream.info.protocol == Protocol::None;
-    let moment = if bytes { LogMoment::TcpConnectionEnd } else { cx.moment };
-    write::non_empty(out, moment.name())
+    write::non_empty(out, cx.stream.info.log_moment().name())
 }
 
 pub(super) fn protocol(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {

@@ -1,9 +1,11 @@
 //! What the connection manager does to a request's headers before anything else sees them: who the client is, what
 //! it may say (`x-envoy-*`), hop-by-hop headers, request id. Order and rules as Envoy's `mutateRequestHeaders`.
 
+use super::detection::{detect, last_of_forwarded_for};
 use crate::config::{ClientAddress, HcmConfig};
 use nuncio_codec::headers::{HeaderMap, Known, KnownSet};
-use nuncio_core::{ConnInfo, StreamCx};
+use nuncio_core::matching::Side;
+use nuncio_core::{ConnInfo, LocalReply, StreamCx};
 use nuncio_rt::Address;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -69,10 +71,16 @@ impl Peer {
     }
 }
 
-/// Prepares a request's headers. `upgrade` keeps `connection` and `upgrade`.
-pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, peer: &Peer, upgrade: bool) {
+/// Prepares a request's headers. `upgrade` keeps `connection` and `upgrade`. An answer means that it goes no further.
+pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, peer: &Peer, upgrade: bool) -> Option<Box<LocalReply>> {
+    for mutations in &config.early_header_mutations {
+        mutations.apply(cx, Side::Request);
+    }
     remove_hop_by_hop(&mut cx.request, upgrade);
-    let client = identify(cx, &config.client_address, peer);
+    let client = match identify(cx, &config.client_address, peer) {
+        Ok(client) => client,
+        Err(status) => return Some(Box::new(LocalReply::new(status, "rejecting_because_detection_failed"))),
+    };
     set_scheme(cx, config);
     let edge = config.client_address.use_remote_address && !client.internal;
     cx.info.internal = client.internal;
@@ -107,6 +115,7 @@ pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, peer: &Peer, upgr
     if !config.via.is_empty() {
         cx.request.append_joined(Known::Via, ", ", config.via.as_bytes());
     }
+    None
 }
 
 /// Headers that concern this hop only (rfc9110#7.6.1). `te: trailers` stays.
@@ -130,8 +139,9 @@ struct Client {
     internal: bool,
 }
 
-/// Finds the client's address, extends `x-forwarded-for`, decides whether the request is an internal one.
-fn identify(cx: &mut StreamCx, rules: &ClientAddress, peer: &Peer) -> Client {
+/// Finds the client's address, extends `x-forwarded-for`, decides whether the request is an internal one. The error is the
+/// status of an answer.
+fn identify(cx: &mut StreamCx, rules: &ClientAddress, peer: &Peer) -> Result<Client, u16> {
     let tls = cx.conn.tls;
     let direct = cx.conn.remote_ip();
     let single;
@@ -157,9 +167,21 @@ fn identify(cx: &mut StreamCx, rules: &ClientAddress, peer: &Peer) -> Client {
             cx.request.set_with(Known::XForwardedPort, |v| v.decimal(port));
         }
     } else {
-        match last_of_forwarded_for(&cx.request, rules.trusted_hops) {
-            Some((ip, alone)) => (found, single) = (Some(ip), alone),
-            None => single = false,
+        if rules.detectors.is_empty() {
+            match last_of_forwarded_for(&cx.request, rules.trusted_hops) {
+                Some((ip, alone)) => (found, single) = (Some(ip), alone),
+                None => single = false,
+            }
+        } else {
+            let detected = detect(&rules.detectors, &cx.request, found);
+            if let Some(status) = detected.reject {
+                cx.info.remote = None;
+                return Err(status);
+            }
+            (found, single) = (detected.address.or(found), detected.trusted);
+            if detected.append && !rules.skip_xff_append {
+                append_forwarded_for(cx, peer);
+            }
         }
         if !cx.request.contains(Known::XForwardedProto) {
             cx.request.insert(Known::XForwardedProto, if tls { "https" } else { "http" });
@@ -175,17 +197,7 @@ fn identify(cx: &mut StreamCx, rules: &ClientAddress, peer: &Peer) -> Client {
         let port = direct.filter(|d| d.ip() == ip).map_or(0, |d| d.port());
         Address::Ip(SocketAddr::new(ip, port))
     });
-    Client { internal }
-}
-
-/// The address `skip` places from the end of `x-forwarded-for`, and whether it is the only one.
-fn last_of_forwarded_for(head: &HeaderMap, skip: u32) -> Option<(IpAddr, bool)> {
-    let list = head.get_joined(Known::XForwardedFor)?;
-    let mut places = list.rsplit(|b| *b == b',');
-    let place = places.nth(skip as usize)?;
-    let alone = skip == 0 && places.next().is_none();
-    let ip: IpAddr = std::str::from_utf8(place.trim_ascii()).ok()?.parse().ok()?;
-    Some((ip, alone))
+    Ok(Client { internal })
 }
 
 /// Our peer's address behind those already in `x-forwarded-for`.

@@ -36,7 +36,9 @@ pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_hos
     }
     clean_host(cx, &hcm.config.cleaning);
     let upgrade = upgrade::wanted(&cx.request).map(str::to_owned);
-    request::condition(cx, &hcm.config, peer, upgrade.is_some() && !connect);
+    if let Some(reply) = request::condition(cx, &hcm.config, peer, upgrade.is_some() && !connect) {
+        return Some(reply);
+    }
     if !hcm.config.proxy_100_continue && cx.request.get(Known::Expect).is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue")) {
         cx.request.remove(Known::Expect);
     }

@@ -12,6 +12,7 @@ use crate::headers::response;
 use crate::hcm::HcmWorker;
 use crate::router::{Event, Router};
 use crate::routes::{Action, BufferLimit, RouteEntry, finalize_response, is_grpc};
+use nuncio_core::format::LogMoment;
 use nuncio_core::{LocalReply, ResponseFlags, StreamCx, StreamInfo};
 use nuncio_rt::{BUF_BYTES, Buf, Time};
 use nuncio_stats::tables::{http_connection_manager as stat, router::RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED};
@@ -84,6 +85,8 @@ pub(crate) struct Exchange {
     followed: redirect::Followed,
     /// When the stream has lived long enough.
     end_of_life: Option<Time>,
+    /// When it is logged next, where that is done while it goes on.
+    next_log: Option<Time>,
 }
 
 struct Lanes<'a, C> {
@@ -120,6 +123,9 @@ impl<C: ClientSide> Ends for Lanes<'_, C> {
                 *self.head_sent = true;
                 *self.response_ended = end;
                 self.client.head(cx, end);
+                if self.hcm.config.log_options.on_tunnel && cx.info.upgraded && upgrade::is_tunnel(cx) {
+                    self.hcm.log(cx, LogMoment::DownstreamTunnelSuccessfullyEstablished);
+                }
             }
             Piece::Data { bytes, end } => {
                 cx.info.bytes_sent += bytes.len() as u64;
@@ -151,6 +157,7 @@ impl Exchange {
             last_progress: Time::default(),
             followed: redirect::Followed::default(),
             end_of_life: None,
+            next_log: None,
         }
     }
 
@@ -174,9 +181,16 @@ impl Exchange {
         if end {
             self.cx.info.timings.request_received = Some(now);
         }
+        self.next_log = hcm.config.log_options.interval.map(|interval| now + interval);
         match refused {
             Some(reply) => self.answer(hcm, client, *reply, now),
-            None => self.arrive(hcm, client, Dir::Request, Piece::Head { end }, now),
+            None => {
+                if hcm.config.log_options.on_new_request {
+                    note_cluster(&mut self.cx, hcm);
+                    hcm.log(&mut self.cx, LogMoment::DownstreamStart);
+                }
+                self.arrive(hcm, client, Dir::Request, Piece::Head { end }, now);
+            }
         }
     }
 
@@ -241,11 +255,15 @@ impl Exchange {
         let start = self.cx.info.start;
         let request = t.request.filter(|_| !self.request_ended && !self.head_sent).map(|d| start + d);
         let idle = self.idle_timeout(hcm).map(|d| self.last_progress + d);
-        Time::first([request, self.end_of_life, idle, self.router.deadline()])
+        Time::first([request, self.end_of_life, idle, self.next_log, self.router.deadline()])
     }
 
     /// Acts on the connection manager's own timeouts that have passed; the router's are seen to by its poll.
     pub(crate) fn expire<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, now: Time) {
+        if self.next_log.is_some_and(|at| at <= now) {
+            self.next_log = hcm.config.log_options.interval.map(|interval| now + interval);
+            hcm.log(&mut self.cx, LogMoment::DownstreamPeriodic);
+        }
         let t = &hcm.config.timeouts;
         let start = self.cx.info.start;
         let lane = self.cx.worker.lane;
@@ -490,9 +508,7 @@ impl Exchange {
             self.cx.info.status = status;
         }
         self.cx.worker.failures.note(&self.cx);
-        for log in &hcm.config.access_logs {
-            log.log(&self.cx);
-        }
+        hcm.log(&mut self.cx, LogMoment::DownstreamEnd);
         self.cx.reset();
         self.followed = redirect::Followed::default();
     }
