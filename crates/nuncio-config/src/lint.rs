@@ -100,7 +100,7 @@ fn nobody_is_ejected(whole: &Whole<'_>, found: &mut Vec<Finding>) {
 fn retries_stay_with_one_host(whole: &Whole<'_>, found: &mut Vec<Finding>) {
     for (path, table) in whole.tables() {
         for (host_at, host) in table.hosts().iter().enumerate() {
-            for (route_at, entry) in host.routes.iter().enumerate() {
+            for (route_at, entry) in (0..).zip(&host.routes) {
                 let Action::Forward(action) = &entry.route.action else { continue };
                 let ClusterSpecifier::Weighted(weighted) = &action.cluster else { continue };
                 let retry = action.retry_policy.as_ref().or(host.host.retry_policy.as_ref());
@@ -120,7 +120,7 @@ fn retries_stay_with_one_host(whole: &Whole<'_>, found: &mut Vec<Finding>) {
                     continue;
                 }
                 let text = format!("retries cannot help when the one host of {} is down: they stay inside the cluster that was picked", alone.join(" or "));
-                let place = format!("{path}.virtual_hosts[{host_at}].routes[{route_at}].route.weighted_clusters");
+                let place = format!("{path}.virtual_hosts[{host_at}].{}.route.weighted_clusters", host.place(route_at));
                 let mut finding = warning(codes::RETRY_CANNOT_HELP, place, text);
                 finding.help("set `refresh_cluster_on_retry: true` in the retry policy, or give the cluster more hosts");
                 found.push(finding);

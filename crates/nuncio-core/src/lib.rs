@@ -12,7 +12,7 @@
 //! * [`ResponseFlags`], [`LocalReply`]: what happened, and an answer made here.
 //! * [`format`]: substitution formats of access logs and header values.
 //! * [`matching`], [`metadata`]: conditions on texts, headers, metadata; metadata themselves.
-//! * [`grpc`]: what gRPC makes of HTTP.
+//! * [`grpc`]: what gRPC makes of HTTP; [`hash`]: the hashes that Envoy uses.
 //! * [`logging`]: levels of the process log.
 //! * [`HttpFilterEntry`], [`BuildCx`], [`ConfigError`]: building extensions from configuration.
 //!
@@ -29,6 +29,7 @@ mod filter_state;
 mod flags;
 pub mod format;
 pub mod grpc;
+pub mod hash;
 mod http2_stats;
 mod keepalive;
 pub mod logging;

@@ -6,6 +6,7 @@ pub mod access_log;
 mod bucket;
 mod compression;
 pub mod http;
+pub mod matcher;
 pub mod network;
 pub mod rate_limits;
 pub mod read;

@@ -4,6 +4,7 @@
 //! cannot be compared, so whoever builds a filter chain says by its [`Digest`] what it was built from.
 
 use crate::{address::ListenAddress, proxy_protocol::ProxyProtocolRules, matching::ChainMatch, tls::{Live, TlsConfig}};
+use nuncio_core::matching::tree::MatchTree;
 use nuncio_core::{AccessLogger, NetworkFilter, Terminal};
 use std::{
     hash::{DefaultHasher, Hasher},
@@ -189,6 +190,15 @@ impl FilterChainConfig {
     }
 }
 
+/// `filter_chain_matcher`.
+#[derive(Debug)]
+pub struct ChainMatcher {
+    /// Leads to the name of a chain.
+    pub tree: MatchTree<Arc<str>>,
+    /// What it was built from.
+    pub digest: Digest,
+}
+
 /// Which listener filters look at the first bytes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Inspectors {
@@ -218,6 +228,8 @@ pub struct ListenerConfig {
     pub filter_chains: Vec<Arc<FilterChainConfig>>,
     /// `default_filter_chain`.
     pub default_filter_chain: Option<Arc<FilterChainConfig>>,
+    /// `filter_chain_matcher`: leads to the name of a chain, in the place of the chains' own conditions.
+    pub chain_matcher: Option<Arc<ChainMatcher>>,
     /// How its sockets are made.
     pub socket: SocketConfig,
     /// `per_connection_buffer_limit_bytes`.
@@ -263,6 +275,7 @@ impl ListenerConfig {
             stat_prefix: String::new(),
             filter_chains: Vec::new(),
             default_filter_chain: None,
+            chain_matcher: None,
             socket: SocketConfig::default(),
             buffer_limit_bytes: BUFFER_LIMIT_BYTES,
             inspectors: Inspectors::default(),
@@ -321,6 +334,7 @@ impl ListenerConfig {
             && self.use_original_dst == other.use_original_dst
             && self.traffic_direction == other.traffic_direction
             && self.drain_type == other.drain_type
+            && self.chain_matcher.as_ref().map(|m| m.digest) == other.chain_matcher.as_ref().map(|m| m.digest)
             && self.digest == other.digest
     }
 

@@ -45,6 +45,7 @@ pub use proxy_protocol::{PassThrough, ProxyProtocolRules};
 pub use address::{ListenAddress, stat_name};
 pub use bind::{BindError, BindStep};
 pub use config::{
+    ChainMatcher,
     BUFFER_LIMIT_BYTES, Digest, DrainType, FilterChainConfig, Inspectors, Keepalive, LISTENER_FILTERS_TIMEOUT, ListenerConfig,
     SocketConfig, SocketOption, SocketState, TrafficDirection, Transport,
 };

@@ -8,7 +8,7 @@ use crate::{
     drain::{DrainOrder, DrainPace},
     inspect::{InspectorStats, Seen, Unseen, inspect},
     intake::{Acceptor, Intake},
-    matching::{ChainMatch, ConnFacts, select},
+    matching::{ChainMatch, ConnFacts, select, select_named},
     open::{Counts, Places},
     proxy_protocol::{self, ProxyStats, Refusal},
     serve::{self, Incoming},
@@ -75,6 +75,12 @@ impl ChainSet {
     fn select(&self, facts: &ConnFacts<'_>) -> Option<&Rc<Chain>> {
         if self.takes_all {
             return self.chains.first();
+        }
+        if let Some(matcher) = &self.config.chain_matcher {
+            return match select_named(matcher, &self.config.filter_chains, facts) {
+                Some(index) => self.chains.get(index?),
+                None => self.default.as_ref(),
+            };
         }
         let chosen = select(self.chains.iter().map(|chain| &chain.config.matches), facts);
         chosen.and_then(|index| self.chains.get(index)).or(self.default.as_ref())
@@ -305,7 +311,7 @@ fn chain_set(config: &Arc<ListenerConfig>, old: Option<&ChainSet>, worker: &Rc<W
         config: config.clone(),
         chains: config.filter_chains.iter().map(chain).collect(),
         default: config.default_filter_chain.as_ref().map(chain),
-        takes_all: matches!(config.filter_chains.as_slice(), [one] if one.matches == ChainMatch::default()),
+        takes_all: config.chain_matcher.is_none() && matches!(config.filter_chains.as_slice(), [one] if one.matches == ChainMatch::default()),
         inspector_stats: InspectorStats::new(&scopes.store, config.inspectors),
         proxy_stats: config.proxy_protocol.as_ref().map(|rules| ProxyStats::new(&scopes.store, rules)),
     }

@@ -5,7 +5,8 @@
 //! value that fits narrows the candidates; there is no going back: a chain that fits less well is not tried when the
 //! better one fails at a later criterion.
 
-use crate::config::FilterChainConfig;
+use crate::config::{ChainMatcher, FilterChainConfig};
+use nuncio_core::matching::tree::{ConnectionFacts, Facts};
 use nuncio_core::matching::Cidr;
 use nuncio_rt::Address;
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
@@ -163,6 +164,21 @@ pub fn select<'a>(chains: impl ExactSizeIterator<Item = &'a ChainMatch>, facts: 
         candidates.retain(|(_, m)| criterion(m, facts) == Some(best));
     }
     candidates.first().map(|(index, _)| *index)
+}
+
+/// The index of the chain that `filter_chain_matcher` leads to. `Some(None)`: it leads to one that is not there.
+pub fn select_named(matcher: &ChainMatcher, chains: &[Arc<FilterChainConfig>], facts: &ConnFacts<'_>) -> Option<Option<usize>> {
+    let connection = ConnectionFacts {
+        local: facts.local,
+        remote: facts.remote,
+        direct_remote: facts.direct_remote,
+        server_name: facts.server_name,
+        transport_protocol: facts.transport_protocol,
+        application_protocols: facts.application_protocols,
+        tls: None,
+    };
+    let name = matcher.tree.find(&Facts { connection: Some(connection), ..Facts::default() }).action()?;
+    Some(chains.iter().position(|chain| chain.name == *name))
 }
 
 /// Two chains that some connection would fit equally well.

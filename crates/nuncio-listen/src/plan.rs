@@ -21,7 +21,9 @@ pub fn check(listeners: &[Arc<ListenerConfig>]) -> Result<(), Vec<ListenerError>
         if listener.chains().next().is_none() {
             errors.push(ListenerError::NoFilterChains { address: address.clone() });
         }
-        if let Err(chains) = check_distinct(&listener.filter_chains) {
+        if listener.chain_matcher.is_none()
+            && let Err(chains) = check_distinct(&listener.filter_chains)
+        {
             errors.push(ListenerError::SameMatch { address: address.clone(), chains });
         }
         errors.extend(listeners.iter().take(index).find_map(|earlier| collision(earlier, listener)));

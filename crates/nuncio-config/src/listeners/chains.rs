@@ -5,7 +5,12 @@ use crate::codes;
 use crate::context::CompileCx;
 use crate::unsafe_unbuilt;
 use nuncio_api::envoy::config::listener::v3 as proto;
-use nuncio_listen::{Digest, FilterChainConfig};
+use nuncio_api::xds::core::v3::TypedExtensionConfig;
+use nuncio_api::xds::r#type::matcher::v3::Matcher;
+use nuncio_core::ConfigError;
+use nuncio_core::matching::tree::MatchTree;
+use nuncio_ext::matcher::{self, Findings, Place};
+use nuncio_listen::{ChainMatcher, Digest, FilterChainConfig};
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,4 +90,51 @@ pub(super) fn check_matches(cx: &mut CompileCx<'_>, chains: &[Arc<FilterChainCon
                 .envoy(format!("error adding listener: {same}"));
         });
     }
+}
+
+/// `filter_chain_matcher`: with it chains are told apart by name.
+pub(super) fn matcher(cx: &mut CompileCx<'_>, from: &Matcher, chains: &[proto::FilterChain], listener: &str) -> Option<Arc<ChainMatcher>> {
+    for (index, chain) in chains.iter().enumerate() {
+        let earlier = chains[..index].iter().position(|other| other.name == chain.name);
+        let sentence = match earlier {
+            _ if chain.name.is_empty() => "\"name\" field is required when using a listener matcher".to_owned(),
+            Some(_) => format!("\"name\" field is duplicated with value '{}'", chain.name),
+            None => continue,
+        };
+        let path = cx.path();
+        cx.item("filter_chains", index, |cx| {
+            let finding = cx.error(codes::CONFLICT, "`filter_chain_matcher` leads to chains by name: each needs one of its own");
+            finding.envoy(format!("error adding listener '{listener}': {sentence}"));
+            if let Some(earlier) = earlier {
+                finding.also(format!("{path}.filter_chains[{earlier}]"), "this one has the same name");
+            }
+        });
+    }
+    let mut findings = Findings::default();
+    let mut names: Vec<(String, Arc<str>)> = Vec::new();
+    let mut action = |place: &str, config: &TypedExtensionConfig, findings: &mut Findings| match matcher::type_of(config) {
+        "google.protobuf.StringValue" => {
+            let name = matcher::message::<String>(config).map_err(|error| findings.errors.push(error)).ok()?;
+            let name: Arc<str> = name.into();
+            names.push((format!("{place}.typed_config"), name.clone()));
+            Some(name)
+        }
+        other => {
+            let message = format!("Didn't find a registered implementation for '{}' with type URL: '{other}'", config.name);
+            findings.errors.push(ConfigError::at(place, message));
+            None
+        }
+    };
+    let tree: Option<MatchTree<Arc<str>>> = matcher::read(from, Place::Listener, &mut action, &mut findings);
+    cx.at("filter_chain_matcher", |cx| {
+        crate::routes::report_matcher(cx, findings);
+        for (place, name) in names {
+            if !chains.iter().any(|chain| chain.name == *name) {
+                cx.step(crate::path::Step::Text(place.into()), |cx| {
+                    cx.warn(codes::SUSPICIOUS, format!("no filter chain is called `{name}`: such connections are closed"));
+                });
+            }
+        }
+    });
+    Some(Arc::new(ChainMatcher { tree: tree?, digest: Digest::of(&from.encode_to_vec()) }))
 }

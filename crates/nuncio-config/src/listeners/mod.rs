@@ -15,7 +15,7 @@ mod terminal;
 use crate::address::{self, Parsed};
 use crate::codes;
 use crate::context::CompileCx;
-use crate::{access_log, unbuilt, unsafe_unbuilt};
+use crate::{access_log, unbuilt};
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::config::listener::v3 as proto;
 use nuncio_listen::{BUFFER_LIMIT_BYTES, Digest, DrainType, LISTENER_FILTERS_TIMEOUT, ListenAddress, ListenerConfig, TrafficDirection};
@@ -77,7 +77,6 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         enable_mptcp,
         bypass_overload_manager,
     );
-    unsafe_unbuilt!(cx, filter_chain_matcher);
     // For TCP it says nothing.
     let _ = udp_listener_config;
     let kind = Kind::of(from);
@@ -139,12 +138,15 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
     config.default_filter_chain =
         default_filter_chain.as_ref().and_then(|chain| cx.at("default_filter_chain", |cx| chains::compile(cx, chain, &around)));
     // With a matcher the chains are told apart by name.
-    if filter_chain_matcher.is_none() {
-        chains::check_matches(cx, &config.filter_chains);
-    inspect::complete(cx, &config.filter_chains, &mut inspectors);
+    match filter_chain_matcher {
+        Some(matcher) => config.chain_matcher = chains::matcher(cx, matcher, filter_chains, &config.addresses[0].to_string()),
+        None => {
+            chains::check_matches(cx, &config.filter_chains);
+            inspect::complete(cx, &config.filter_chains, &mut inspectors);
+        }
+    }
     config.inspectors = inspectors;
     config.proxy_protocol = proxy_protocol;
-    }
     config.socket = sockets::compile(cx, from);
     config.buffer_limit_bytes = buffer_limit_bytes;
     config.listener_filters_timeout = match listener_filters_timeout {

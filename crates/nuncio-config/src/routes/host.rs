@@ -1,9 +1,9 @@
 //! `VirtualHost` and `Route`: what they are called, what belongs to them, in their order.
 
-use super::{Rules, action, conditions, direct_response, extras, filters, headers, matching, redirect, retry};
+use super::{Rules, action, conditions, direct_response, extras, filters, headers, matching, redirect, retry, tree};
 use crate::codes;
 use crate::context::CompileCx;
-use crate::{unbuilt, unsafe_unbuilt};
+use crate::unbuilt;
 use nuncio_api::envoy::config::route::v3 as proto;
 use nuncio_http::routes::{Action, BufferLimit, Decorator, Route, RouteExtras, TlsRequirement, Tracing, VirtualCluster, VirtualHost};
 
@@ -48,12 +48,13 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, host: &proto::VirtualHost, rules: 
         cx.error(codes::CONFLICT, "`matcher` and `routes` of a virtual host exclude each other")
             .envoy("cannot set both matcher and routes on virtual host");
     }
-    // Without it the virtual host would have no routes at all.
-    unsafe_unbuilt!(cx, matcher);
+    let mut made = cx.each("routes", routes, |cx, route| self::route(cx, route, rules));
+    let tree = matcher.as_ref().and_then(|matcher| cx.at("matcher", |cx| tree::compile(cx, matcher, rules, &mut made)));
     VirtualHost {
         name: name.as_str().into(),
         domains: cx.each("domains", domains, |cx, domain| Some(checked_domain(cx, domain))),
-        routes: cx.each("routes", routes, |cx, route| self::route(cx, route, rules)),
+        routes: made,
+        tree,
         require_tls: match proto::virtual_host::TlsRequirementType::try_from(*require_tls) {
             Ok(proto::virtual_host::TlsRequirementType::ExternalOnly) => TlsRequirement::ExternalOnly,
             Ok(proto::virtual_host::TlsRequirementType::All) => TlsRequirement::All,
@@ -102,7 +103,7 @@ fn virtual_cluster(cx: &mut CompileCx<'_>, cluster: &proto::VirtualCluster) -> O
 
 /// Compiles a route; `None` after a report.
 #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
-fn route(cx: &mut CompileCx<'_>, route: &proto::Route, rules: Rules) -> Option<Route> {
+pub(super) fn route(cx: &mut CompileCx<'_>, route: &proto::Route, rules: Rules) -> Option<Route> {
     let proto::Route {
         name,
         r#match,

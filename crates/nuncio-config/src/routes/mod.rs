@@ -1,6 +1,6 @@
 //! `envoy.config.route.v3.RouteConfiguration` → [`RouteTable`].
 //!
-//! Each file is a part of the message: virtual hosts (`host`, `domains`), which requests a route takes (`matching`,
+//! Each file is a part of the message: virtual hosts (`host`, `tree`, `domains`), which requests a route takes (`matching`,
 //! `conditions`, `text`), what is done with them (`action`, `clusters`, `rewrite`, `redirect`, `direct_response`,
 //! `retry`, `extras`), and what all levels have (`headers`, `filters`).
 //!
@@ -21,6 +21,7 @@ mod redirect;
 mod retry;
 mod rewrite;
 mod text;
+mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub(crate) use headers::{addition, mutation as header_mutation};
 pub(crate) use conditions::{fraction, header as header_matcher};
 pub(crate) use retry::field as retry_policy;
 pub(crate) use text::matcher as text_matcher;
+pub(crate) use tree::report as report_matcher;
 
 use crate::codes;
 use crate::context::CompileCx;

@@ -21,6 +21,11 @@ impl Cidr {
         self.bits
     }
 
+    /// Whether it holds IPv4 addresses.
+    pub fn is_ipv4(&self) -> bool {
+        self.first.is_ipv4()
+    }
+
     /// Whether `address` lies in the range; never for the other family. An IPv4 address written as IPv6
     /// (`::ffff:10.0.0.1`) counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {

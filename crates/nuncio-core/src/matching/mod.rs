@@ -10,6 +10,7 @@ mod pattern;
 mod re2;
 mod single;
 mod text;
+pub mod tree;
 
 pub use cidr::Cidr;
 pub use condition::{CookieMatch, HeaderMatch, HeaderTest, QueryMatch, QueryTest, cookie, parameter};

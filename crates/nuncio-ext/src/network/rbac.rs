@@ -3,8 +3,9 @@
 //! Asked when the first bytes arrive, or all of them (`enforcement_type`): over TLS the client is known then. A policy
 //! that asks for headers never holds.
 
-use crate::http::rbac::{Action, Rules, config, details};
-use crate::read::{self, within};
+use crate::http::rbac::{Engine, Judgement, config, details};
+use crate::matcher::Place;
+use crate::read;
 use nuncio_api::envoy::extensions::filters::network::rbac::v3 as proto;
 use nuncio_core::metadata::{MetadataValue, set_dynamic};
 use nuncio_core::{
@@ -47,8 +48,8 @@ const NAMESPACE: &str = "envoy.filters.network.rbac";
 
 #[derive(Debug)]
 struct Rbac {
-    rules: Option<Rules>,
-    shadow: Option<Rules>,
+    rules: Option<Engine>,
+    shadow: Option<Engine>,
     shadow_prefix: String,
     continuous: bool,
     delay: Duration,
@@ -59,21 +60,11 @@ struct Rbac {
 fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<NetworkPart, ConfigError> {
     let proto::Rbac { rules, matcher, shadow_rules, shadow_matcher, shadow_rules_stat_prefix, stat_prefix, enforcement_type, delay_deny } =
         read::message(config)?;
-    for (field, set) in [("matcher", matcher.is_some()), ("shadow_matcher", shadow_matcher.is_some())] {
-        if set {
-            config::unbuilt(cx, field);
-        }
-    }
-    let enforced = match &rules {
-        Some(rules) => Some(config::rules(rules, cx).map_err(within("rules"))?),
-        // Whatever it would have said: nobody passes.
-        None => matcher.is_some().then(Rules::nobody),
-    };
     let dotted = |text: &str| if text.is_empty() || text.ends_with('.') { text.to_owned() } else { format!("{text}.") };
     let prefix = format!("{}rbac.", dotted(&stat_prefix));
     Ok(NetworkPart::Filter(Arc::new(Rbac {
-        rules: enforced,
-        shadow: shadow_rules.as_ref().map(|rules| config::rules(rules, cx).map_err(within("shadow_rules"))).transpose()?,
+        rules: config::engine(Place::Network, rules.as_ref(), matcher.as_ref(), ["rules", "matcher"], cx)?,
+        shadow: config::engine(Place::Network, shadow_rules.as_ref(), shadow_matcher.as_ref(), ["shadow_rules", "shadow_matcher"], cx)?,
         continuous: enforcement_type == EnforcementType::Continuous as i32,
         delay: delay_deny.as_ref().map_or(Duration::ZERO, read::duration),
         stats: cx.stats.scope(&prefix, &NETWORK_RBAC),
@@ -86,7 +77,7 @@ impl Rbac {
     /// Works the shadow rules out, for the statistics and as metadata.
     fn shadow(&self, cx: &mut StreamCx) {
         let Some(shadow) = &self.shadow else { return };
-        let (passes, met) = shadow.judge(cx);
+        let Judgement { passes, met, .. } = shadow.judge(cx);
         self.shadow_stats.inc(cx.worker.lane, if passes { SHADOW_ALLOWED } else { SHADOW_DENIED });
         let mut note = |key: &str, text: &str| {
             let key = format!("{}shadow_{key}", self.shadow_prefix);
@@ -107,9 +98,9 @@ impl NetworkFilter for Rbac {
     fn on_data(&self, cx: &mut StreamCx) -> NetworkStep {
         self.shadow(cx);
         let Some(rules) = &self.rules else { return NetworkStep::Continue };
-        let (passes, met) = rules.judge(cx);
-        if rules.action == Action::Log {
-            set_dynamic(&mut cx.metadata, "envoy.common", "access_log_hint", MetadataValue::Bool(met.is_some()));
+        let Judgement { passes, met, hint } = rules.judge(cx);
+        if let Some(hint) = hint {
+            set_dynamic(&mut cx.metadata, "envoy.common", "access_log_hint", MetadataValue::Bool(hint));
         }
         self.stats.inc(cx.worker.lane, if passes { ALLOWED } else { DENIED });
         if passes {

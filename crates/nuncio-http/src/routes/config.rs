@@ -3,7 +3,7 @@
 //! Names and meanings are those of `envoy.config.route.v3`; defaults are filled in by whoever makes these values.
 
 use super::action::{Action, MirrorPolicy};
-use nuncio_core::matching::HeaderMatch;
+use nuncio_core::matching::{HeaderMatch, tree::MatchTree};
 use nuncio_core::Fraction;
 use nuncio_core::metadata::Metadata;
 use nuncio_core::rate_limit::RateLimitPolicy;
@@ -11,7 +11,7 @@ use super::matcher::Matcher;
 use super::mutation::HeaderRules;
 use super::retry::RetryPolicy;
 use nuncio_codec::headers::HeaderName;
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, ops::Range, sync::Arc};
 
 /// `RouteConfiguration`.
 #[derive(Debug, Default)]
@@ -47,6 +47,8 @@ pub struct VirtualHost {
     pub domains: Vec<Box<str>>,
     /// Routes in their order.
     pub routes: Vec<Route>,
+    /// Which of the routes are tried, where that is not said by their order.
+    pub tree: Option<Box<RouteTree>>,
     /// Who is sent to https.
     pub require_tls: TlsRequirement,
     /// Header changes of this level.
@@ -71,6 +73,15 @@ pub struct VirtualHost {
     pub rate_limits: Box<[RateLimitPolicy]>,
     /// Settings of filters for this virtual host.
     pub filters: FilterOverrides,
+}
+
+/// `VirtualHost.matcher`: leads to some of the virtual host's routes, which are tried in their order.
+#[derive(Debug)]
+pub struct RouteTree {
+    /// The matcher.
+    pub tree: MatchTree<Range<u32>>,
+    /// Where each route stands below the virtual host: `matcher.on_no_match.action.typed_config`.
+    pub places: Box<[Box<str>]>,
 }
 
 /// `VirtualHost.TlsRequirementType`.

@@ -38,7 +38,7 @@ impl RouteTable {
     /// Routes that are never reached, because an earlier one takes every path they could take.
     pub fn dead_routes(&self) -> Vec<DeadRoute> {
         let mut dead = Vec::new();
-        for (virtual_host, host) in (0..).zip(self.hosts()) {
+        for (virtual_host, host) in (0..).zip(self.hosts()).filter(|(_, host)| host.is_in_order()) {
             let id = |route| RouteId { virtual_host, route };
             dead.extend(covered(host).map(|(route, by)| DeadRoute { route: id(route), taken_by: id(by) }));
         }
@@ -50,9 +50,9 @@ impl RouteTable {
         mirrors(&self.config().mirror_policies, "", &mut visit);
         for (host_index, host) in self.hosts().iter().enumerate() {
             mirrors(&host.host.mirror_policies, &format!("virtual_hosts[{host_index}]."), &mut visit);
-            for (index, entry) in host.routes.iter().enumerate() {
+            for (index, entry) in (0..).zip(&host.routes) {
                 let Action::Forward(action) = &entry.route.action else { continue };
-                let path = || format!("virtual_hosts[{host_index}].routes[{index}].route.");
+                let path = || format!("virtual_hosts[{host_index}].{}.route.", host.place(index));
                 match &action.cluster {
                     ClusterSpecifier::Cluster(name) => {
                         visit(ClusterReference { name, path: path() + "cluster", kind: "cluster" });

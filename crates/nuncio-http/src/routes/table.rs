@@ -4,16 +4,17 @@
 //! virtual hosts or routes, and the result is always that of Envoy's rule: the most specific domain, then the
 //! first route that matches.
 
-use super::config::{BufferLimit, FilterOverride, FilterOverrides, Route, RouteConfig, TlsRequirement, VirtualCluster, VirtualHost};
+use super::config::{BufferLimit, FilterOverride, FilterOverrides, Route, RouteConfig, RouteTree, TlsRequirement, VirtualCluster, VirtualHost};
 use super::domains::{DomainMatch, Domains, Taken};
 use super::index::PathIndex;
 use super::action::{Action, ForwardExtras};
 use super::matcher::{MatchCx, Mismatch, RequestParts, path_without_parameters};
 use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_core::matching::tree::Facts;
 use nuncio_core::metadata::Metadata;
 use nuncio_core::rate_limit::RateLimitPolicy;
 use nuncio_core::{ConfigError, FilterLevel, RouteId, RouteTableView, RouteView, StreamCx};
-use std::{any::Any, rc::Rc, sync::Arc};
+use std::{any::Any, borrow::Cow, ops::Range, rc::Rc, sync::Arc};
 
 /// A compiled route configuration.
 #[derive(Debug)]
@@ -31,7 +32,18 @@ pub struct HostEntry {
     pub host: Arc<VirtualHost>,
     /// Its routes in their order.
     pub routes: Box<[RouteEntry]>,
-    index: Option<Box<PathIndex>>,
+    finder: Finder,
+}
+
+/// How the routes of a virtual host are found that may take a request.
+#[derive(Debug)]
+enum Finder {
+    /// All are tried in turn.
+    Scan,
+    /// By their paths.
+    Index(Box<PathIndex>),
+    /// By `matcher`.
+    Tree(Box<RouteTree>),
 }
 
 /// A route of a table, with what it inherits.
@@ -130,9 +142,10 @@ impl RouteTable {
         let bare = self.bare_path(head);
         let request = RequestParts::of(head, bare.as_deref());
         let fits = |route: &u32| entry.routes[*route as usize].check(&request, cx).is_ok();
-        let found = match &entry.index {
-            Some(index) => index.candidates(request.path).find(fits),
-            None => (0..entry.routes.len() as u32).find(fits),
+        let found = match &entry.finder {
+            Finder::Index(index) => index.candidates(request.path).find(fits),
+            Finder::Scan => (0..entry.routes.len() as u32).find(fits),
+            Finder::Tree(tree) => tree.candidates(head, cx).find(fits),
         };
         found.map_or(RouteMatch::None, |route| RouteMatch::Route(RouteId { virtual_host, route }))
     }
@@ -149,7 +162,12 @@ impl RouteTable {
         }
         let bare = self.bare_path(head);
         let request = RequestParts::of(head, bare.as_deref());
-        for (route, candidate) in (0..).zip(&entry.routes) {
+        let tried = match &entry.finder {
+            Finder::Tree(tree) => tree.candidates(head, cx),
+            Finder::Index(_) | Finder::Scan => 0..entry.routes.len() as u32,
+        };
+        for route in tried {
+            let Some(candidate) = entry.routes.get(route as usize) else { break };
             let id = RouteId { virtual_host, route };
             let mismatch = candidate.check(&request, cx).err();
             explanation.routes.push((id, mismatch));
@@ -185,8 +203,11 @@ impl RouteTable {
 
     /// Bytes that the index takes, beside the configuration itself.
     pub fn index_bytes(&self) -> usize {
-        let paths = self.hosts.iter().filter_map(|host| host.index.as_ref());
-        self.domains.memory_bytes() + paths.map(|index| index.memory_bytes()).sum::<usize>()
+        let paths = self.hosts.iter().map(|host| match &host.finder {
+            Finder::Index(index) => index.memory_bytes(),
+            Finder::Scan | Finder::Tree(_) => 0,
+        });
+        self.domains.memory_bytes() + paths.sum::<usize>()
     }
 }
 
@@ -221,10 +242,26 @@ fn index_domains(config: &RouteConfig, errors: &mut Vec<ConfigError>) -> Domains
 impl HostEntry {
     fn new(mut host: VirtualHost, inherited: &FilterOverrides) -> HostEntry {
         let routes = std::mem::take(&mut host.routes);
-        let index = PathIndex::build(&routes);
+        let finder = match host.tree.take() {
+            Some(tree) => Finder::Tree(tree),
+            None => PathIndex::build(&routes).map_or(Finder::Scan, Finder::Index),
+        };
         let host = Arc::new(host);
         let entry = |route| RouteEntry { route, host: host.clone(), inherited: inherited.clone() };
-        HostEntry { routes: routes.into_iter().map(entry).collect(), host, index }
+        HostEntry { routes: routes.into_iter().map(entry).collect(), host, finder }
+    }
+
+    /// Whether its routes are tried in their order, each for every request.
+    pub(super) fn is_in_order(&self) -> bool {
+        !matches!(self.finder, Finder::Tree(_))
+    }
+
+    /// Where a route stands below the virtual host, `routes[2]`.
+    pub fn place(&self, route: u32) -> Cow<'_, str> {
+        match &self.finder {
+            Finder::Tree(tree) => Cow::Borrowed(tree.places.get(route as usize).map_or("matcher", |place| place)),
+            Finder::Index(_) | Finder::Scan => Cow::Owned(format!("routes[{route}]")),
+        }
     }
 
     fn wants_tls(&self, head: &HeaderMap) -> bool {
@@ -234,6 +271,14 @@ impl HostEntry {
             TlsRequirement::ExternalOnly => head.get(Known::XEnvoyInternal) != Some(b"true"),
         };
         wanted && head.get(Known::XForwardedProto) != Some(b"https")
+    }
+}
+
+impl RouteTree {
+    /// The routes that a request leads to.
+    fn candidates(&self, head: &HeaderMap, cx: &MatchCx<'_>) -> Range<u32> {
+        let facts = Facts { request: Some(head), filter_state: cx.filter_state, runtime: cx.runtime, ..Facts::default() };
+        self.tree.find(&facts).action().cloned().unwrap_or(0..0)
     }
 }
 

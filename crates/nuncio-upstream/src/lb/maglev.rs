@@ -3,7 +3,7 @@
 //! Every host has its own order in which it would like the table's places; they take turns, by weight, each taking the
 //! first place of its order that is free. Few places change their host when hosts come and go.
 
-use super::hash::xxh64;
+use nuncio_core::hash::xxh64;
 use super::table::{Entry, Spread};
 
 /// A table.

@@ -8,7 +8,7 @@
 
 mod chooser;
 mod edf;
-mod hash;
+
 mod least_request;
 mod maglev;
 mod plan;
@@ -20,7 +20,7 @@ mod subset;
 mod table;
 mod zone;
 
-pub use hash::xxh64;
+pub use nuncio_core::hash::xxh64;
 pub use priority::{Availability, PriorityLoads};
 pub(crate) use plan::{Plan, PlanCx};
 pub(crate) use subset::Subsets;

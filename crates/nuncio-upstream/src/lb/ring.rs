@@ -4,7 +4,7 @@
 //! How many points a host gets, and where they are, is Envoy's to the bit: `<key>_<n>` hashed, with as many `n` as the
 //! host's weight asks for.
 
-use super::hash::{MURMUR_SEED, murmur2, xxh64};
+use nuncio_core::hash::{MURMUR_SEED, murmur2, xxh64};
 use super::table::{Entry, Spread};
 use crate::config::{HashFunction, RingHashConfig};
 use std::io::Write as _;

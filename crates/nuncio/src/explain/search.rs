@@ -120,7 +120,14 @@ fn chain<'a>(question: &Question, listener: &'a ListenerConfig) -> Result<(&'a F
     };
     let all = listener.filter_chains.len();
     let named = |chain: &FilterChainConfig| if chain.name.is_empty() { String::new() } else { format!(" '{}'", chain.name) };
-    match matching::select(listener.filter_chains.iter().map(|chain| &chain.matches), &facts) {
+    let chosen = match &listener.chain_matcher {
+        None => matching::select(listener.filter_chains.iter().map(|chain| &chain.matches), &facts),
+        Some(matcher) => match matching::select_named(matcher, &listener.filter_chains, &facts) {
+            Some(None) => return Err(format!("listener {}: filter_chain_matcher leads to a chain that is not there; the connection would be closed", listener.name)),
+            found => found.flatten(),
+        },
+    };
+    match chosen {
         Some(at) => {
             let chain = &listener.filter_chains[at];
             Ok((chain, format!("filter chain {} of {all}{}", at + 1, named(chain))))

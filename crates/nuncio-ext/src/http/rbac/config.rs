@@ -3,12 +3,15 @@
 //! A condition that is not built can never hold, whatever is made of it: rules with one are refused when starting.
 
 use super::policy::{Condition, Policy};
-use super::{Action, PolicyStats, RBAC, RBAC_SHADOW, Rbac, Rules, Settings};
+use super::{Action, Engine, PolicyStats, RBAC, RBAC_SHADOW, Rbac, Rules, Settings, Verdict};
+use crate::matcher::{self, Findings, Place};
 use crate::read::{self, within};
 use nuncio_api::envoy::config::rbac::v3 as proto;
 use nuncio_api::envoy::extensions::filters::http::rbac::v3 as filter;
 use nuncio_api::envoy::r#type::matcher::v3::{FilterStateMatcher, PathMatcher, filter_state_matcher, path_matcher};
 use nuncio_api::envoy::r#type::v3::Int32Range;
+use nuncio_api::xds::core::v3::TypedExtensionConfig;
+use nuncio_api::xds::r#type::matcher::v3::Matcher;
 use nuncio_core::{BuildCx, ConfigError, FilterConfig, HttpFilter};
 use proto::{permission::Rule, principal::Identifier};
 use std::{any::Any, sync::Arc};
@@ -37,42 +40,80 @@ pub(super) fn route(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Ar
 
 fn settings(from: &filter::Rbac, cx: &mut BuildCx<'_>) -> Result<Settings, ConfigError> {
     let filter::Rbac { rules, rules_stat_prefix, matcher, shadow_rules, shadow_matcher, shadow_rules_stat_prefix, track_per_rule_stats } = from;
-    for (field, set) in [("matcher", matcher.is_some()), ("shadow_matcher", shadow_matcher.is_some())] {
-        if set {
-            unbuilt(cx, field);
-        }
-    }
-    let enforced = match rules {
-        Some(rules) => Some(self::rules(rules, cx).map_err(within("rules"))?),
-        // Whatever it would have said: nobody passes.
-        None if matcher.is_some() => Some(Rules::nobody()),
-        None => None,
-    };
     Ok(Settings {
-        rules: enforced,
-        shadow: shadow_rules.as_ref().map(|rules| self::rules(rules, cx).map_err(within("shadow_rules"))).transpose()?,
+        rules: engine(Place::Rbac, rules.as_ref(), matcher.as_ref(), ["rules", "matcher"], cx)?,
+        shadow: engine(Place::Rbac, shadow_rules.as_ref(), shadow_matcher.as_ref(), ["shadow_rules", "shadow_matcher"], cx)?,
         rules_prefix: rules_stat_prefix.clone(),
         shadow_prefix: shadow_rules_stat_prefix.clone(),
         per_rule_stats: *track_per_rule_stats,
     })
 }
 
-pub(crate) fn unbuilt(cx: &mut BuildCx<'_>, field: &str) {
+/// A matcher has the last word where there are rules as well.
+pub(crate) fn engine(
+    place: Place,
+    rules: Option<&proto::Rbac>,
+    matcher: Option<&Matcher>,
+    fields: [&str; 2],
+    cx: &mut BuildCx<'_>,
+) -> Result<Option<Engine>, ConfigError> {
+    let made = rules.map(|rules| self::rules(rules, cx).map_err(within(fields[0]))).transpose()?;
+    if rules.is_some() && matcher.is_some() {
+        cx.warnings.push(ConfigError::at(fields[0], format!("has no effect beside `{}`", fields[1])));
+    }
+    Ok(match matcher {
+        Some(matcher) => Some(tree(matcher, place, cx).map_err(within(fields[1]))?),
+        None => made.map(Engine::Rules),
+    })
+}
+
+fn tree(from: &Matcher, place: Place, cx: &mut BuildCx<'_>) -> Result<Engine, ConfigError> {
+    let mut findings = Findings::default();
+    let mut notes = false;
+    let mut action = |at: &str, config: &TypedExtensionConfig, findings: &mut Findings| {
+        let made = verdict(config).map_err(within(at)).map_err(|error| findings.errors.push(error)).ok()?;
+        notes |= made.action == Action::Log;
+        Some(made)
+    };
+    let made = matcher::read(from, place, &mut action, &mut findings);
+    cx.unsafe_without.append(&mut findings.refusals);
+    match (made, findings.errors.into_iter().next()) {
+        (Some(tree), None) => Ok(Engine::Tree { tree, notes }),
+        (_, error) => Err(error.unwrap_or_else(|| ConfigError::at("", "this leads nowhere"))),
+    }
+}
+
+/// `envoy.config.rbac.v3.Action`
+fn verdict(config: &TypedExtensionConfig) -> Result<Verdict, ConfigError> {
+    if matcher::type_of(config) != "envoy.config.rbac.v3.Action" {
+        let url = config.typed_config.as_ref().map_or("", |any| &any.type_url);
+        let message = format!("Didn't find a registered implementation for '{}' with type URL: '{}'", config.name, url.trim_start_matches("type.googleapis.com/"));
+        return Err(ConfigError::at("", message));
+    }
+    let proto::Action { name, action } = matcher::message(config)?;
+    Ok(Verdict { name: name.into(), action: self::action(action).map_err(within("typed_config"))? })
+}
+
+fn action(number: i32) -> Result<Action, ConfigError> {
+    match proto::rbac::Action::try_from(number) {
+        Ok(proto::rbac::Action::Allow) => Ok(Action::Allow),
+        Ok(proto::rbac::Action::Deny) => Ok(Action::Deny),
+        Ok(proto::rbac::Action::Log) => Ok(Action::Log),
+        Err(_) => Err(ConfigError::at("action", "is none that there is")),
+    }
+}
+
+fn unbuilt(cx: &mut BuildCx<'_>, field: &str) {
     cx.unsafe_without.push(ConfigError::at(field, "is not built yet, and unsafe to ignore"));
 }
 
 /// Reads rules.
-pub(crate) fn rules(from: &proto::Rbac, cx: &mut BuildCx<'_>) -> Result<Rules, ConfigError> {
+fn rules(from: &proto::Rbac, cx: &mut BuildCx<'_>) -> Result<Rules, ConfigError> {
     let proto::Rbac { action, policies, audit_logging_options } = from;
     if audit_logging_options.is_some() {
         cx.warnings.push(ConfigError::at("audit_logging_options", "is accepted without effect: it is not built yet"));
     }
-    let action = match proto::rbac::Action::try_from(*action) {
-        Ok(proto::rbac::Action::Allow) => Action::Allow,
-        Ok(proto::rbac::Action::Deny) => Action::Deny,
-        Ok(proto::rbac::Action::Log) => Action::Log,
-        Err(_) => return Err(ConfigError::at("action", "is none that there is")),
-    };
+    let action = self::action(*action)?;
     let mut made = Vec::with_capacity(policies.len());
     for (name, from) in policies {
         made.push((name.as_str().into(), policy(from, action, cx).map_err(within(&format!("policies[{name}]")))?));

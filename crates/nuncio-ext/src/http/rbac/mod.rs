@@ -9,6 +9,7 @@
 pub(crate) mod config;
 mod policy;
 
+use nuncio_core::matching::tree::{Facts, MatchTree};
 use nuncio_core::metadata::{MetadataValue, set_dynamic};
 use nuncio_core::{HttpFilter, HttpFilterEntry, LocalReply, Phases, Posture, Step, StreamCx};
 use nuncio_stats::{CounterId, Scope, Store, stats_table};
@@ -75,15 +76,15 @@ pub(crate) enum Action {
 /// Policies by name, and what meeting one means.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    pub(crate) action: Action,
+    action: Action,
     /// Sorted by name.
     policies: Vec<(Box<str>, Policy)>,
 }
 
 #[derive(Debug, Default)]
 struct Settings {
-    rules: Option<Rules>,
-    shadow: Option<Rules>,
+    rules: Option<Engine>,
+    shadow: Option<Engine>,
     rules_prefix: String,
     shadow_prefix: String,
     per_rule_stats: bool,
@@ -114,14 +115,59 @@ impl PolicyStats {
     }
 }
 
-impl Rules {
-    /// Rules that nobody meets.
-    pub(crate) fn nobody() -> Rules {
-        Rules { action: Action::Allow, policies: Vec::new() }
-    }
+/// How requests are judged.
+#[derive(Debug)]
+pub(crate) enum Engine {
+    /// `rules`
+    Rules(Rules),
+    /// `matcher`: leads to a verdict; where it leads to none, nobody passes.
+    Tree {
+        /// The matcher.
+        tree: MatchTree<Verdict>,
+        /// One of its verdicts is for logs.
+        notes: bool,
+    },
+}
 
+/// `envoy.config.rbac.v3.Action`
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    name: Box<str>,
+    action: Action,
+}
+
+/// What became of a request.
+pub(crate) struct Judgement<'r> {
+    pub(crate) passes: bool,
+    /// The policy that it met.
+    pub(crate) met: Option<&'r str>,
+    /// What logs are told, if anything.
+    pub(crate) hint: Option<bool>,
+}
+
+impl Engine {
+    pub(crate) fn judge(&self, cx: &StreamCx) -> Judgement<'_> {
+        match self {
+            Engine::Rules(rules) => {
+                let (passes, met) = rules.judge(cx);
+                Judgement { passes, met, hint: (rules.action == Action::Log).then_some(met.is_some()) }
+            }
+            Engine::Tree { tree, notes } => {
+                let runtime = cx.worker.runtime.values();
+                let verdict = tree.find(&Facts::of(cx, &runtime)).action();
+                Judgement {
+                    passes: verdict.is_some_and(|verdict| verdict.action != Action::Deny),
+                    met: verdict.map(|verdict| &*verdict.name),
+                    hint: verdict.filter(|_| *notes).map(|verdict| verdict.action == Action::Log),
+                }
+            }
+        }
+    }
+}
+
+impl Rules {
     /// Whether the request passes, and the policy it met.
-    pub(crate) fn judge(&self, cx: &StreamCx) -> (bool, Option<&str>) {
+    fn judge(&self, cx: &StreamCx) -> (bool, Option<&str>) {
         let met = self.policies.iter().find(|(_, policy)| policy.matches(cx)).map(|(name, _)| &**name);
         let passes = match self.action {
             Action::Allow => met.is_some(),
@@ -157,7 +203,7 @@ impl HttpFilter for Rbac {
         let settings = super::settings(&route, &self.name, &self.settings);
         let lane = cx.worker.lane;
         if let Some(shadow) = &settings.shadow {
-            let (passes, met) = shadow.judge(cx);
+            let Judgement { passes, met, .. } = shadow.judge(cx);
             self.shadow_stats.inc(lane, if passes { SHADOW_ALLOWED } else { SHADOW_DENIED });
             if let (true, Some(policy)) = (settings.per_rule_stats, met) {
                 self.policy_stats.inc(cx, policy, if passes { POLICY_SHADOW_ALLOWED } else { POLICY_SHADOW_DENIED });
@@ -165,9 +211,9 @@ impl HttpFilter for Rbac {
             note(cx, &format!("{}shadow", settings.shadow_prefix), passes, met);
         }
         let Some(rules) = &settings.rules else { return Step::Continue };
-        let (passes, met) = rules.judge(cx);
-        if rules.action == Action::Log {
-            set_dynamic(&mut cx.metadata, "envoy.common", "access_log_hint", MetadataValue::Bool(met.is_some()));
+        let Judgement { passes, met, hint } = rules.judge(cx);
+        if let Some(hint) = hint {
+            set_dynamic(&mut cx.metadata, "envoy.common", "access_log_hint", MetadataValue::Bool(hint));
         }
         self.stats.inc(lane, if passes { ALLOWED } else { DENIED });
         if let (true, Some(policy)) = (settings.per_rule_stats, met) {

@@ -1,7 +1,8 @@
-//! The hashes of consistent load balancing: XXH64 and MurmurHash2.
+//! Hashes that Envoy uses: XXH64 and MurmurHash2.
 //!
-//! Both are part of what Envoy promises: the same key reaches the same host through any proxy, of any version. XXH64
-//! also makes a key of a request's headers, cookies and addresses.
+//! Both are part of what Envoy promises: the same key of consistent load balancing reaches the same host through any
+//! proxy, of any version. XXH64 also makes a key of a request's headers, cookies and addresses, and picks the requests
+//! that a fraction of values is about.
 
 const P1: u64 = 0x9E37_79B1_85EB_CA87;
 const P2: u64 = 0xC2B2_AE3D_27D4_EB4F;
