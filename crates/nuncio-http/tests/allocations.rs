@@ -128,7 +128,7 @@ async fn accept(front: TcpListener, terminal: Rc<dyn TerminalWorker>) {
             attached: Default::default(),
         };
         nuncio_rt::spawn(terminal.clone().serve(Connection {
-            io: Io::Tcp(stream),
+            io: stream.into(),
             first: None,
             info: Rc::new(info),
             drain: DrainSignal::default(),

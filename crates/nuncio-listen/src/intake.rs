@@ -41,9 +41,9 @@ impl Acceptor {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Io, Peer)>> {
         match self {
             Acceptor::Tcp(listener) => {
-                listener.poll_accept(cx).map_ok(|(stream, peer)| (Io::Tcp(stream), Peer::Ip(peer)))
+                listener.poll_accept(cx).map_ok(|(stream, peer)| (stream.into(), Peer::Ip(peer)))
             }
-            Acceptor::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| (Io::Unix(stream), Peer::Unix)),
+            Acceptor::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| (stream.into(), Peer::Unix)),
         }
     }
 
@@ -55,7 +55,7 @@ impl Acceptor {
                 loop {
                     let (stream, peer) = listener.accept()?;
                     stream.set_nonblocking(true)?;
-                    take(Io::Tcp(TcpStream::from_std(stream)?), Peer::Ip(peer));
+                    take(TcpStream::from_std(stream)?.into(), Peer::Ip(peer));
                 }
             }
             Acceptor::Unix(listener) => {
@@ -63,7 +63,7 @@ impl Acceptor {
                 loop {
                     let (stream, _) = listener.accept()?;
                     stream.set_nonblocking(true)?;
-                    take(Io::Unix(UnixStream::from_std(stream)?), Peer::Unix);
+                    take(UnixStream::from_std(stream)?.into(), Peer::Unix);
                 }
             }
         }

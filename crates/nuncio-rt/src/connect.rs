@@ -91,9 +91,9 @@ async fn open(to: &Address, options: &TcpOptions) -> io::Result<Io> {
             options.set(&socket, to)?;
             let stream = socket.connect(*to).await?;
             stream.set_nodelay(true)?;
-            Ok(Io::Tcp(stream))
+            Ok(stream.into())
         }
-        Address::Pipe(path) => Ok(Io::Unix(UnixStream::connect(path).await?)),
+        Address::Pipe(path) => Ok(UnixStream::connect(path).await?.into()),
     }
 }
 

@@ -1,20 +1,13 @@
 //! The I/O seam: one byte stream type for the data path.
-//!
-//! A read that returns less than was asked for means "empty now" (edge-triggered readiness), so nothing here
-//! ever probes for `EAGAIN`; writes are tried before write readiness is asked for.
 
-use crate::Buf;
+use crate::{Buf, Socket};
 use std::{
     fmt, io,
     net::SocketAddr,
     path::PathBuf,
-    pin::Pin,
     task::{Context, Poll, Waker},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream},
-};
+use tokio::net::{TcpStream, UnixStream};
 
 /// A connected byte stream: what TLS or a test double must provide to stand in for a socket.
 pub trait ByteStream {
@@ -32,10 +25,8 @@ pub trait ByteStream {
 
 /// A connected stream of bytes.
 pub enum Io {
-    /// TCP.
-    Tcp(TcpStream),
-    /// Unix domain socket.
-    Unix(UnixStream),
+    /// TCP or unix domain socket.
+    Socket(Socket),
     /// Anything layered on top (TLS).
     Layered(Box<dyn ByteStream>),
 }
@@ -43,19 +34,21 @@ pub enum Io {
 impl fmt::Debug for Io {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Io::Tcp(_) => "Io::Tcp",
-            Io::Unix(_) => "Io::Unix",
+            Io::Socket(_) => "Io::Socket",
             Io::Layered(_) => "Io::Layered",
         })
     }
 }
 
-fn pinned_read<S: AsyncRead + Unpin>(s: &mut S, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-    let mut filled = ReadBuf::new(into);
-    match Pin::new(s).poll_read(cx, &mut filled) {
-        Poll::Ready(Ok(())) => Poll::Ready(Ok(filled.filled().len())),
-        Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
-        Poll::Pending => Poll::Pending,
+impl From<TcpStream> for Io {
+    fn from(stream: TcpStream) -> Io {
+        Io::Socket(stream.into())
+    }
+}
+
+impl From<UnixStream> for Io {
+    fn from(stream: UnixStream) -> Io {
+        Io::Socket(stream.into())
     }
 }
 
@@ -64,8 +57,7 @@ impl Io {
     #[inline]
     pub fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Io::Tcp(s) => s.poll_read_ready(cx),
-            Io::Unix(s) => s.poll_read_ready(cx),
+            Io::Socket(s) => s.poll_read_ready(cx),
             Io::Layered(s) => s.poll_read_ready(cx),
         }
     }
@@ -84,8 +76,7 @@ impl Io {
     #[inline]
     pub fn poll_read_slice(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
-            Io::Tcp(s) => pinned_read(s, cx, into),
-            Io::Unix(s) => pinned_read(s, cx, into),
+            Io::Socket(s) => s.poll_read(cx, into),
             Io::Layered(s) => s.poll_read(cx, into),
         }
     }
@@ -94,20 +85,16 @@ impl Io {
     #[inline]
     pub fn poll_writev(&mut self, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self {
-            Io::Tcp(s) => match bytes {
-                [one] => Pin::new(s).poll_write(cx, one),
-                many => Pin::new(s).poll_write_vectored(cx, many),
-            },
-            Io::Unix(s) => Pin::new(s).poll_write_vectored(cx, bytes),
+            Io::Socket(s) => s.poll_writev(cx, bytes),
             Io::Layered(s) => s.poll_writev(cx, bytes),
         }
     }
 
-    /// Flushes a layered stream; plain sockets have nothing to flush.
+    /// Pushes out what a layered stream buffers, and waits for posted messages that the peer does not take.
     #[inline]
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Io::Tcp(_) | Io::Unix(_) => Poll::Ready(Ok(())),
+            Io::Socket(s) => s.poll_unstalled(cx),
             Io::Layered(s) => s.poll_flush(cx),
         }
     }
@@ -115,8 +102,7 @@ impl Io {
     /// Half-closes the sending side.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Io::Tcp(s) => Pin::new(s).poll_shutdown(cx),
-            Io::Unix(s) => Pin::new(s).poll_shutdown(cx),
+            Io::Socket(s) => s.poll_shutdown(cx),
             Io::Layered(s) => s.poll_shutdown(cx),
         }
     }
@@ -130,16 +116,18 @@ impl Io {
 
     /// Makes the coming close send RST instead of FIN (TCP only).
     pub fn reset_on_close(&self) {
-        if let Io::Tcp(s) = self {
-            let _ = s.set_zero_linger();
+        if let Io::Socket(s) = self
+            && let Some(tcp) = s.tcp()
+        {
+            let _ = tcp.set_zero_linger();
         }
     }
 
     /// Local address, where the stream has one.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
-            Io::Tcp(s) => s.local_addr().ok(),
-            _ => None,
+            Io::Socket(s) => s.local_addr(),
+            Io::Layered(_) => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! * [`Io`]: a byte stream (TCP, unix socket) with poll methods; codecs and engine never see tokio.
 //! * [`Buf`], [`BufPool`]: 32 KiB buffers, borrowed only while bytes are in hand.
+//! * [`Socket`]: a TCP or unix socket; short messages of all of them leave together when the ready tasks have run.
 //! * [`OutQueue`]: what waits to be written to one peer, flushed with one `writev`.
 //! * [`Timers`], [`Deadline`]: one timer wheel per worker; deadlines re-arm lazily.
 //! * [`Clock`], [`Time`]: the monotonic clock, the wall clock derived from it, a cached HTTP date.
@@ -14,8 +15,10 @@ mod clock;
 mod connect;
 mod io;
 mod out;
+mod outbox;
 mod rng;
 mod runtime;
+mod socket;
 mod timer;
 
 pub use buf::{BUF_BYTES, Buf, BufPool};
@@ -25,4 +28,5 @@ pub use io::{Address, ByteStream, Io};
 pub use out::{COPY_BYTES, OutQueue};
 pub use rng::Rng;
 pub use runtime::{block_on_worker, spawn};
+pub use socket::Socket;
 pub use timer::{Deadline, Timers};

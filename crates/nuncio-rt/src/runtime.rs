@@ -14,7 +14,10 @@ where
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(async move {
-        tokio::task::spawn_local(main).await.map_err(|e| io::Error::other(e.to_string()))
+        let ended = tokio::task::spawn_local(main).await.map_err(|e| io::Error::other(e.to_string()));
+        // What was said last leaves too.
+        crate::outbox::flush();
+        ended
     })
 }
 
