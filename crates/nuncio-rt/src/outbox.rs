@@ -13,9 +13,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// Messages that wait at most: enough for the cache, few enough that none waits longer than some ten microseconds and
-/// that the buffers stay in the second-level cache.
-const MOST: usize = 32;
+/// Messages that wait at most: with 64 the first one waits for about 200 µs of work when the thread has that much. Sending
+/// 16 at a time costs 2 % more CPU, 128 no less.
+const MOST: usize = 64;
 
 thread_local! {
     static OUTBOX: RefCell<Outbox> = const { RefCell::new(Outbox { waiting: Vec::new(), flusher: Flusher::None }) };

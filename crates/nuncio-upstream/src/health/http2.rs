@@ -247,7 +247,7 @@ mod tests {
 
     /// Runs `checks` against a host that answers so.
     fn against<F: Future>(answer: impl FnMut(&mut Connection, u32, &HeaderMap) + Send + 'static, checks: impl FnOnce(Address) -> F) -> F::Output {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()).expect("a runtime");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let to = Address::Ip(listener.local_addr().expect("an address"));
         std::thread::spawn(move || host(&listener, answer));
