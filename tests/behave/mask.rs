@@ -7,8 +7,9 @@ pub fn mask(text: &str, ports: &Ports, directory: &str) -> String {
     // UUIDs first: their digits may look like a port.
     let mut text = ports.mask(&mask_uuids(text)).replace(directory, "TMPDIR").replace(crate::link::PKI, "PKIDIR");
     for address in machine_addresses() {
-        text = text.replace(&format!("{FORWARDED_FOR}{address}"), &format!("{FORWARDED_FOR}MACHINE"));
-        text = text.replace(&format!(", {address}\n"), ", MACHINE\n").replace(&format!(",{address}\n"), ",MACHINE\n");
+        for (before, after) in AROUND_MACHINE {
+            text = text.replace(&format!("{before}{address}{after}"), &format!("{before}MACHINE{after}"));
+        }
     }
     let mut out = String::new();
     let mut retried = false;
@@ -31,7 +32,17 @@ pub fn mask(text: &str, ports: &Ports, directory: &str) -> String {
     out
 }
 
-const FORWARDED_FOR: &str = "x-forwarded-for: ";
+/// What stands around an address of this machine: it is one of `x-forwarded-for`, in the header or before an id in a log.
+const AROUND_MACHINE: [(&str, &str); 8] = [
+    ("x-forwarded-for: ", ","),
+    ("x-forwarded-for: ", "\n"),
+    (", ", ","),
+    (", ", "\n"),
+    (",", ","),
+    (",", "\n"),
+    (",", " UUID"),
+    (" ", " UUID"),
+];
 
 /// Addresses of this machine's interfaces: what Envoy gives upstreams for clients on the loopback interface.
 fn machine_addresses() -> Vec<String> {

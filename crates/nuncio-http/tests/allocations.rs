@@ -7,7 +7,7 @@
 
 use nuncio_core::{ConnInfo, Connection, DrainSignal, Terminal, TerminalWorker, Worker};
 use nuncio_http::{Hcm, config, routes::*};
-use nuncio_rt::{Address, Io, Time};
+use nuncio_rt::{Address, Time};
 use nuncio_stats::{Lane, Store};
 use nuncio_upstream::*;
 use std::{
