@@ -106,6 +106,13 @@ impl Proxy {
         }
     }
 
+    /// Memory that it has, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// How it ended.
     pub fn ended(&mut self) -> ExitStatus {
         wait_for("the end of the process", || self.child.try_wait().unwrap())

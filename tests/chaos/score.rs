@@ -124,26 +124,41 @@ fn serve(mut stream: TcpStream, fault: &AtomicU8) -> Option<()> {
     }
 }
 
-/// A DNS server: all names have these addresses of 127.0.0.0/8, by their last byte; with none, nobody answers.
-fn names(told: Arc<Mutex<Vec<u8>>>, flapping: Arc<AtomicU8>) -> SocketAddr {
+/// What the name server says.
+#[derive(Clone, Debug)]
+struct Names {
+    /// All names have these addresses of 127.0.0.0/8, by their last byte; with none, nobody answers.
+    hosts: Vec<u8>,
+    /// The code that look-ups fail with, 0 for none: 2 is a failure of the server, 3 a name that does not exist.
+    code: u8,
+    /// Only every other one does.
+    flaps: bool,
+}
+
+const NO_FAULT: u8 = 0;
+const SERVER_FAILURE: u8 = 2;
+const NO_SUCH_NAME: u8 = 3;
+
+/// A DNS server.
+fn names(told: Arc<Mutex<Names>>) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     thread::spawn(move || {
         let mut packet = [0; 512];
         let mut asked = 0;
         while let Ok((length, from)) = socket.recv_from(&mut packet) {
-            let hosts = told.lock().unwrap().clone();
+            let Names { hosts, code, flaps } = told.lock().unwrap().clone();
             asked += 1;
-            let fails = flapping.load(Relaxed) != 0 && asked % 2 == 0;
+            let code = if flaps && asked % 2 == 1 { NO_FAULT } else { code };
             if hosts.is_empty() || length < 17 {
                 continue;
             }
             // The question ends after its name, type and class; what comes behind is not answered.
             let end = 12 + packet[12..length].iter().position(|byte| *byte == 0).unwrap_or(0) + 5;
             let is_a = packet[end - 3] == 1;
-            let count = if is_a && !fails { hosts.len() as u8 } else { 0 };
+            let count = if is_a && code == NO_FAULT { hosts.len() as u8 } else { 0 };
             let mut answer = packet[..end].to_vec();
-            answer[2..12].copy_from_slice(&[0x81, if fails { 0x82 } else { 0x80 }, 0, 1, 0, count, 0, 0, 0, 0]);
+            answer[2..12].copy_from_slice(&[0x81, 0x80 | code, 0, 1, 0, count, 0, 0, 0, 0]);
             for host in &hosts[..usize::from(count)] {
                 answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 127, 0, 0, *host]);
             }
@@ -251,22 +266,25 @@ fn scores() -> BTreeMap<String, usize> {
             cases.chunks(4).for_each(|some| _ = scope.spawn(move || play(path, some)));
         }
     });
+    let says = |hosts: &[u8], code, flaps| Names { hosts: hosts.to_vec(), code, flaps };
     for (name, change) in [
-        ("the name server falls silent", &[][..]),
-        ("the name's addresses change", &[3]),
-        ("every other look-up fails", &[1, 2]),
+        ("the name server falls silent", says(&[], NO_FAULT, false)),
+        ("the name's addresses change", says(&[3], NO_FAULT, false)),
+        ("every other look-up fails", says(&[1, 2], SERVER_FAILURE, true)),
+        ("every look-up fails", says(&[1, 2], SERVER_FAILURE, false)),
+        ("the name exists no more", says(&[1, 2], NO_SUCH_NAME, false)),
+        ("every other look-up finds no such name", says(&[1, 2], NO_SUCH_NAME, true)),
     ] {
         let first = Backend::start("127.0.0.1:0");
         let port = first.address.port();
         let others: Vec<Backend> = [2, 3].iter().map(|host| Backend::start(&format!("127.0.0.{host}:{port}"))).collect();
-        let (told, flapping) = (Arc::new(Mutex::new(vec![1, 2])), Arc::<AtomicU8>::default());
-        let server = names(told.clone(), flapping.clone());
+        let told = Arc::new(Mutex::new(says(&[1, 2], NO_FAULT, false)));
+        let server = names(told.clone());
         let addresses = [first.address, others[0].address];
         let proxy = Proxy::start_with("score", &addresses, |front| configuration(front, &addresses, Some(server)));
         let set = |n: usize| {
             if n == FAULT_AT {
-                *told.lock().unwrap() = change.to_vec();
-                flapping.store(u8::from(name.contains("every other")), Relaxed);
+                *told.lock().unwrap() = change.clone();
             }
             // Look-ups come every 100 ms: some of them meet the requests.
             thread::sleep(Duration::from_millis(3));
