@@ -52,13 +52,15 @@ pub struct BuildCx<'a> {
     pub unsafe_without: Vec<ConfigError>,
     /// Name of the cluster we belong to (`node.cluster`).
     pub service_cluster: &'a str,
+    /// The HTTP filters that there are, for those that have others inside.
+    pub http_filters: &'a [HttpFilterEntry],
     slots: usize,
 }
 
 impl<'a> BuildCx<'a> {
     /// A context for building one filter chain.
     pub fn new(stats: &'a Arc<Store>, stat_prefix: &'a str) -> BuildCx<'a> {
-        BuildCx { stats, stat_prefix, filter_name: "", warnings: Vec::new(), unsafe_without: Vec::new(), service_cluster: "", slots: 0 }
+        BuildCx { stats, stat_prefix, filter_name: "", warnings: Vec::new(), unsafe_without: Vec::new(), service_cluster: "", http_filters: &[], slots: 0 }
     }
 
     /// A place for per-stream state of the filter being built.

@@ -8,6 +8,7 @@ use nuncio_core::{AccessLogEntry, HttpFilterEntry, NetworkFilterEntry};
 pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     http::bandwidth_limit::ENTRY,
     http::buffer::ENTRY,
+    http::composite::COMPOSITE,
     http::compressor::ENTRY,
     http::cors::ENTRY,
     http::csrf::ENTRY,
@@ -24,6 +25,7 @@ pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     http::health_check::ENTRY,
     http::local_ratelimit::ENTRY,
     http::lua::ENTRY,
+    http::composite::DELEGATE,
     http::ratelimit::ENTRY,
     http::rbac::ENTRY,
     http::set_filter_state::ENTRY,

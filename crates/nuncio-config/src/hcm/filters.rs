@@ -139,6 +139,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::HttpFilter], sta
     let service_cluster = cx.identity.cluster.clone();
     let mut build = BuildCx::new(&stats, &prefix);
     build.service_cluster = &service_cluster;
+    build.http_filters = cx.http_filters;
     for (index, filter) in filters.iter().enumerate() {
         cx.item("http_filters", index, |cx| one(cx, filter, &mut build, &mut chain));
     }
@@ -153,6 +154,7 @@ pub(super) fn upgrades(cx: &mut CompileCx<'_>, list: &[UpgradeConfig], stat_pref
         let UpgradeConfig { upgrade_type, filters, enabled } = from;
         let mut chain = FilterChain::default();
         let mut build = BuildCx::new(&stats, &prefix);
+        build.http_filters = cx.http_filters;
         for (index, filter) in filters.iter().enumerate() {
             cx.item("filters", index, |cx| one(cx, filter, &mut build, &mut chain));
         }

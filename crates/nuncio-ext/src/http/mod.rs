@@ -3,6 +3,7 @@
 mod additions;
 pub mod bandwidth_limit;
 pub mod buffer;
+pub mod composite;
 pub mod compressor;
 pub mod cors;
 pub mod csrf;
