@@ -56,6 +56,8 @@ pub struct Options<'a> {
     pub http_filters: &'a [HttpFilterEntry],
     /// Network filters that are built.
     pub network_filters: &'a [NetworkFilterEntry],
+    /// Listener filters that are built and only let connections in or not.
+    pub listener_filters: &'a [NetworkFilterEntry],
     /// Built access loggers.
     pub access_loggers: &'a [&'static AccessLogEntry],
     /// Where access loggers write when starting; nowhere when only checking.
@@ -79,6 +81,7 @@ impl Options<'_> {
             identity: Identity::default(),
             http_filters: &[],
             network_filters: &[],
+            listener_filters: &[],
             access_loggers: &[],
             log_files: None,
             stats: None,
@@ -180,6 +183,7 @@ fn compile(message: &Bootstrap, bytes: &[u8], options: &Options<'_>) -> (Option<
 fn context<'a>(options: &Options<'a>, stats: Arc<Store>) -> CompileCx<'a> {
     let mut cx = CompileCx::new(options.mode, stats, options.http_filters);
     cx.network_filters = options.network_filters;
+    cx.listener_filters = options.listener_filters;
     cx.access_loggers = options.access_loggers;
     cx.identity = options.identity.clone();
     cx

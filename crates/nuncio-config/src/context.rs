@@ -85,6 +85,8 @@ pub struct CompileCx<'a> {
     pub http_filters: &'a [HttpFilterEntry],
     /// Network filters that are built, by [`NetworkFilterEntry::message`].
     pub network_filters: &'a [NetworkFilterEntry],
+    /// Listener filters that are built and only let connections in or not, by [`NetworkFilterEntry::message`].
+    pub listener_filters: &'a [NetworkFilterEntry],
     /// Access loggers that are built, by [`AccessLogEntry::message`].
     pub access_loggers: &'a [&'static AccessLogEntry],
     /// Where access loggers write.
@@ -143,6 +145,7 @@ impl<'a> CompileCx<'a> {
             stats,
             http_filters,
             network_filters: &[],
+            listener_filters: &[],
             access_loggers: &[],
             log_files: Arc::new(NoFiles),
             internal_listeners: false,

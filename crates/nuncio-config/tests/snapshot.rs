@@ -10,6 +10,7 @@ fn load(text: &str, purpose: Purpose) -> Result<Snapshot, String> {
     let options = Options {
         http_filters: nuncio_ext::registry::HTTP_FILTERS,
         network_filters: nuncio_ext::registry::NETWORK_FILTERS,
+        listener_filters: nuncio_ext::registry::LISTENER_FILTERS,
         access_loggers: nuncio_ext::registry::ACCESS_LOGGERS,
         ..Options::checking(Mode { purpose, ..Mode::default() })
     };

@@ -34,6 +34,7 @@ fn judge(text: &str) -> Report {
     let options = Options {
         http_filters: nuncio_ext::registry::HTTP_FILTERS,
         network_filters: nuncio_ext::registry::NETWORK_FILTERS,
+        listener_filters: nuncio_ext::registry::LISTENER_FILTERS,
         access_loggers: nuncio_ext::registry::ACCESS_LOGGERS,
         ..Options::checking(mode)
     };

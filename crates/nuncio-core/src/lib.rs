@@ -37,6 +37,7 @@ pub mod matching;
 pub mod metadata;
 mod names;
 pub mod network;
+pub mod original_dst;
 pub mod rate_limit;
 pub mod proxy_protocol;
 mod reply;

@@ -251,11 +251,6 @@ pub fn attached(conn: &ConnInfo) -> Option<Rc<ProxyHeader>> {
     conn.attached.find(PLACE)
 }
 
-/// Where the client connected to, if a proxy in front has said so.
-pub fn restored(conn: &ConnInfo) -> Option<SocketAddr> {
-    attached(conn)?.addresses.map(|(_, destination)| destination)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -45,6 +45,9 @@ pub static NETWORK_FILTERS: &[NetworkFilterEntry] = &[
     network::sni_cluster::ENTRY,
 ];
 
+/// Listener filters that only let connections in or not.
+pub static LISTENER_FILTERS: &[NetworkFilterEntry] = &[network::local_ratelimit::LISTENER_ENTRY];
+
 /// Access loggers.
 pub static ACCESS_LOGGERS: &[&AccessLogEntry] = &[
     &access_log::FILE,
@@ -61,7 +64,7 @@ mod tests {
         assert!(HTTP_FILTERS.is_sorted_by(|a, b| a.name < b.name));
         assert!(ACCESS_LOGGERS.is_sorted_by(|a, b| a.name < b.name));
         assert!(NETWORK_FILTERS.is_sorted_by(|a, b| a.name < b.name));
-        for entry in NETWORK_FILTERS {
+        for entry in NETWORK_FILTERS.iter().chain(LISTENER_FILTERS) {
             assert!(nuncio_api::schema::message(entry.message).is_some(), "{}: no message", entry.name);
         }
         for entry in ACCESS_LOGGERS {

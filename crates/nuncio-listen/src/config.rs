@@ -248,15 +248,21 @@ pub struct ListenerConfig {
     pub connection_limit: Option<u64>,
     /// `ignore_global_conn_limit`.
     pub ignore_global_limit: bool,
-    /// `use_original_dst`.
+    /// `listener_filters`: the address that a client wanted is asked of the system.
+    pub original_dst: bool,
+    /// `use_original_dst`: the listener on the address that the client wanted takes the connection, if there is one.
     pub use_original_dst: bool,
+    /// `listener_filters`, those that only let connections in or not.
+    pub accept_filters: Arc<[Arc<dyn NetworkFilter>]>,
+    /// `connection_balance_config.exact_balance`: every worker has as many connections as the others.
+    pub exact_balance: bool,
     /// `traffic_direction`.
     pub traffic_direction: TrafficDirection,
     /// `drain_type`.
     pub drain_type: DrainType,
     /// `access_log`: of connections, not of requests.
     pub access_logs: Vec<Arc<dyn AccessLogger>>,
-    /// What the fields that cannot be compared (access logs) were built from.
+    /// What the fields that cannot be compared (access logs, filters) were built from.
     pub digest: Digest,
 }
 
@@ -285,7 +291,10 @@ impl ListenerConfig {
             accept_per_event: None,
             connection_limit: None,
             ignore_global_limit: false,
+            original_dst: false,
             use_original_dst: false,
+            accept_filters: Arc::new([]),
+            exact_balance: false,
             traffic_direction: TrafficDirection::Unspecified,
             drain_type: DrainType::Default,
             access_logs: Vec::new(),
@@ -317,7 +326,10 @@ impl ListenerConfig {
 
     /// True if the sockets of `self` serve `other` too.
     pub fn same_sockets(&self, other: &ListenerConfig) -> bool {
-        self.addresses == other.addresses && self.socket == other.socket && self.stat_scope() == other.stat_scope()
+        self.addresses == other.addresses
+            && self.socket == other.socket
+            && self.exact_balance == other.exact_balance
+            && self.stat_scope() == other.stat_scope()
     }
 
     /// True if they differ in nothing but filter chains: then connections of unchanged chains go on undisturbed.
@@ -331,6 +343,7 @@ impl ListenerConfig {
             && self.accept_per_event == other.accept_per_event
             && self.connection_limit == other.connection_limit
             && self.ignore_global_limit == other.ignore_global_limit
+            && self.original_dst == other.original_dst
             && self.use_original_dst == other.use_original_dst
             && self.traffic_direction == other.traffic_direction
             && self.drain_type == other.drain_type

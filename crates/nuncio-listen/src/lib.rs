@@ -17,6 +17,7 @@
 //! (`nuncio-config`), showing it all (`nuncio-admin`).
 
 mod address;
+mod balance;
 mod bind;
 mod chain;
 mod config;
@@ -30,12 +31,14 @@ mod manager;
 pub mod matching;
 mod network;
 mod open;
+mod original_dst;
 mod plan;
 mod proxy_protocol;
 mod serve;
 pub mod socket_option;
 mod stats;
 pub mod status;
+mod targets;
 pub mod tcp_proxy;
 mod update;
 mod worker;

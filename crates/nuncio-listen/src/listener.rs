@@ -1,6 +1,8 @@
 //! A listener on one worker: its filter chains, and what happens to a connection between `accept` and its chain.
 
 use crate::{
+    ListenAddress,
+    balance::Handed,
     bind::ListenSocket,
     chain::Chain,
     config::{DrainType, ListenerConfig, Transport},
@@ -10,15 +12,17 @@ use crate::{
     intake::{Acceptor, Intake},
     matching::{ChainMatch, ConnFacts, select, select_named},
     open::{Counts, Places},
+    original_dst,
     proxy_protocol::{self, ProxyStats, Refusal},
     serve::{self, Incoming},
     stats::ListenerScopes,
+    targets::Targets,
     tls::ServerContext,
     update::{ConnectionBudget, ListenerSetup},
 };
-use nuncio_core::{ConnInfo, DrainSignal, Worker};
+use nuncio_core::{ConnInfo, DrainSignal, NetworkStep, StreamCx, Worker};
 use nuncio_core::proxy_protocol::ProxyHeader;
-use nuncio_rt::{Address, Deadline, Io, Time};
+use nuncio_rt::{Address, Buf, Deadline, Io, Time};
 use nuncio_stats::tables::listener::{
     DOWNSTREAM_LISTENER_FILTER_ERROR,
     DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE, DOWNSTREAM_PRE_CX_ACTIVE, DOWNSTREAM_PRE_CX_TIMEOUT, NO_FILTER_CHAIN_MATCH,
@@ -29,6 +33,7 @@ use std::{
     rc::Rc,
     sync::Arc,
 };
+use tokio::net::TcpStream;
 
 /// What all listeners of a worker share.
 pub(crate) struct Shared {
@@ -38,6 +43,8 @@ pub(crate) struct Shared {
     /// Connections accepted, for their ids.
     pub(crate) accepted: Cell<u64>,
     pub(crate) workers: u64,
+    /// Its listeners by address.
+    pub(crate) targets: Targets,
 }
 
 impl Shared {
@@ -53,6 +60,8 @@ impl Shared {
 pub(crate) struct Listener {
     shared: Rc<Shared>,
     pub(crate) counts: Rc<Counts>,
+    /// Where it listens, or would.
+    pub(crate) locals: Vec<Address>,
     scopes: ListenerScopes,
     current: RefCell<Rc<ChainSet>>,
     intakes: RefCell<Vec<Rc<Intake>>>,
@@ -105,11 +114,17 @@ impl Listener {
             trouble: setup.scopes.trouble.clone(),
             worker: setup.scopes.workers.get(worker.index).cloned(),
             budgets: [global, setup.budget],
+            balance: setup.balance.map(|balance| (balance, worker.index)),
         });
         let set = chain_set(&setup.config, None, worker, &setup.scopes);
+        let mut locals: Vec<_> = setup.sockets.iter().map(|(local, _)| local.clone()).collect();
+        if locals.is_empty() {
+            locals = setup.config.addresses.iter().map(ListenAddress::address).collect();
+        }
         let listener = Rc::new(Listener {
             shared: shared.clone(),
             counts,
+            locals,
             scopes: setup.scopes,
             current: RefCell::new(Rc::new(set)),
             intakes: RefCell::default(),
@@ -181,27 +196,80 @@ impl Listener {
 
     /// Takes a connection that was just accepted.
     pub(crate) fn take(self: &Rc<Self>, io: Io, local: Address, remote: Address) {
+        let mut kept = Some(io);
+        let balanced = self.counts.balance.as_ref();
+        if let Some((balance, worker)) = balanced {
+            kept = kept.and_then(|io| balance.place(*worker, io, &local, &remote));
+        }
+        if let Some(io) = kept {
+            self.take_in(io, local, remote, balanced.is_some());
+        }
+    }
+
+    /// Takes a connection that another worker has accepted.
+    pub(crate) fn take_handed(self: &Rc<Self>, handed: Handed) {
+        let Handed { stream, local, remote } = handed;
+        match TcpStream::from_std(stream) {
+            Ok(stream) => self.take_in(stream.into(), local, remote, true),
+            // Counted as one that never was.
+            Err(_) => drop(self.counts.take_places(true)),
+        }
+    }
+
+    fn take_in(self: &Rc<Self>, io: Io, local: Address, remote: Address, balanced: bool) {
         let counts = &self.counts;
-        let Some(places) = counts.take_places() else { return };
+        let Some(places) = counts.take_places(balanced) else { return };
         counts.listener.gauge_add(counts.lane, DOWNSTREAM_PRE_CX_ACTIVE, 0);
-        let (set, start) = (self.current.borrow().clone(), Time::now());
-        let accepted = Accepted { io, local, remote, start, places, proxy: None };
-        if !set.config.inspectors.any() && set.config.proxy_protocol.is_none() {
-            self.choose(&set, accepted, Seen::default());
+        let set = self.current.borrow().clone();
+        let mut accepted = Accepted { io, local, remote, start: Time::now(), places, proxy: None, taken_at: None };
+        if set.config.original_dst
+            && let Some(wanted) = original_dst::of(&accepted.io)
+        {
+            accepted.taken_at = Some(std::mem::replace(&mut accepted.local, Address::Ip(wanted)));
+        }
+        self.begin(&set, accepted, Seen::default());
+    }
+
+    /// Takes a connection from the listener that it was brought to.
+    fn take_over(self: &Rc<Self>, accepted: Accepted, seen: Seen) {
+        let Some(places) = self.counts.take_places(false) else { return };
+        let set = self.current.borrow().clone();
+        self.begin(&set, Accepted { places, start: Time::now(), ..accepted }, seen);
+    }
+
+    /// Has the connection looked at where that is configured, then chooses its chain.
+    fn begin(self: &Rc<Self>, set: &Rc<ChainSet>, accepted: Accepted, seen: Seen) {
+        if !self.lets_in(set, &accepted) {
             return;
         }
-        let listener = self.clone();
-        nuncio_rt::spawn(async move { listener.inspect(&set, accepted).await });
+        if !set.config.inspectors.any() && set.config.proxy_protocol.is_none() {
+            self.choose(set, accepted, seen);
+            return;
+        }
+        let (listener, set) = (self.clone(), set.clone());
+        nuncio_rt::spawn(async move { listener.inspect(&set, accepted, seen.first).await });
+    }
+
+    /// What listener filters say that only let connections in or not.
+    fn lets_in(&self, set: &ChainSet, accepted: &Accepted) -> bool {
+        let filters = &set.config.accept_filters;
+        if filters.is_empty() {
+            return true;
+        }
+        let (local, remote) = (accepted.local.clone(), accepted.remote.clone());
+        let conn = ConnInfo { local, direct_remote: remote.clone(), remote, ..ConnInfo::nobody() };
+        let mut cx = StreamCx::new(self.shared.worker.clone(), Rc::new(conn));
+        filters.iter().all(|filter| matches!(filter.on_new_connection(&mut cx), NetworkStep::Continue))
     }
 
     /// Looks at the first bytes of a connection, then lets it go on.
-    async fn inspect(self: &Rc<Self>, set: &ChainSet, mut accepted: Accepted) {
+    async fn inspect(self: &Rc<Self>, set: &ChainSet, mut accepted: Accepted, first: Option<Buf>) {
         let (config, counts) = (&set.config, &self.counts);
         counts.listener.gauge_add(counts.lane, DOWNSTREAM_PRE_CX_ACTIVE, 1);
         let worker = &self.shared.worker;
         let mut deadline = Deadline::new(worker.timers.clone());
         deadline.set(config.listener_filters_timeout.map(|timeout| Time::now() + timeout));
-        let looked = self.look(set, &mut accepted, &mut deadline).await;
+        let looked = self.look(set, &mut accepted, first, &mut deadline).await;
         counts.listener.gauge_add(counts.lane, DOWNSTREAM_PRE_CX_ACTIVE, -1);
         match looked {
             Ok((seen, timed_out)) => {
@@ -220,9 +288,14 @@ impl Listener {
     }
 
     /// What the PROXY protocol and the first bytes say, in that order.
-    async fn look(&self, set: &ChainSet, accepted: &mut Accepted, deadline: &mut Deadline) -> Result<(Seen, bool), Unseen> {
+    async fn look(
+        &self,
+        set: &ChainSet,
+        accepted: &mut Accepted,
+        mut first: Option<Buf>,
+        deadline: &mut Deadline,
+    ) -> Result<(Seen, bool), Unseen> {
         let (config, worker) = (&set.config, &self.shared.worker);
-        let mut first = None;
         if let (Some(rules), Some(stats)) = (&config.proxy_protocol, &set.proxy_stats) {
             match proxy_protocol::read(&mut accepted.io, rules, stats, worker, deadline).await {
                 Ok((header, rest)) => {
@@ -241,13 +314,25 @@ impl Listener {
     }
 
     /// Chooses the filter chain of a connection.
-    fn choose(&self, set: &ChainSet, accepted: Accepted, seen: Seen) {
-        let Accepted { io, local, remote: direct_remote, start, places, proxy } = accepted;
-        // Whoever came through a proxy is whom it names.
-        let (remote, local) = match proxy.as_ref().and_then(|header| header.addresses) {
-            Some((source, destination)) => (Address::Ip(source), Address::Ip(destination)),
-            None => (direct_remote.clone(), local),
-        };
+    fn choose(self: &Rc<Self>, set: &ChainSet, mut accepted: Accepted, seen: Seen) {
+        // Whoever came through a proxy is whom it names, and wanted to go where it says.
+        let named = accepted.proxy.as_ref().and_then(|header| header.addresses);
+        if let Some((_, wanted)) = named {
+            let taken_at = std::mem::replace(&mut accepted.local, Address::Ip(wanted));
+            accepted.taken_at.get_or_insert(taken_at);
+        }
+        if set.config.use_original_dst
+            && accepted.taken_at.is_some()
+            && let Address::Ip(wanted) = &accepted.local
+            && let Some(target) = self.shared.targets.find(*wanted)
+            && !Rc::ptr_eq(&target, self)
+        {
+            // It hands nothing on: the address that was wanted is its own.
+            target.take_over(accepted, seen);
+            return;
+        }
+        let Accepted { io, local, remote: direct_remote, start, places, proxy, taken_at } = accepted;
+        let remote = named.map_or_else(|| direct_remote.clone(), |(source, _)| Address::Ip(source));
         let protocols: Vec<&str> = seen.protocols.iter().map(String::as_str).collect();
         let chain = set.select(&ConnFacts {
             local: &local,
@@ -275,6 +360,9 @@ impl Listener {
         };
         if let Some(header) = proxy {
             nuncio_core::proxy_protocol::attach(&info, header);
+        }
+        if let Some(taken_at) = taken_at {
+            nuncio_core::original_dst::attach(&info, taken_at);
         }
         match chain {
             Some(chain) => serve::start(&self.shared.worker, Incoming { io, first: seen.first, info, places }, &chain, &set.config),
@@ -326,4 +414,6 @@ struct Accepted {
     places: Places,
     /// The PROXY header that it came with.
     proxy: Option<ProxyHeader>,
+    /// Where it was taken, if `local` is where the client wanted to go instead.
+    taken_at: Option<Address>,
 }

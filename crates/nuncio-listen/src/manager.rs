@@ -4,6 +4,7 @@
 //! not change is not touched. Sockets outlive changes of filter chains, so no connection is refused by a reload.
 
 use crate::{
+    balance::Balance,
     bind::{BoundAddress, ListenSocket, bind},
     config::{DrainType, ListenerConfig, TrafficDirection},
     drain::{DrainOrder, DrainPace, Draining, Outstanding, Ticket},
@@ -279,6 +280,7 @@ impl ListenerManager {
         let id = ListenerId(state.last_id);
         let scopes = ListenerScopes::new(&self.0.store, &config, self.0.workers.len());
         let budget = config.connection_limit.map(|limit| Arc::new(ConnectionBudget::new(limit)));
+        let balance = config.exact_balance.then(|| Arc::new(Balance::new(id, &self.0.workers)));
         let mut locals: Vec<_> = bound.iter().map(|b| b.local.clone()).collect();
         if locals.is_empty() {
             locals = config.addresses.iter().map(crate::ListenAddress::address).collect();
@@ -296,6 +298,7 @@ impl ListenerManager {
                 sockets,
                 scopes: scopes.clone(),
                 budget: budget.clone(),
+                balance: balance.clone(),
             };
             drop(worker.send(ListenerUpdate::Add(Box::new(setup))));
         }

@@ -1,7 +1,7 @@
 //! An open connection as limits and statistics know it: counted in, counted out, however it ends.
 
 use crate::{
-    chain::Chain, connection_log::ConnectionLog, stats::CX_PANIC, update::ConnectionBudget,
+    balance::Balance, chain::Chain, connection_log::ConnectionLog, stats::CX_PANIC, update::ConnectionBudget,
 };
 use nuncio_rt::Time;
 use nuncio_stats::{
@@ -24,13 +24,16 @@ pub(crate) struct Counts {
     pub(crate) worker: Option<Arc<Scope>>,
     /// Over all listeners, and the listener's own.
     pub(crate) budgets: [Option<Arc<ConnectionBudget>>; 2],
+    /// Its connections by worker, if they are balanced, and which worker this is.
+    pub(crate) balance: Option<(Arc<Balance>, usize)>,
 }
 
 impl Counts {
     /// Takes a place in every limit there is, or counts which one was used up.
-    pub(crate) fn take_places(self: &Rc<Self>) -> Option<Places> {
+    /// `balanced` connections have been counted by the balance already.
+    pub(crate) fn take_places(self: &Rc<Self>, balanced: bool) -> Option<Places> {
         let full = [DOWNSTREAM_GLOBAL_CX_OVERFLOW, DOWNSTREAM_CX_OVERFLOW];
-        let mut places = Places { counts: self.clone(), taken: 0 };
+        let mut places = Places { counts: self.clone(), taken: 0, balanced };
         for (budget, overflow) in self.budgets.iter().zip(full) {
             if budget.as_ref().is_some_and(|budget| !budget.take()) {
                 self.listener.inc(self.lane, overflow);
@@ -46,11 +49,15 @@ impl Counts {
 pub(crate) struct Places {
     pub(crate) counts: Rc<Counts>,
     taken: usize,
+    balanced: bool,
 }
 
 impl Drop for Places {
     fn drop(&mut self) {
         self.counts.budgets.iter().take(self.taken).flatten().for_each(|budget| budget.give_back());
+        if let Some((balance, worker)) = self.counts.balance.as_ref().filter(|_| self.balanced) {
+            balance.ended(*worker);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the main thread tells a worker about listeners.
 
 use crate::{
+    balance::{Balance, Handed},
     bind::ListenSocket,
     config::ListenerConfig,
     drain::{DrainOrder, DrainPace, Ticket},
@@ -63,6 +64,8 @@ pub struct ListenerSetup {
     pub scopes: ListenerScopes,
     /// Its own limit of connections.
     pub budget: Option<Arc<ConnectionBudget>>,
+    /// Its connections by worker, if they are balanced.
+    pub balance: Option<Arc<Balance>>,
 }
 
 /// One change, in the order it is to be made.
@@ -104,6 +107,13 @@ pub enum ListenerUpdate {
     RemoveAll {
         /// How their connections end.
         order: DrainOrder,
+    },
+    /// A connection that another worker has accepted.
+    Handed {
+        /// Of which listener.
+        id: ListenerId,
+        /// The connection.
+        handed: Handed,
     },
     /// Everything before has been done once this is let go of.
     Settled(mpsc::Sender<()>),

@@ -3,6 +3,7 @@
 use crate::{
     chain::Chain,
     listener::{Listener, Shared},
+    targets::Targets,
     update::{ListenerId, ListenerInbox, ListenerUpdate},
 };
 use nuncio_core::Worker;
@@ -43,6 +44,7 @@ impl WorkerListeners {
                 budget: inbox.budget.take(),
                 accepted: Cell::new(0),
                 workers: inbox.workers as u64,
+                targets: Targets::default(),
             }),
             manager: inbox.manager,
             listeners: RefCell::default(),
@@ -70,6 +72,7 @@ impl WorkerListeners {
                 match Listener::start(&self.shared, *setup) {
                     Ok(listener) => {
                         self.manager.inc(lane, LISTENER_CREATE_SUCCESS);
+                        self.shared.targets.add(&listener);
                         self.listeners.borrow_mut().insert(id, listener);
                     }
                     Err(_) => self.manager.inc(lane, LISTENER_CREATE_FAILURE),
@@ -95,6 +98,7 @@ impl WorkerListeners {
             ListenerUpdate::Remove { id, order } => {
                 let listener = self.listeners.borrow_mut().remove(&id);
                 if let Some(listener) = listener {
+                    self.shared.targets.remove(&listener);
                     self.remember(listener.remove(&order));
                 }
                 order.ticket.release(lane);
@@ -104,8 +108,15 @@ impl WorkerListeners {
                 finishing.iter().for_each(|chain| chain.retire(&self.shared.worker, &order));
                 self.remember(finishing);
                 let listeners = self.listeners.take();
+                listeners.values().for_each(|listener| self.shared.targets.remove(listener));
                 listeners.values().for_each(|listener| self.remember(listener.remove(&order)));
                 order.ticket.release(lane);
+            }
+            ListenerUpdate::Handed { id, handed } => {
+                // A listener that is gone has no connections to come.
+                if let Some(listener) = self.get(id) {
+                    listener.take_handed(handed);
+                }
             }
             ListenerUpdate::Settled(_) => {}
         }

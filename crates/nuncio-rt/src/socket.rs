@@ -179,7 +179,7 @@ impl Socket {
     }
 
     /// The TCP stream, if it is one.
-    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
+    pub fn tcp(&self) -> Option<&TcpStream> {
         match &self.0.stream {
             Stream::Tcp(s) => Some(s),
             Stream::Unix(_) => None,

@@ -119,6 +119,7 @@ fn reading<'a>(
         },
         http_filters: filters,
         network_filters: registry::NETWORK_FILTERS,
+        listener_filters: registry::LISTENER_FILTERS,
         access_loggers: registry::ACCESS_LOGGERS,
         log_files: Some(files.clone() as Arc<dyn LogFiles>),
         stats: Some(store.clone()),
@@ -156,6 +157,7 @@ pub(crate) fn check(args: &CheckArgs, filters: &[HttpFilterEntry]) -> ExitCode {
     let mut options = nuncio_config::Options::checking(Mode { strict: args.strict || parity, parity, purpose: Purpose::Check });
     options.http_filters = filters;
     options.network_filters = registry::NETWORK_FILTERS;
+    options.listener_filters = registry::LISTENER_FILTERS;
     options.access_loggers = registry::ACCESS_LOGGERS;
     let report = nuncio_config::check(&inputs, &options);
     if args.fix {

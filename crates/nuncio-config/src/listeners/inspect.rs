@@ -6,11 +6,13 @@ use crate::context::CompileCx;
 use crate::unbuilt;
 use nuncio_api::envoy::config::listener::v3 as proto;
 use nuncio_api::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector;
+use nuncio_api::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
 use nuncio_api::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use nuncio_api::envoy::config::core::v3::{
     ProxyProtocolPassThroughTlVs, proxy_protocol_config::Version, proxy_protocol_pass_through_tl_vs::PassTlVsMatchType,
 };
 use nuncio_api::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol;
+use nuncio_core::{BuildCx, FilterConfig, NetworkFilter, NetworkPart};
 use nuncio_listen::{FilterChainConfig, Inspectors, PassThrough, ProxyProtocolRules};
 use prost::{Message as _, Name as _};
 use proto::listener_filter::ConfigType;
@@ -18,9 +20,7 @@ use std::sync::Arc;
 
 /// Listener filters that people will miss, but that change nothing of what a connection is taken for. All others that
 /// are not built do: the addresses that access control relies on would be the balancer's.
-const MISSED: [&str; 4] = [
-    "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
-    "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit",
+const MISSED: [&str; 2] = [
     "envoy.extensions.filters.listener.set_filter_state.v3.Config",
     "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
 ];
@@ -43,15 +43,27 @@ pub(super) fn check_category(cx: &mut CompileCx<'_>, filters: &[proto::ListenerF
     }
 }
 
-/// Which filters look at the first bytes; whatever else is there is reported.
-pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter]) -> (Inspectors, Option<ProxyProtocolRules>) {
-    let (mut inspectors, mut proxy) = (Inspectors::default(), None);
+/// The listener filters of a listener.
+#[derive(Default)]
+pub(super) struct Filters {
+    pub(super) inspectors: Inspectors,
+    pub(super) proxy_protocol: Option<ProxyProtocolRules>,
+    pub(super) original_dst: bool,
+    /// Those that only let connections in or not.
+    pub(super) accept: Vec<Arc<dyn NetworkFilter>>,
+}
+
+/// Compiles listener filters; what is not built is reported.
+pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter]) -> Filters {
+    let mut made = Filters::default();
+    let stats = cx.stats.clone();
+    let mut build = BuildCx::new(&stats, "");
     for (index, filter) in filters.iter().enumerate() {
         let proto::ListenerFilter { name, filter_disabled, config_type } = filter;
         cx.item("listener_filters", index, |cx| match config_type {
             Some(ConfigType::TypedConfig(config)) => {
                 unbuilt!(cx, filter_disabled);
-                cx.at("typed_config", |cx| one(cx, name, config, &mut inspectors, &mut proxy));
+                cx.at("typed_config", |cx| one(cx, name, config, &mut made, &mut build));
             }
             Some(ConfigType::ConfigDiscovery(_)) => {
                 cx.value_unsafe_without(&format!("the discovered listener filter `{name}`"));
@@ -60,19 +72,13 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter])
             None => {}
         });
     }
-    (inspectors, proxy)
+    made
 }
 
-fn one(
-    cx: &mut CompileCx<'_>,
-    name: &str,
-    config: &prost_types::Any,
-    inspectors: &mut Inspectors,
-    proxy: &mut Option<ProxyProtocolRules>,
-) {
+fn one(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any, made: &mut Filters, build: &mut BuildCx<'_>) {
     let message = nuncio_api::any_type(config);
     if message == TlsInspector::full_name() {
-        inspectors.tls = true;
+        made.inspectors.tls = true;
         let TlsInspector {
             enable_ja3_fingerprinting,
             enable_ja4_fingerprinting,
@@ -89,14 +95,26 @@ fn one(
             max_client_hello_size,
         );
     } else if message == HttpInspector::full_name() {
-        inspectors.http = true;
+        made.inspectors.http = true;
     } else if message == ProxyProtocol::full_name() {
-        if inspectors.any() {
+        if made.inspectors.any() {
             cx.warn(codes::SUSPICIOUS, "the PROXY header is read before other listener filters look at the bytes behind it").note(
                 "Envoy's would look at the header itself: let this filter come first",
             );
         }
-        *proxy = Some(proxy_protocol(cx, &ProxyProtocol::decode(config.value.as_slice()).unwrap_or_default()));
+        made.proxy_protocol = Some(proxy_protocol(cx, &ProxyProtocol::decode(config.value.as_slice()).unwrap_or_default()));
+    } else if message == OriginalDst::full_name() {
+        made.original_dst = true;
+    } else if let Some(entry) = cx.listener_filters.iter().find(|entry| entry.message == message) {
+        let built = (entry.build)(FilterConfig { type_url: &config.type_url, value: &config.value }, build);
+        cx.extension_findings(std::mem::take(&mut build.warnings));
+        match built {
+            Ok(NetworkPart::Filter(filter)) => made.accept.push(filter),
+            Ok(NetworkPart::Terminal(_)) => {}
+            Err(error) => {
+                cx.extension_error(codes::BAD_VALUE, error);
+            }
+        }
     } else if MISSED.contains(&message) {
         cx.value_without_effect(&format!("the listener filter `{name}`"));
     } else {

@@ -21,6 +21,7 @@ use nuncio_api::envoy::config::listener::v3 as proto;
 use nuncio_listen::{BUFFER_LIMIT_BYTES, Digest, DrainType, LISTENER_FILTERS_TIMEOUT, ListenAddress, ListenerConfig, TrafficDirection};
 use nuncio_rt::Address;
 use kinds::Kind;
+use proto::listener::{ConnectionBalanceConfig, connection_balance_config::BalanceType};
 
 /// Compiles a listener; what cannot be had is reported. `digest` stands for the whole message.
 pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -> Option<ListenerConfig> {
@@ -73,7 +74,6 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         per_connection_buffer_high_watermark_timeout,
         deprecated_v1,
         tcp_fast_open_queue_length,
-        connection_balance_config,
         enable_mptcp,
         bypass_overload_manager,
     );
@@ -85,11 +85,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         return None;
     }
     inspect::check_category(cx, listener_filters, kind);
-    if use_original_dst.unwrap_or(false) {
-        // Connections would be served by this listener that are meant for others.
-        cx.unsafe_without("use_original_dst");
-    }
-    let (mut inspectors, proxy_protocol) = inspect::compile(cx, listener_filters);
+    let inspect::Filters { mut inspectors, proxy_protocol, original_dst, accept } = inspect::compile(cx, listener_filters);
     let first = match address {
         Some(address) if is_internal(address) => {
             cx.at("address", |cx| {
@@ -158,6 +154,9 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
     config.connection_limit = connection_limit(cx, name);
     config.ignore_global_limit = *ignore_global_conn_limit;
     config.use_original_dst = use_original_dst.unwrap_or(false);
+    config.original_dst = original_dst || config.use_original_dst;
+    config.accept_filters = accept.into();
+    config.exact_balance = connection_balance_config.as_ref().is_some_and(|balance| cx.at("connection_balance_config", |cx| exact_balance(cx, balance)));
     config.traffic_direction = match core::TrafficDirection::try_from(*traffic_direction).unwrap_or_default() {
         core::TrafficDirection::Inbound => TrafficDirection::Inbound,
         core::TrafficDirection::Outbound => TrafficDirection::Outbound,
@@ -168,9 +167,20 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         proto::listener::DrainType::Default => DrainType::Default,
     };
     config.access_logs = access_log::compile(cx, "access_log", access_log);
-    // The chains have digests of their own: what is left are the logs.
-    config.digest = if access_log.is_empty() { Digest::of(&[]) } else { digest };
+    // The chains have digests of their own: what is left are logs and filters.
+    config.digest = if access_log.is_empty() && config.accept_filters.is_empty() { Digest::of(&[]) } else { digest };
     first.map(|_| config)
+}
+
+/// Whether connections are spread evenly over the workers.
+fn exact_balance(cx: &mut CompileCx<'_>, from: &ConnectionBalanceConfig) -> bool {
+    match from.balance_type {
+        Some(BalanceType::ExactBalance(_)) => return true,
+        Some(BalanceType::ExtendBalance(_)) => cx.without_effect("extend_balance"),
+        Some(BalanceType::CpuLocalityBalance(_)) => cx.without_effect("cpu_locality_balance"),
+        None => return false,
+    };
+    false
 }
 
 /// `envoy.resource_limits.listener.<name>.connection_limit` of the runtime.

@@ -145,3 +145,20 @@ pub(super) fn local_port(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
 pub(super) fn local_endpoint_id(cx: &FormatCx<'_>, _: &mut Vec<u8>) -> Written {
     endpoint_id(local_of(cx.stream))
 }
+
+fn direct_local_of(stream: &StreamCx) -> Option<IpOrPath<'_>> {
+    crate::original_dst::taken_at(&stream.conn).map(IpOrPath::Ip).or_else(|| local_of(stream))
+}
+
+/// `%DOWNSTREAM_DIRECT_LOCAL_ADDRESS%`
+pub(super) fn direct_local(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+    whole(direct_local_of(cx.stream), out)
+}
+
+pub(super) fn direct_local_without_port(args: Args<'_>) -> Result<Command, String> {
+    masked(args, direct_local_of)
+}
+
+pub(super) fn direct_local_port(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+    port(direct_local_of(cx.stream), out)
+}

@@ -2,6 +2,7 @@
 
 use crate::bucket::{Bucket, Size};
 use crate::read;
+use nuncio_api::envoy::extensions::filters::listener::local_ratelimit::v3 as listener;
 use nuncio_api::envoy::extensions::filters::network::local_ratelimit::v3::LocalRateLimit as Message;
 use nuncio_core::{
     BuildCx, ConfigError, FilterConfig, NetworkFilter, NetworkFilterEntry, NetworkPart, NetworkStep, Posture, ResponseFlags, RuntimeFlag,
@@ -21,8 +22,16 @@ pub const ENTRY: NetworkFilterEntry = NetworkFilterEntry {
     build,
 };
 
+/// The registry's line of the listener filter: the same, before anything is known of the connection.
+pub const LISTENER_ENTRY: NetworkFilterEntry = NetworkFilterEntry {
+    name: "envoy.filters.listener.local_ratelimit",
+    message: "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit",
+    posture: Posture::UntrustedDownstream,
+    build: build_listener,
+};
+
 stats_table! {
-    /// `local_rate_limit.<prefix>.`
+    /// `local_rate_limit.<prefix>.`, `listener_local_ratelimit.<prefix>.`
     pub LOCAL_RATE_LIMIT: "network_local_rate_limit" {
         /// Connections closed for want of a token.
         counter RATE_LIMITED = "rate_limited",
@@ -59,6 +68,16 @@ fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<NetworkPart, 
         bucket: if share_key.is_empty() { Arc::new(Bucket::new(size)) } else { shared(&share_key, size) },
         enabled: read::runtime_flag(runtime_enabled.as_ref()),
         scope: cx.stats.scope(&format!("local_rate_limit.{stat_prefix}."), &LOCAL_RATE_LIMIT),
+    })))
+}
+
+fn build_listener(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<NetworkPart, ConfigError> {
+    let listener::LocalRateLimit { stat_prefix, token_bucket, runtime_enabled } = read::message(config)?;
+    let size = Size::read(&token_bucket.ok_or_else(|| ConfigError::at("token_bucket", "is missing"))?);
+    Ok(NetworkPart::Filter(Arc::new(LocalRateLimit {
+        bucket: Arc::new(Bucket::new(size)),
+        enabled: read::runtime_flag(runtime_enabled.as_ref()),
+        scope: cx.stats.scope(&format!("listener_local_ratelimit.{stat_prefix}."), &LOCAL_RATE_LIMIT),
     })))
 }
 

@@ -26,7 +26,7 @@ pub(super) fn of(cx: &StreamCx, config: &OriginalDstConfig, cluster: &WorkerClus
         let value = cx.request.get_bytes(config.header.as_ref()?.as_bytes())?;
         checked(cluster, Some(value).filter(|value| !value.is_empty())?)
     });
-    let address = address.or_else(|| nuncio_core::proxy_protocol::restored(&cx.conn))?;
+    let address = address.or_else(|| nuncio_core::original_dst::restored(&cx.conn))?;
     Some(config.over(address))
 }
 

@@ -98,7 +98,7 @@ impl Session {
     /// Where the client connected to if a proxy in front says so, for clusters that make hosts of that.
     fn destination(&self, cluster: &WorkerCluster) -> Option<Address> {
         let Discovery::OriginalDst(config) = &cluster.info().config.discovery else { return None };
-        nuncio_core::proxy_protocol::restored(&self.stream.conn).map(|address| config.over(address))
+        nuncio_core::original_dst::restored(&self.stream.conn).map(|address| config.over(address))
     }
 
     /// The client's address, hashed.

@@ -64,6 +64,7 @@ impl Probe {
         let mode = Mode { purpose: Purpose::Start, ..Mode::default() };
         let mut cx = CompileCx::new(mode, nuncio_stats::Store::new(1), registry::HTTP_FILTERS);
         cx.network_filters = registry::NETWORK_FILTERS;
+        cx.listener_filters = registry::LISTENER_FILTERS;
         cx.access_loggers = registry::ACCESS_LOGGERS;
         let message = Bootstrap::decode(bytes).expect("still well-formed");
         bootstrap::compile(&mut cx, &message, bytes);
