@@ -110,11 +110,11 @@ pub fn load(inputs: &[Input], options: &Options<'_>) -> Loaded {
         }
     }
     let decoding = nuncio_api::Options { strict: options.mode.strict, allow_unknown: options.allow_unknown };
-    let decoded = nuncio_api::decode_merged::<Bootstrap>(&documents.iter().collect::<Vec<_>>(), &decoding);
+    let decoded = nuncio_api::decode_merged::<Bootstrap>(&documents.iter().collect::<Vec<_>>(), &decoding, bootstrap::CLUSTERS);
     // Compiled even where reading found errors: one run shall find everything.
     let message = decoded.message.or_else(|| Bootstrap::decode(decoded.bytes.as_slice()).ok());
     let (snapshot, findings) = match message {
-        Some(message) if !documents.is_empty() => compile(&message, &decoded.bytes, options),
+        Some(message) if !documents.is_empty() => compile(&message, &decoded.bytes.into(), options),
         _ => (None, Vec::new()),
     };
     let mut files = place_findings(&documents, decoded.diagnostics, findings);
@@ -160,7 +160,7 @@ pub fn check(inputs: &[Input], options: &Options<'_>) -> Report {
 
 /// Compiles, on trial first: a configuration that is refused must leave no trace in the statistics and log files of the
 /// one that runs.
-fn compile(message: &Bootstrap, bytes: &[u8], options: &Options<'_>) -> (Option<Snapshot>, Vec<Finding>) {
+fn compile(message: &Bootstrap, bytes: &Arc<[u8]>, options: &Options<'_>) -> (Option<Snapshot>, Vec<Finding>) {
     let mut trial = context(options, Store::new(1));
     let snapshot = bootstrap::compile(&mut trial, message, bytes);
     let findings = trial.into_findings();

@@ -37,5 +37,5 @@ pub use finding::{Finding, Severity};
 pub use nearest::nearest;
 pub use path::{Path, Step};
 pub use report::{FileReport, Report};
-pub use snapshot::{Changes, Snapshot, StaticCluster, StaticListener, diff};
+pub use snapshot::{Changes, Encoded, Snapshot, StaticCluster, StaticListener, diff};
 pub use unbuilt::{IsSet, field_name};

@@ -7,6 +7,7 @@ use nuncio_api::envoy::config::core::v3::Node;
 use nuncio_listen::ListenerConfig;
 use nuncio_upstream::{ClusterConfig, config::Local};
 use std::collections::HashMap;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,7 +17,7 @@ pub struct StaticCluster {
     /// Compiled.
     pub config: Arc<ClusterConfig>,
     /// As it was read, for dumps and to see whether it changed.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Encoded,
 }
 
 /// A listener of the bootstrap.
@@ -29,7 +30,30 @@ pub struct StaticListener {
     /// Compiled.
     pub config: ListenerConfig,
     /// As it was read.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Encoded,
+}
+
+/// An encoded part of a bootstrap, which it shares.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    whole: Arc<[u8]>,
+    at: Range<usize>,
+}
+
+impl Encoded {
+    /// A part of `whole`; nothing, if it is not one.
+    pub(crate) fn part(whole: &Arc<[u8]>, part: &[u8]) -> Encoded {
+        let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
+        Encoded { whole: whole.clone(), at: start..start.wrapping_add(part.len()) }
+    }
+}
+
+impl Deref for Encoded {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.whole.get(self.at.clone()).unwrap_or_default()
+    }
 }
 
 /// Everything that a process runs by.

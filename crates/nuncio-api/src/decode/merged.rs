@@ -15,7 +15,7 @@ use std::collections::HashSet;
 /// A message made of several documents.
 #[derive(Debug)]
 pub struct Merged<M> {
-    /// `None` when a finding is an error.
+    /// `None` when a finding is an error. Without the list that is left apart.
     pub message: Option<M>,
     /// The message's wire bytes, as far as they could be made.
     pub bytes: Vec<u8>,
@@ -23,16 +23,19 @@ pub struct Merged<M> {
     pub diagnostics: Vec<Vec<Diagnostic>>,
 }
 
-/// Decodes the documents as one message of type `M`, later ones merged over earlier ones.
+/// Decodes the documents as one message of type `M`, later ones merged over earlier ones. The items of the list `apart`, the
+/// numbers of a field and of one within it, are not in the message: there may be very many of them, and who wants them reads
+/// them one after the other from the bytes.
 pub fn decode_merged<M: prost::Message + Default + Name>(
     documents: &[&Document],
     options: &Options,
+    apart: [u32; 2],
 ) -> Merged<M> {
     let (bytes, mut diagnostics) = encode(&M::full_name(), documents, options);
     let mut message = None;
     if !diagnostics.iter().flatten().any(Diagnostic::is_error) {
         match diagnostics.last_mut() {
-            Some(last) => message = super::finish(&bytes, last),
+            Some(last) => message = super::finish(&without(&bytes, &apart), last),
             None => message = Some(M::default()),
         }
     }
@@ -41,6 +44,20 @@ pub fn decode_merged<M: prost::Message + Default + Name>(
         bytes,
         diagnostics,
     }
+}
+
+/// A message's bytes without the fields at the end of a path of numbers.
+fn without(bytes: &[u8], path: &[u32]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let Some((&first, rest)) = path.split_first() else { return out };
+    for (number, wire) in Reader::new(bytes) {
+        match rest {
+            [] if number == first => {}
+            [_, ..] if number == first => wire_out::put_bytes(&mut out, number, &without(wire.bytes(), rest)),
+            _ => wire_out::put(&mut out, number, wire),
+        }
+    }
+    out
 }
 
 /// Wire bytes of the whole, and the findings about each document.
@@ -153,6 +170,7 @@ fn check_rules(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message as _;
     use crate::envoy::config::bootstrap::v3::Bootstrap;
     use crate::{Source, Syntax};
 
@@ -170,7 +188,7 @@ mod tests {
             "b",
             "node: {id: b}\nstatic_resources: {clusters: [{name: z, connect_timeout: 1s}]}\n",
         );
-        let merged = decode_merged::<Bootstrap>(&[&file, &over], &Options::default());
+        let merged = decode_merged::<Bootstrap>(&[&file, &over], &Options::default(), [0, 0]);
         let bootstrap = merged.message.expect("decodes");
         let node = bootstrap.node.expect("set");
         assert_eq!((node.id.as_str(), node.cluster.as_str()), ("b", "c"));
@@ -185,6 +203,20 @@ mod tests {
     }
 
     #[test]
+    fn a_list_left_apart_is_in_the_bytes_only() {
+        let file = document(
+            "a",
+            "node: {id: a}\nstatic_resources: {clusters: [{name: x}], listeners: [{name: l}]}\n",
+        );
+        let merged = decode_merged::<Bootstrap>(&[&file], &Options::default(), [2, 2]);
+        let bootstrap = merged.message.expect("decodes");
+        let statics = bootstrap.static_resources.expect("set");
+        assert_eq!((bootstrap.node.expect("set").id.as_str(), statics.listeners.len(), statics.clusters.len()), ("a", 1, 0));
+        let whole = Bootstrap::decode(merged.bytes.as_slice()).expect("decodes");
+        assert_eq!(whole.static_resources.expect("set").clusters.len(), 1);
+    }
+
+    #[test]
     fn a_finding_goes_to_the_document_it_is_about() {
         let file = document(
             "a",
@@ -194,7 +226,7 @@ mod tests {
             "b",
             "static_resources: {clusters: [{name: w, connect_timeout: 0s}]}\n",
         );
-        let merged = decode_merged::<Bootstrap>(&[&file, &over], &Options::default());
+        let merged = decode_merged::<Bootstrap>(&[&file, &over], &Options::default(), [0, 0]);
         let text = |at: usize, source: &Document| -> Vec<String> {
             let found = merged.diagnostics[at].iter();
             found

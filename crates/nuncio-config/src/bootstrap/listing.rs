@@ -2,29 +2,37 @@
 
 use crate::codes;
 use crate::context::CompileCx;
-use crate::snapshot::{StaticCluster, StaticListener};
+use crate::snapshot::{Encoded, StaticCluster, StaticListener};
+use nuncio_api::envoy::config::cluster::v3::Cluster;
 use nuncio_api::envoy::config::bootstrap::v3::bootstrap::StaticResources;
 use nuncio_api::schema::Reader;
 use nuncio_listen::Digest;
+use prost::Message as _;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Field numbers in `Bootstrap` and `StaticResources`.
-const STATIC_RESOURCES: u32 = 2;
+pub(super) const STATIC_RESOURCES: u32 = 2;
 const LISTENERS: u32 = 1;
-const CLUSTERS: u32 = 2;
+pub(super) const CLUSTERS: u32 = 2;
 
-pub(super) fn compile(cx: &mut CompileCx<'_>, from: &StaticResources, bytes: &[u8]) -> (Vec<StaticCluster>, Vec<StaticListener>) {
-    declare(cx, from);
-    let mut encoded = items(bytes, CLUSTERS).into_iter();
-    let clusters = cx.each("clusters", &from.clusters, |cx, cluster| {
-        let bytes: Arc<[u8]> = encoded.next().unwrap_or_default().into();
-        let config = Arc::new(crate::clusters::compile(cx, cluster));
-        Some(StaticCluster { config, bytes })
+pub(super) fn compile(cx: &mut CompileCx<'_>, from: &StaticResources, bytes: &Arc<[u8]>) -> (Vec<StaticCluster>, Vec<StaticListener>) {
+    let encoded = items(bytes, CLUSTERS);
+    declare(cx, &encoded);
+    let clusters = cx.each("clusters", &encoded, |cx, encoded| {
+        let cluster = match Cluster::decode(*encoded) {
+            Ok(cluster) => cluster,
+            Err(why) => {
+                cx.error(nuncio_api::codes::TOO_DEEP, why.to_string());
+                return None;
+            }
+        };
+        let config = Arc::new(crate::clusters::compile(cx, &cluster));
+        Some(StaticCluster { config, bytes: Encoded::part(bytes, encoded) })
     });
     let mut encoded = items(bytes, LISTENERS).into_iter();
     let listeners = cx.each("listeners", &from.listeners, |cx, listener| {
-        let bytes: Arc<[u8]> = encoded.next().unwrap_or_default().into();
+        let bytes = Encoded::part(bytes, encoded.next().unwrap_or_default());
         let config = crate::listeners::compile(cx, listener, Digest::of(&bytes))?;
         Some(StaticListener { path: cx.path(), named: !listener.name.is_empty(), config, bytes })
     });
@@ -41,10 +49,11 @@ fn items(bootstrap: &[u8], list: u32) -> Vec<&[u8]> {
 }
 
 /// Makes all clusters known before anything refers to them.
-fn declare(cx: &mut CompileCx<'_>, from: &StaticResources) {
-    for (index, cluster) in from.clusters.iter().enumerate() {
+fn declare(cx: &mut CompileCx<'_>, encoded: &[&[u8]]) {
+    for (index, encoded) in encoded.iter().enumerate() {
+        let Ok(cluster) = Cluster::decode(*encoded) else { continue };
         cx.item("clusters", index, |cx| {
-            if let Some(first) = cx.declare_cluster(&cluster.name, crate::clusters::is_eds_over_api(cluster)) {
+            if let Some(first) = cx.declare_cluster(&cluster.name, crate::clusters::is_eds_over_api(&cluster)) {
                 let name = &cluster.name;
                 cx.at("name", |cx| {
                     cx.error(codes::DUPLICATE_NAME, format!("a cluster `{name}` is declared before"))

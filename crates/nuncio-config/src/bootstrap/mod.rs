@@ -23,9 +23,13 @@ pub use stats::StatsOptions;
 /// Full name of the message.
 pub const MESSAGE: &str = "envoy.config.bootstrap.v3.Bootstrap";
 
-/// Compiles a bootstrap from its message and the bytes that it was decoded from. What cannot be had is reported; the
+/// Numbers of the fields that lead to the static clusters. They are compiled from the bytes, one after the other: as messages
+/// ten thousand of them would take more memory than everything that is made of them.
+pub const CLUSTERS: [u32; 2] = [listing::STATIC_RESOURCES, listing::CLUSTERS];
+
+/// Compiles a bootstrap from its message, of which the clusters may be missing, and the bytes that it was decoded from. What cannot be had is reported; the
 /// snapshot may run if there is no error among the findings.
-pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap, bytes: &[u8]) -> Snapshot {
+pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap, bytes: &Arc<[u8]>) -> Snapshot {
     let node = node(cx, from.node.as_ref());
     unused::report(cx, from);
     cx.runtime = Arc::new(match &from.layered_runtime {
@@ -60,7 +64,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap, bytes: &[u8]) ->
         listeners,
         runtime: cx.runtime.clone(),
         stats,
-        bytes: bytes.into(),
+        bytes: bytes.clone(),
         updated: SystemTime::now(),
     }
 }

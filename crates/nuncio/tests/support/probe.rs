@@ -67,7 +67,7 @@ impl Probe {
         cx.listener_filters = registry::LISTENER_FILTERS;
         cx.access_loggers = registry::ACCESS_LOGGERS;
         let message = Bootstrap::decode(bytes).expect("still well-formed");
-        bootstrap::compile(&mut cx, &message, bytes);
+        bootstrap::compile(&mut cx, &message, &bytes.into());
         cx.into_findings()
     }
 
