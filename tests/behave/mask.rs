@@ -71,10 +71,32 @@ fn mask_line(line: &str) -> String {
             line.push_str(mask);
         }
     }
+    line = mask_trace(&line);
     if let Some(masked) = mask_default_log(&line) {
         line = masked;
     }
     mask_client_ports(&mask_made_cookie(&line))
+}
+
+/// The trace that scripts send, which is not masked.
+const SENT_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+/// Puts `TRACE` and `SPAN` for the ids of traces and spans in lines that are about them.
+fn mask_trace(line: &str) -> String {
+    if !line.contains("traceparent: 00-") && !line.contains("trace=") {
+        return line.to_owned();
+    }
+    let mask = |word: &str| match word {
+        word if !word.bytes().all(|b| b.is_ascii_hexdigit()) || word == SENT_TRACE => word.to_owned(),
+        word if word.len() == 32 => "TRACE".to_owned(),
+        word if word.len() == 16 => "SPAN".to_owned(),
+        word => word.to_owned(),
+    };
+    let word = |c: char| !c.is_ascii_alphanumeric();
+    line.split_inclusive(word).map(|part| {
+        let end = part.trim_end_matches(word).len();
+        format!("{}{}", mask(&part[..end]), &part[end..])
+    }).collect()
 }
 
 /// Puts `HASH` for the value of a cookie made of the connection's addresses.

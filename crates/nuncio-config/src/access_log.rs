@@ -7,7 +7,7 @@ use nuncio_api::envoy::data::accesslog::v3::AccessLogType;
 use nuncio_core::format::LogMoment;
 use nuncio_core::metadata::MetadataValue;
 use nuncio_core::{
-    AccessLogCx, AccessLogger, Comparison, FilterConfig, FilteredLogger, Fraction, LogFilter, LogSample, ResponseFlags, RuntimeUint,
+    AccessLogCx, AccessLogger, Comparison, FilterConfig, FilteredLogger, Fraction, LogFilter, LogSample, ResponseFlags, RuntimeUint, TraceReason,
 };
 use proto::access_log_filter::FilterSpecifier;
 use std::sync::Arc;
@@ -86,7 +86,10 @@ fn filter_of(cx: &mut CompileCx<'_>, from: &proto::AccessLogFilter) -> Option<Lo
             let matcher = cx.at("header", |cx| crate::routes::header_matcher(cx, header))?;
             Some(LogFilter::Test(Arc::new(move |stream| matcher.matches(&stream.request))))
         }),
-        FilterSpecifier::TraceableFilter(_) => all_logged(cx, "traceable_filter"),
+        FilterSpecifier::TraceableFilter(proto::TraceableFilter {}) => {
+            // Those that a service wants traced: Envoy's filter passes no others.
+            Some(LogFilter::Test(Arc::new(|cx| cx.info.trace_reason == Some(TraceReason::ServiceForced) && !cx.info.health_check)))
+        }
         FilterSpecifier::RuntimeFilter(proto::RuntimeFilter { runtime_key, percent_sampled, use_independent_randomness }) => {
             let part = percent_sampled.as_ref().map_or(Fraction { numerator: 0, denominator: 100 }, crate::routes::fraction);
             let numerator = RuntimeUint { default: part.numerator.into(), key: runtime_key.as_str().into() };

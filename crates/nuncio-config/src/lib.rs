@@ -28,6 +28,7 @@ pub mod routes;
 pub mod runtime;
 mod snapshot;
 mod tls;
+mod tracing;
 mod unbuilt;
 
 pub use clusters::EdsFiles;

@@ -43,6 +43,7 @@ pub mod proxy_protocol;
 mod reply;
 mod runtime;
 mod stream;
+mod tracing;
 mod worker;
 
 pub use access_log::{
@@ -69,4 +70,5 @@ pub use stream::{
     AttemptedHost, CloseType, FilterLevel, Protocol, RouteId, RouteRef, RouteTableView, RouteView, StreamCx, StreamInfo, Timings,
     UpstreamFacts, WireBytes,
 };
+pub use tracing::{Span, SpanContext, StreamTrace, TraceReason, Tracer, TracerEntry};
 pub use worker::{ClusterHealth, ClusterHealthPart, Common, Parts, Worker};

@@ -4,7 +4,7 @@ use crate::filter_state::FilterState;
 use crate::format::LogMoment;
 use crate::metadata::Metadata;
 use crate::rate_limit::RateLimitPolicy;
-use crate::{ConnInfo, ResponseFlags, StateSlot, Worker};
+use crate::{ConnInfo, ResponseFlags, StateSlot, StreamTrace, TraceReason, Worker};
 use nuncio_codec::headers::{HeaderMap, Trailers};
 use nuncio_rt::{Address, Time};
 use std::{any::Any, borrow::Cow, fmt, rc::Rc, sync::Arc, time::Duration};
@@ -293,6 +293,8 @@ pub struct StreamInfo {
     pub internal: bool,
     /// At which moment it is being logged.
     pub moment: LogMoment,
+    /// Why it is traced; `None` before that is decided, and without tracing.
+    pub trace_reason: Option<TraceReason>,
 }
 
 impl StreamInfo {
@@ -328,6 +330,7 @@ impl Default for StreamInfo {
             health_check: false,
             internal: false,
             moment: LogMoment::DownstreamEnd,
+            trace_reason: None,
         }
     }
 }
@@ -359,6 +362,8 @@ pub struct StreamCx {
     pub route_is_stale: bool,
     /// The random number by which a route's weighted cluster is picked; drawn once per request.
     pub random: u64,
+    /// Its trace, where it has one.
+    pub trace: Option<Box<StreamTrace>>,
     /// The client's connection.
     pub conn: Rc<ConnInfo>,
     /// The worker it runs on.
@@ -382,6 +387,7 @@ impl StreamCx {
             grpc_replies: None,
             route_is_stale: false,
             random: 0,
+            trace: None,
             conn,
             worker,
             slots: Vec::new(),
@@ -401,6 +407,7 @@ impl StreamCx {
         self.request_buffer_limit = None;
         self.grpc_replies = None;
         self.route_is_stale = false;
+        self.trace = None;
         self.slots.clear();
     }
 

@@ -12,3 +12,4 @@ pub mod rate_limits;
 pub mod read;
 pub mod registry;
 pub mod service;
+pub mod tracers;

@@ -1,8 +1,8 @@
 //! The table of extensions: one line each, sorted by name. A vendor's binary adds a table of its own.
 
 use crate::access_log;
-use crate::{http, network};
-use nuncio_core::{AccessLogEntry, HttpFilterEntry, NetworkFilterEntry};
+use crate::{http, network, tracers};
+use nuncio_core::{AccessLogEntry, HttpFilterEntry, NetworkFilterEntry, TracerEntry};
 
 /// HTTP filters.
 pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
@@ -47,6 +47,9 @@ pub static NETWORK_FILTERS: &[NetworkFilterEntry] = &[
 
 /// Listener filters that only let connections in or not.
 pub static LISTENER_FILTERS: &[NetworkFilterEntry] = &[network::local_ratelimit::LISTENER_ENTRY];
+
+/// Tracers.
+pub static TRACERS: &[TracerEntry] = &[tracers::opentelemetry::ENTRY];
 
 /// Access loggers.
 pub static ACCESS_LOGGERS: &[&AccessLogEntry] = &[

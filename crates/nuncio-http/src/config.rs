@@ -4,6 +4,7 @@
 
 pub use crate::headers::client_cert::{ClientCertRules, ForwardClientCert};
 pub use crate::headers::detection::{Detector, Trusted};
+pub use crate::tracing::{CustomTag, Tracing};
 use crate::stream::Installed;
 use nuncio_codec::headers::Known;
 use nuncio_codec::path::EscapedSlashes;
@@ -185,6 +186,8 @@ pub struct HcmConfig {
     pub router: RouterOptions,
     /// `access_log`.
     pub access_logs: Vec<Arc<dyn AccessLogger>>,
+    /// `tracing`.
+    pub tracing: Option<Arc<Tracing>>,
     /// `access_log_options`: when exchanges are logged besides at their end.
     pub log_options: LogOptions,
     /// `local_reply_config`.

@@ -16,6 +16,7 @@ mod router;
 pub mod routes;
 mod server;
 mod stream;
+mod tracing;
 
 pub use hcm::Hcm;
 pub use local_reply::{BodyFormat, LocalReplies, ReplyMapper};

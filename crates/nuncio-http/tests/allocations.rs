@@ -174,6 +174,7 @@ fn manager() -> config::HcmConfig {
         router: config::RouterOptions { dynamic_stats: true, ..Default::default() },
         access_logs: Vec::new(),
         local_replies: None,
+        tracing: None,
         log_options: config::LogOptions::default(),
         early_header_mutations: Vec::new(),
         client_address: config::ClientAddress { use_remote_address: true, ..Default::default() },

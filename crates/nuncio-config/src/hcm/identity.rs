@@ -45,7 +45,7 @@ pub(crate) fn cidr(cx: &mut CompileCx<'_>, from: &core::CidrRange) -> Option<Cid
     }
 }
 
-/// Only Envoy's own kind of request ids is there, and its trace reason has no use without tracing.
+/// Only Envoy's own kind of request ids is there; what it says of tracing is read with that.
 pub(super) fn request_id(cx: &mut CompileCx<'_>, from: Option<&proto::RequestIdExtension>) {
     const UUID: &str = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig";
     let Some(config) = from.and_then(|f| f.typed_config.as_ref()) else { return };
@@ -53,13 +53,7 @@ pub(super) fn request_id(cx: &mut CompileCx<'_>, from: Option<&proto::RequestIdE
         cx.at("typed_config", |cx| {
             if nuncio_api::schema::type_name(&config.type_url) != UUID {
                 cx.value_without_effect("this kind of request ids").note("they are UUIDs");
-                return;
             }
-            use nuncio_api::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
-            use prost::Message as _;
-            let UuidRequestIdConfig { pack_trace_reason, use_request_id_for_trace_sampling } =
-                UuidRequestIdConfig::decode(config.value.as_slice()).unwrap_or_default();
-            unbuilt!(cx, pack_trace_reason, use_request_id_for_trace_sampling);
         });
     });
 }

@@ -30,6 +30,8 @@ pub struct Surroundings {
     pub buffer_limit: usize,
     /// The listener is for QUIC.
     pub quic: bool,
+    /// The listener is for requests that go out (`traffic_direction`).
+    pub egress: bool,
 }
 
 /// Full name of the message.
@@ -101,7 +103,6 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
     } = from;
     unbuilt!(
         cx,
-        tracing,
         http1_safe_max_connection_duration,
         http3_protocol_options,
         stream_flush_timeout,
@@ -128,6 +129,9 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         has_router: chain.has_router,
         router: chain.router,
         access_logs: access_log::compile(cx, "access_log", access_log),
+        tracing: tracing.as_ref().map(|tracing| {
+            Arc::new(cx.at("tracing", |cx| crate::tracing::compile(cx, tracing, around.egress, request_id_extension.as_ref())))
+        }),
         log_options: {
             let old = (access_log_flush_interval.as_ref(), *flush_access_log_on_new_request);
             log_options(cx, old, access_log_options.as_ref())

@@ -26,6 +26,8 @@ pub(super) struct Around {
     pub(super) buffer_limit_bytes: u32,
     /// Its connections come over QUIC.
     pub(super) quic: bool,
+    /// The listener is for what goes out.
+    pub(super) egress: bool,
 }
 
 /// Judges a chain of a listener that is not opened: its filters, whatever its transport.

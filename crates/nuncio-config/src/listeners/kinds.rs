@@ -171,7 +171,7 @@ fn quic_chain(cx: &mut CompileCx<'_>, chain: &proto::FilterChain, address: &str)
 /// Compiles the chains for what is to be found in them.
 fn each_chain(cx: &mut CompileCx<'_>, from: &proto::Listener, quic: bool) {
     let buffer_limit_bytes = from.per_connection_buffer_limit_bytes.unwrap_or(BUFFER_LIMIT_BYTES);
-    let around = Around { stat_scope: format!("listener.{}.", from.name), buffer_limit_bytes, quic };
+    let around = Around { stat_scope: format!("listener.{}.", from.name), buffer_limit_bytes, quic, egress: false };
     cx.each("filter_chains", &from.filter_chains, |cx, chain| {
         chains::judge(cx, chain, &around);
         None::<()>

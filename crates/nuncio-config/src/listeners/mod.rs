@@ -129,7 +129,8 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
     if name.is_empty() {
         config.name = config.addresses[0].to_string().into();
     }
-    let around = chains::Around { stat_scope: config.stat_scope(), buffer_limit_bytes, quic: false };
+    let egress = *traffic_direction == core::TrafficDirection::Outbound as i32;
+    let around = chains::Around { stat_scope: config.stat_scope(), buffer_limit_bytes, quic: false, egress };
     config.filter_chains = cx.each("filter_chains", filter_chains, |cx, chain| chains::compile(cx, chain, &around));
     config.default_filter_chain =
         default_filter_chain.as_ref().and_then(|chain| cx.at("default_filter_chain", |cx| chains::compile(cx, chain, &around)));

@@ -93,7 +93,7 @@ fn one(
     let message = nuncio_api::any_type(config);
     if message == HttpConnectionManager::full_name() {
         let from = HttpConnectionManager::decode(config.value.as_slice()).unwrap_or_default();
-        let around_it = hcm::Surroundings { buffer_limit: around.buffer_limit_bytes as usize, quic: around.quic };
+        let around_it = hcm::Surroundings { buffer_limit: around.buffer_limit_bytes as usize, quic: around.quic, egress: around.egress };
         let config = hcm::compile(cx, &from, around_it);
         let hcm = nuncio_http::Hcm::new(config, &cx.stats, &around.stat_scope);
         return Some(NetworkPart::Terminal(Arc::new(hcm)));

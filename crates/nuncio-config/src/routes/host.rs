@@ -123,8 +123,6 @@ pub(super) fn route(cx: &mut CompileCx<'_>, route: &proto::Route, rules: Rules) 
     } = route;
     unbuilt!(
         cx,
-        decorator,
-        tracing,
         route_specifiers,
     );
     let matcher = r#match.as_ref().and_then(|matched| cx.at("match", |cx| matching::compile(cx, matched)));
@@ -185,11 +183,15 @@ fn decorate(from: &proto::Decorator) -> Decorator {
 fn trace(cx: &mut CompileCx<'_>, from: &proto::Tracing) -> Tracing {
     let proto::Tracing { client_sampling, random_sampling, overall_sampling, custom_tags, operation, upstream_operation } =
         from;
-    cx.at("tracing", |cx| {
-        unbuilt!(cx, custom_tags, operation, upstream_operation);
-    });
     let fraction = |from: &Option<_>| from.as_ref().map_or(nuncio_http::routes::Fraction::ALL, conditions::fraction);
+    let (custom_tags, operation, upstream_operation) = cx.at("tracing", |cx| {
+        let operation = crate::tracing::operations(cx, operation, upstream_operation);
+        (crate::tracing::custom_tags(cx, custom_tags), operation.0, operation.1)
+    });
     Tracing {
+        custom_tags,
+        operation,
+        upstream_operation,
         client_sampling: fraction(client_sampling),
         random_sampling: fraction(random_sampling),
         overall_sampling: fraction(overall_sampling),

@@ -11,6 +11,20 @@ pub(super) fn moment(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
     write::non_empty(out, cx.stream.info.log_moment().name())
 }
 
+pub(super) fn trace_id(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+    hexadecimal(out, cx.stream.trace.as_ref().map(|trace| &trace.span.context.trace_id[..]))
+}
+
+pub(super) fn span_id(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+    hexadecimal(out, cx.stream.trace.as_ref().map(|trace| &trace.span.context.span_id[..]))
+}
+
+fn hexadecimal(out: &mut Vec<u8>, id: Option<&[u8]>) -> Written {
+    let Some(id) = id else { return Written::Absent };
+    out.extend_from_slice(crate::hex(id).as_bytes());
+    Written::Text
+}
+
 pub(super) fn protocol(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
     write::non_empty(out, cx.stream.info.protocol.name())
 }

@@ -3,6 +3,7 @@
 use super::charge::Answer;
 use super::{Router, attempt, destination, failure, select};
 use crate::routes::Action;
+use crate::tracing;
 use nuncio_core::{LocalReply, StreamCx};
 use nuncio_rt::Time;
 use nuncio_stats::tables::cluster as stat;
@@ -76,6 +77,9 @@ impl Router {
             return Err(reply);
         };
         self.named_hosts += select::used(&named, &host);
+        if cx.trace.is_some() {
+            tracing::attempt(cx);
+        }
         select::auto_host_rewrite(self.action(), cx, &host, !self.suppress_envoy_headers);
         self.retries.attempted(&cluster, &host);
         if cx.info.attempts > 1 {

@@ -417,6 +417,9 @@ impl Router {
         }
         let began = (cx.info.attempts > 1).then_some(self.request_ended).flatten();
         self.timeouts.announce(&mut cx.request, began, now, !self.suppress_envoy_headers);
+        if let Some(trace) = &cx.trace {
+            trace.inject(&mut cx.request);
+        }
         self.classes.inc(cx.worker.lane, route_stat::UPSTREAM_RQ_TOTAL);
         self.attempt.host().inspect(|host| host.note(outlier::Outcome::Connected));
         let idle = self.timeouts.per_try_idle;

@@ -4,7 +4,9 @@
 
 use super::action::{Action, MirrorPolicy};
 use nuncio_core::matching::{HeaderMatch, tree::MatchTree};
+use crate::tracing::CustomTag;
 use nuncio_core::Fraction;
+use nuncio_core::format::Format;
 use nuncio_core::metadata::Metadata;
 use nuncio_core::rate_limit::RateLimitPolicy;
 use super::matcher::Matcher;
@@ -183,7 +185,7 @@ pub struct Decorator {
 }
 
 /// `Tracing`: fractions of requests.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Tracing {
     /// Honouring `x-client-trace-id`.
     pub client_sampling: Fraction,
@@ -191,6 +193,12 @@ pub struct Tracing {
     pub random_sampling: Fraction,
     /// Of all that would be sampled.
     pub overall_sampling: Fraction,
+    /// Tags that go before those of the connection manager.
+    pub custom_tags: Box<[CustomTag]>,
+    /// Name of the operation.
+    pub operation: Option<Arc<Format>>,
+    /// Name of attempts at upstreams.
+    pub upstream_operation: Option<Arc<Format>>,
 }
 
 /// `HedgePolicy`.

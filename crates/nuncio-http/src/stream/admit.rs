@@ -6,6 +6,7 @@ use super::upgrade;
 use crate::config::{Cleaning, HcmConfig};
 use crate::hcm::HcmWorker;
 use crate::headers::request::{self, Peer};
+use crate::tracing;
 use crate::routes::{Action, MatchCx, RouteMatch, tls_redirect};
 use nuncio_codec::headers::Known;
 use nuncio_codec::path;
@@ -45,6 +46,7 @@ pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_hos
     if let Some(reply) = find_route(cx, hcm) {
         return Some(reply);
     }
+    tracing::decide(cx, hcm, false);
     if let Some(kind) = upgrade {
         let allowed = upgrade::allowed(cx, hcm, &kind);
         if !allowed && connect && cx.route.is_none() {
@@ -63,6 +65,7 @@ pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_hos
     if !hcm.config.has_router {
         return Some(Box::new(LocalReply::new(404, "route_not_found")));
     }
+    tracing::begin(cx, hcm);
     None
 }
 
@@ -73,7 +76,12 @@ pub(super) fn readmit(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalRep
         return Some(reply);
     }
     clean_host(cx, &hcm.config.cleaning);
-    find_route(cx, hcm)
+    let reply = find_route(cx, hcm);
+    if reply.is_none() {
+        tracing::decide(cx, hcm, true);
+        tracing::begin(cx, hcm);
+    }
+    reply
 }
 
 /// Logs name the cluster that the request would have gone to.

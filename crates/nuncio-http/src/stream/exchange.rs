@@ -10,6 +10,7 @@ use super::{admit, duration, redirect, reply, upgrade};
 use super::routes::Routes;
 use crate::headers::response;
 use crate::hcm::HcmWorker;
+use crate::tracing;
 use crate::router::{Event, Router};
 use crate::routes::{Action, BufferLimit, RouteEntry, finalize_response, is_grpc};
 use nuncio_core::format::LogMoment;
@@ -117,6 +118,9 @@ impl<C: ClientSide> Ends for Lanes<'_, C> {
         match piece {
             Piece::Head { end } => {
                 let upgrade = cx.response.status() == Some(101) && upgrade::is_tunnel(cx);
+                if let Some(tracing) = &self.hcm.config.tracing {
+                    tracing::response(cx, tracing);
+                }
                 response::condition(cx, &self.hcm.config, &mut self.hcm.date.borrow_mut(), self.now, upgrade);
                 cx.info.status = cx.response.status().unwrap_or(0);
                 cx.info.timings.response_first_tx.get_or_insert(self.now);
@@ -183,7 +187,10 @@ impl Exchange {
         }
         self.next_log = hcm.config.log_options.interval.map(|interval| now + interval);
         match refused {
-            Some(reply) => self.answer(hcm, client, *reply, now),
+            Some(reply) => {
+                tracing::refused(&mut self.cx, hcm);
+                self.answer(hcm, client, *reply, now);
+            }
             None => {
                 if hcm.config.log_options.on_new_request {
                     note_cluster(&mut self.cx, hcm);
@@ -509,6 +516,7 @@ impl Exchange {
         }
         self.cx.worker.failures.note(&self.cx);
         hcm.log(&mut self.cx, LogMoment::DownstreamEnd);
+        tracing::end(&mut self.cx, hcm, now);
         self.cx.reset();
         self.followed = redirect::Followed::default();
     }

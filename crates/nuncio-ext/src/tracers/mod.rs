@@ -1,0 +1,3 @@
+//! Tracers: how contexts travel in headers, and where finished spans go.
+
+pub mod opentelemetry;
