@@ -72,6 +72,8 @@ pub struct ClusterConfig {
     pub tells_client: bool,
     /// `metadata`.
     pub metadata: Option<Arc<Metadata>>,
+    /// `track_cluster_stats`.
+    pub track: TrackClusterStats,
     /// `close_connections_on_host_health_failure`.
     pub close_connections_on_host_health_failure: bool,
     /// `ignore_health_on_host_removal`.
@@ -80,6 +82,15 @@ pub struct ClusterConfig {
     pub wait_for_warm_on_init: bool,
     /// True if it came over xDS rather than from the bootstrap.
     pub added_via_api: bool,
+}
+
+/// `TrackClusterStats`: what is counted only where somebody asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TrackClusterStats {
+    /// `timeout_budgets`.
+    pub timeout_budgets: bool,
+    /// `request_response_sizes`.
+    pub sizes: bool,
 }
 
 /// Where a request names hosts.
@@ -122,6 +133,7 @@ impl ClusterConfig {
             transports: Arc::default(),
             tells_client: false,
             metadata: None,
+            track: TrackClusterStats::default(),
             close_connections_on_host_health_failure: false,
             ignore_health_on_host_removal: false,
             wait_for_warm_on_init: true,

@@ -11,7 +11,7 @@ use nuncio_rt::{Rng, TcpOptions};
 use nuncio_stats::{
     Lane, Scope, Store,
     tables::{
-        cluster::{CLUSTER, DEFAULT_TOTAL_MATCH_COUNT},
+        cluster::{CLUSTER, DEFAULT_TOTAL_MATCH_COUNT, REQUEST_RESPONSE_SIZES, TIMEOUT_BUDGETS},
         cluster_part::PART,
         http1::HTTP1,
         http2::HTTP2,
@@ -73,6 +73,12 @@ impl ClusterInfo {
         });
         let of_match = |of: &TransportMatch| store.scope(&format!("{}{}.", stats.prefix(), of.name), &TRANSPORT_MATCH);
         let matches = config.transports.matches.iter().map(of_match).collect();
+        if config.track.timeout_budgets {
+            stats.open(Lane::MAIN, TIMEOUT_BUDGETS);
+        }
+        if config.track.sizes {
+            stats.open(Lane::MAIN, REQUEST_RESPONSE_SIZES);
+        }
         Arc::new(ClusterInfo {
             config,
             tls_stats: tls.unwrap_or_default(),

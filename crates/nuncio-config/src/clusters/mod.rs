@@ -26,7 +26,7 @@ use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_rt::TcpOptions;
 use nuncio_upstream::{ClusterConfig, Transports};
-use nuncio_upstream::config::{Assignment, CircuitBreakers, Discovery, HttpOptions};
+use nuncio_upstream::config::{Assignment, CircuitBreakers, Discovery, HttpOptions, TrackClusterStats};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +64,15 @@ fn shared<T: PartialEq>(made: T, last: &mut Option<Arc<T>>) -> Arc<T> {
         Some(last) if **last == made => last.clone(),
         _ => last.insert(Arc::new(made)).clone(),
     }
+}
+
+/// What is counted only on request; the older field asks for one thing of it.
+fn track(cx: &mut CompileCx<'_>, budgets: bool, from: Option<&proto::TrackClusterStats>) -> TrackClusterStats {
+    let Some(proto::TrackClusterStats { timeout_budgets, request_response_sizes, per_endpoint_stats }) = from else {
+        return TrackClusterStats { timeout_budgets: budgets, sizes: false };
+    };
+    cx.at("track_cluster_stats", |cx| unbuilt!(cx, per_endpoint_stats));
+    TrackClusterStats { timeout_budgets: budgets || *timeout_budgets, sizes: *request_response_sizes }
 }
 
 /// Compiles a cluster. What cannot be had is reported; the result is whole enough to go on with.
@@ -129,9 +138,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         per_connection_buffer_high_watermark_timeout,
         lrs_server,
         lrs_report_endpoint_metrics,
-        track_timeout_budgets,
         upstream_config,
-        track_cluster_stats,
         connection_pool_per_downstream_connection,
         queuing_policies,
         filters,
@@ -199,6 +206,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         tells_client: transports.tells_client(),
         transports: shared(transports, &mut cx.last_cluster.transports),
         metadata: metadata::compile(cx, cluster_metadata.as_ref()),
+        track: track(cx, *track_timeout_budgets, track_cluster_stats.as_ref()),
         close_connections_on_host_health_failure: *close_connections_on_host_health_failure,
         ignore_health_on_host_removal: *ignore_health_on_host_removal,
         // A cluster whose hosts never come must not hold up the start.

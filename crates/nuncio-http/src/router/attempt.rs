@@ -99,6 +99,11 @@ impl Attempt {
         self.phase
     }
 
+    /// When its connection was asked for.
+    pub(crate) fn asked_at(&self) -> Time {
+        self.asked_at
+    }
+
     pub(crate) fn host(&self) -> Option<&Rc<WorkerHost>> {
         self.host.as_ref()
     }

@@ -62,6 +62,7 @@ impl Router {
         let host = self.attempt.host().cloned();
         let sent = self.attempt.has_sent();
         self.attempt.note_bytes(cx);
+        self.track_attempt(cx, None, now);
         self.attempt.clear();
         self.failed(cx, reset, host.as_deref(), sent, now)
     }
@@ -73,6 +74,7 @@ impl Router {
             cx.info.upstream.host_metadata = None;
             cx.info.upstream.host_name = None;
         }
+        self.track_attempt(cx, None, now);
         self.attempt.clear();
         self.failed(cx, failure.reset, host.as_deref(), false, now)
     }
@@ -143,6 +145,7 @@ impl Router {
         let host = self.attempt.host().cloned();
         let wanted = !self.responding && self.retries.wanted_for_reset(&Reset::new(ResetReason::LocalReset), self.attempt.has_sent());
         self.attempt.note_bytes(cx);
+        self.track_attempt(cx, None, now);
         self.attempt.clear();
         match self.decide(cx, wanted) {
             Decision::After(wait) => {
@@ -192,8 +195,10 @@ impl Router {
                 host.note(Outcome::TimedOut(if self.timeouts.alt_response { 204 } else { 504 }));
             }
         }
+        self.track_attempt(cx, Some(failure), now);
         self.attempt.clear();
         if self.responding {
+            self.track_whole(now);
             cx.info.flags.set(ResponseFlags::UT);
             cx.info.details = details.into();
             self.finished = true;
@@ -212,6 +217,7 @@ impl Router {
                 Decision::No => {}
             }
         }
+        self.track_whole(now);
         let mut reply = timed_out(details, ResponseFlags::UT);
         if self.timeouts.alt_response {
             reply.status = 204;

@@ -17,12 +17,14 @@ mod select;
 mod shadow;
 mod strict;
 mod timeouts;
+mod track;
 
 use crate::config::RouterOptions;
 use crate::routes::{Action, BufferLimit, ClusterPolicies, Finalize, InternalRedirect, RouteAction, RouteEntry, finalize_request, finalize_response};
 use crate::stream::{Piece, Routes, upgrade};
 use attempt::{Attempt, Phase};
 use charge::{Answer, Classes};
+use failure::Failure;
 use nuncio_codec::headers::Known;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_rt::{Buf, Time};
@@ -89,6 +91,10 @@ pub(crate) struct Router {
     started: bool,
     /// The whole request has come.
     request_ended: Option<Time>,
+    /// Bytes of the request's body so far.
+    request_body: u64,
+    /// Bytes of the response's body so far, once there is a response.
+    response_body: Option<u64>,
     /// The upstream has said how loaded it is.
     load_reported: bool,
     /// Some of the response has gone to the exchange.
@@ -131,6 +137,8 @@ impl Default for Router {
             named_hosts: 0,
             started: false,
             request_ended: None,
+            request_body: 0,
+            response_body: None,
             load_reported: false,
             responding: false,
             finished: false,
@@ -164,6 +172,8 @@ impl Router {
         self.choices.clear();
         self.started = false;
         self.request_ended = None;
+        self.request_body = 0;
+        self.response_body = None;
         self.load_reported = false;
         self.responding = false;
         self.finished = false;
@@ -208,6 +218,7 @@ impl Router {
         match piece {
             Piece::Head { .. } => {}
             Piece::Data { bytes, end } => {
+                self.request_body += bytes.len() as u64;
                 self.shadows.iter_mut().for_each(|shadow| shadow.data(&bytes, end, self.buffer_limit));
                 let wanted = self.retries.enabled() || (self.keeps_body && !self.body_lost);
                 if wanted && !self.replay.keep(&bytes, self.buffer_limit) {
@@ -341,6 +352,9 @@ impl Router {
             }
             Poll::Ready(Ok(attempt::Read::Head { end })) => Poll::Ready(self.response_head(cx, end, now)),
             Poll::Ready(Ok(attempt::Read::Data { bytes, end })) => {
+                if let Some(body) = &mut self.response_body {
+                    *body += bytes.len() as u64;
+                }
                 if end {
                     self.complete(cx, now);
                 }
@@ -434,6 +448,7 @@ impl Router {
             self.finished = true;
             return Some(Event::Reply(Box::new(LocalReply::new(200, "websocket_handshake_unsuccessful"))));
         }
+        self.track_head(cx);
         let host = self.attempt.host().cloned();
         if let Some(host) = &host {
             charge::answer(host, &cx.request, status, &cx.response);
@@ -446,6 +461,7 @@ impl Router {
         match self.decide(cx, wanted) {
             Decision::After(wait) => {
                 self.note_timeout_retry(cx, false);
+                self.track_attempt(cx, None, now);
                 cluster.cx().code(stat::RETRY_UPSTREAM_RQ, status);
                 if let Some(host) = &host {
                     host.count(HostStat::RqError);
@@ -568,6 +584,8 @@ impl Router {
             let answer = Answer { cluster: cluster.cx(), host, internal: cx.info.internal, head: Some(&cx.response) };
             self.classes.time(now.millis_since(began), answer);
         }
+        self.track_attempt(cx, None, now);
+        self.track_whole(now);
         self.finished = true;
         self.attempt.finish();
         self.retries.end();
