@@ -67,8 +67,8 @@ pub use runtime::{
     Fraction, RuntimeDouble, RuntimeFlag, RuntimeFraction, RuntimeUint, RuntimeValue, RuntimeValues, RuntimeView,
 };
 pub use stream::{
-    AttemptedHost, CloseType, FilterLevel, Protocol, RouteId, RouteRef, RouteTableView, RouteView, StreamCx, StreamInfo, Timings,
-    UpstreamFacts, WireBytes,
+    CloseType, ClusterFacts, FilterLevel, HostFacts, Protocol, RouteId, RouteRef, RouteTableView, RouteView, StreamCx,
+    StreamInfo, Timings, UpstreamFacts, WireBytes,
 };
 pub use tracing::{Span, SpanContext, StreamTrace, TraceReason, Tracer, TracerEntry};
 pub use worker::{ClusterHealth, ClusterHealthPart, Common, Parts, Worker};

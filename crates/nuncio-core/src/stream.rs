@@ -202,32 +202,36 @@ impl CloseType {
     }
 }
 
-/// A host that a request was sent to, in an attempt before the last.
+/// What exchanges show of the cluster that they went to. One for all exchanges of a worker: nothing that threads share
+/// is counted per request.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterFacts {
+    /// Its name (`%UPSTREAM_CLUSTER_RAW%`).
+    pub name: Arc<str>,
+    /// Its name for people (`%UPSTREAM_CLUSTER%`: `alt_stat_name` where set).
+    pub display_name: Arc<str>,
+    /// Its metadata (`%METADATA(CLUSTER:…)%`).
+    pub metadata: Option<Arc<Metadata>>,
+}
+
+/// What exchanges show of the host that they went to; like [`ClusterFacts`], one for all exchanges of a worker.
 #[derive(Debug, Clone)]
-pub struct AttemptedHost {
-    /// Its address.
-    pub host: Arc<Address>,
-    /// Its host name, where it has one.
-    pub host_name: Option<Arc<str>>,
-    /// The connection used.
-    pub connection_id: u64,
+pub struct HostFacts {
+    /// Its address (`%UPSTREAM_HOST%`).
+    pub address: Arc<Address>,
+    /// Its host name (`%UPSTREAM_HOST_NAME%`); empty if it has none.
+    pub name: Arc<str>,
+    /// Its metadata (`%METADATA(UPSTREAM_HOST:…)%`).
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 /// What is known of the upstream side of an exchange; of the last attempt where there were several.
 #[derive(Debug, Clone, Default)]
 pub struct UpstreamFacts {
-    /// Cluster name (`%UPSTREAM_CLUSTER_RAW%`).
-    pub cluster: Option<Arc<str>>,
-    /// Cluster name for people (`%UPSTREAM_CLUSTER%`: `alt_stat_name` where set).
-    pub cluster_display: Option<Arc<str>>,
-    /// Metadata of the cluster (`%METADATA(CLUSTER:…)%`).
-    pub cluster_metadata: Option<Arc<Metadata>>,
-    /// Metadata of the host (`%METADATA(UPSTREAM_HOST:…)%`).
-    pub host_metadata: Option<Arc<Metadata>>,
-    /// Address of the host (`%UPSTREAM_HOST%`).
-    pub host: Option<Arc<Address>>,
-    /// Host name of the endpoint (`%UPSTREAM_HOST_NAME%`).
-    pub host_name: Option<Arc<str>>,
+    /// The cluster.
+    pub cluster: Option<Rc<ClusterFacts>>,
+    /// The host.
+    pub host: Option<Rc<HostFacts>>,
     /// Our end of the connection (`%UPSTREAM_LOCAL_ADDRESS%`).
     pub local: Option<std::net::SocketAddr>,
     /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
@@ -235,15 +239,30 @@ pub struct UpstreamFacts {
     /// Protocol spoken upstream.
     pub protocol: Option<Protocol>,
     /// What the TLS handshake with the host came to.
-    pub tls: Option<std::rc::Rc<crate::TlsFacts>>,
+    pub tls: Option<Rc<crate::TlsFacts>>,
     /// `%UPSTREAM_CONNECTION_ID%`; 0 if no connection was had.
     pub connection_id: u64,
     /// Bytes exchanged with the upstream.
     pub bytes: WireBytes,
     /// How the upstream's connection ended.
     pub close_type: CloseType,
-    /// Hosts of attempts before this one that got a connection; empty unless there was a retry.
-    pub earlier: Vec<AttemptedHost>,
+}
+
+impl UpstreamFacts {
+    /// Another host is being tried: what is known of a connection is not of this attempt's.
+    #[inline]
+    pub fn turn_to(&mut self, host: Rc<HostFacts>) {
+        self.host = Some(host);
+        self.connection_id = 0;
+        self.local = None;
+        self.protocol = None;
+        self.tls = None;
+    }
+
+    /// Whether the last attempt got a connection.
+    pub fn is_connected(&self) -> bool {
+        self.connection_id != 0
+    }
 }
 
 /// The facts of one exchange, complete when it is logged.

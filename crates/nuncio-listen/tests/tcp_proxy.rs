@@ -32,11 +32,11 @@ struct Kept(Mutex<Vec<String>>);
 impl AccessLogger for Kept {
     fn log(&self, stream: &StreamCx) {
         let info = &stream.info;
-        let host = info.upstream.host.as_ref().map_or("-".into(), |host| host.to_string());
+        let host = info.upstream.host.as_ref().map_or("-".into(), |host| host.address.to_string());
         let line = format!(
             "{} cl={} up={host} rx={} tx={} fail={}",
             info.flags,
-            info.upstream.cluster.as_deref().unwrap_or("-"),
+            info.upstream.cluster.as_ref().map_or("-", |cluster| &cluster.name),
             info.bytes_received,
             info.bytes_sent,
             info.upstream.transport_failure

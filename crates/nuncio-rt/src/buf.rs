@@ -10,6 +10,10 @@ use std::cell::RefCell;
 /// 1 MiB bodies), 16 KiB ones cost 30 % on 16 KiB bodies.
 pub const BUF_BYTES: usize = 32 * 1024;
 
+/// Room that a buffer for reading keeps in front of what is read: a head, or the frame of a chunk, that goes out before
+/// a body is put there, so that both are one piece of memory and leave by a plain `send`.
+const HEADROOM: usize = 512;
+
 /// Buffers kept for reuse by one worker: 8 MiB. More are given back to the allocator.
 const POOLED_MAX: usize = 256;
 
@@ -99,6 +103,22 @@ impl Buf {
         self.end = 0;
     }
 
+    /// Puts `bytes` in front of the filled ones; false if there is no room for them.
+    #[inline]
+    pub fn prepend(&mut self, bytes: &[u8]) -> bool {
+        let Some(start) = self.start.checked_sub(bytes.len()) else { return false };
+        self.block[start..self.start].copy_from_slice(bytes);
+        self.start = start;
+        true
+    }
+
+    /// Forgets all bytes, and keeps room in front as [`BufPool::get_for_reading`] does.
+    #[inline]
+    pub fn clear_for_reading(&mut self) {
+        self.start = HEADROOM.min(self.block.len() / 2);
+        self.end = self.start;
+    }
+
     /// Appends as much of `bytes` as fits and returns how much that was.
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) -> usize {
@@ -138,6 +158,14 @@ impl BufPool {
         self.free.borrow_mut().pop().unwrap_or_else(|| Buf::with_capacity(BUF_BYTES))
     }
 
+    /// An empty buffer to read into: like [`BufPool::get`], with room in front for what may have to go out before it.
+    #[inline]
+    pub fn get_for_reading(&self) -> Buf {
+        let mut buf = self.get();
+        buf.clear_for_reading();
+        buf
+    }
+
     /// Gives a buffer back.
     #[inline]
     pub fn put(&self, mut buf: Buf) {
@@ -164,6 +192,16 @@ mod tests {
         assert!(pool.get().is_empty());
         pool.put(Buf::with_capacity(BUF_BYTES * 2));
         assert_eq!(pool.get().capacity(), BUF_BYTES);
+    }
+
+    #[test]
+    fn what_was_read_has_room_for_a_head_in_front() {
+        let mut b = BufPool::default().get_for_reading();
+        b.append(b"body");
+        assert!(b.prepend(b"head,"));
+        assert_eq!(b.filled(), b"head,body");
+        assert!(!b.prepend(&[0; HEADROOM]));
+        assert_eq!(b.len(), 9);
     }
 
     #[test]

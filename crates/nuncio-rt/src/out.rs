@@ -1,7 +1,8 @@
 //! What waits to be written to one peer.
 //!
 //! Small pieces (heads, chunk framing, short bodies) are copied together into one buffer; large ones keep the
-//! buffer they were read into. A flush hands them all to one `writev`.
+//! buffer they were read into, and what is to go before them moves there if there is room. A flush hands them all to one
+//! `writev`, or `send`.
 
 use crate::{Buf, BufPool, Io};
 use std::{
@@ -62,8 +63,8 @@ impl OutQueue {
         }
     }
 
-    /// Queues `buf`: copied when short and there is room, moved otherwise.
-    pub fn push(&mut self, buf: Buf) {
+    /// Queues `buf`: copied when short and there is room, moved otherwise. A short piece before it moves in front of it.
+    pub fn push(&mut self, mut buf: Buf) {
         if buf.is_empty() {
             self.pool.put(buf);
         } else if buf.len() <= COPY_BYTES && self.queue.back().is_some_and(|b| b.room() >= buf.len()) {
@@ -71,6 +72,9 @@ impl OutQueue {
             self.pool.put(buf);
         } else {
             self.bytes += buf.len();
+            if let Some(before) = self.queue.pop_back_if(|before| before.len() <= COPY_BYTES && buf.prepend(before.filled())) {
+                self.pool.put(before);
+            }
             self.queue.push_back(buf);
         }
     }
@@ -160,6 +164,18 @@ impl Drop for OutQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_moves_in_front_of_the_body_that_was_read() {
+        let pool = Rc::new(BufPool::default());
+        let mut q = OutQueue::new(pool.clone());
+        q.copy(b"head,");
+        let mut body = pool.get_for_reading();
+        body.append(&[7; COPY_BYTES + 1]);
+        q.push(body);
+        assert_eq!((q.queue.len(), q.len()), (1, 5 + COPY_BYTES + 1));
+        assert!(q.queue[0].filled().starts_with(b"head,\x07"));
+    }
 
     #[test]
     fn short_pieces_share_a_buffer_and_long_ones_are_moved() {

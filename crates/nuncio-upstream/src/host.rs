@@ -6,13 +6,14 @@
 
 use crate::config::{ClusterConfig, EndpointHealthCheck, Locality};
 use crate::orca::Reported;
+use nuncio_core::HostFacts;
 use nuncio_core::metadata::{Metadata, is_canary};
 use crate::outlier::{Monitor, Origin};
 use nuncio_rt::{Address, Io, TcpOptions, Time};
 use nuncio_stats::Lane;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::{io, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 
 /// One upstream host.
 #[derive(Debug, Clone)]
@@ -38,6 +39,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// What exchanges show of it.
+    pub fn facts(&self) -> Rc<HostFacts> {
+        Rc::new(HostFacts { address: self.address.clone(), name: self.hostname.clone(), metadata: self.metadata.clone() })
+    }
+
     /// Opens a connection to it. `again` is told of every attempt but the first, which are several where it has several
     /// addresses.
     pub(crate) async fn connect(&self, options: &TcpOptions, timeout: Duration, again: impl FnMut()) -> io::Result<Io> {

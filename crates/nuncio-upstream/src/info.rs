@@ -6,7 +6,7 @@ use crate::names::CacheInfo;
 use crate::outlier::Feedback;
 use crate::pool::Reaper;
 use crate::transport::TransportMatch;
-use nuncio_core::{RuntimeValues, Worker, metadata::Metadata};
+use nuncio_core::{ClusterFacts, RuntimeValues, Worker, metadata::Metadata};
 use nuncio_rt::{Rng, TcpOptions};
 use nuncio_stats::{
     Lane, Scope, Store,
@@ -127,6 +127,12 @@ impl ClusterInfo {
         &self.config.name
     }
 
+    /// What exchanges show of it.
+    pub(crate) fn facts(&self) -> Rc<ClusterFacts> {
+        let metadata = self.config.metadata.clone();
+        Rc::new(ClusterFacts { name: self.name().clone(), display_name: self.display_name().clone(), metadata })
+    }
+
     /// The name that stats and `%UPSTREAM_CLUSTER%` show.
     pub fn display_name(&self) -> &Arc<str> {
         self.config.display_name()
@@ -185,6 +191,8 @@ impl ClusterInfo {
 pub struct ClusterCx {
     /// The cluster.
     pub info: Arc<ClusterInfo>,
+    /// What exchanges show of it.
+    pub facts: Rc<ClusterFacts>,
     /// The worker.
     pub worker: Rc<Worker>,
     pub(crate) reaper: Rc<Reaper>,

@@ -170,6 +170,7 @@ impl WorkerClusters {
                     self.count(&info, 1);
                 }
                 let cx = ClusterCx {
+                    facts: info.facts(),
                     info,
                     worker: self.worker.clone(),
                     reaper: self.reaper.clone(),

@@ -1,6 +1,6 @@
 //! An exchange to format in tests: `GET /b/x?a=1%202&b=xyz&e` rewritten to `/rew`, answered by an upstream.
 
-use crate::{ConnInfo, Protocol, ResponseFlags, FilterLevel, RouteId, RouteRef, RouteTableView, RouteView, StreamCx, Worker};
+use crate::{ClusterFacts, ConnInfo, HostFacts, Protocol, ResponseFlags, FilterLevel, RouteId, RouteRef, RouteTableView, RouteView, StreamCx, Worker};
 use nuncio_rt::{Address, Time};
 use std::{any::Any, rc::Rc, sync::Arc, time::Duration};
 
@@ -84,13 +84,20 @@ pub(super) fn proxied() -> StreamCx {
     info.timings.upstream_first_rx = Some(ms(105));
     info.timings.response_last_tx = Some(Time::from_nanos(106_900_000));
     info.timings.upstream_pool_wait = Some(Duration::from_micros(1_500));
-    info.upstream.cluster = Some(Arc::from("b"));
-    info.upstream.cluster_display = Some(Arc::from("alt_b"));
-    info.upstream.host = Some(Arc::new(address("127.0.0.1:18081")));
+    info.upstream.cluster = Some(cluster("b", "alt_b"));
+    info.upstream.host = Some(host("127.0.0.1:18081", ""));
     info.upstream.local = Some("127.0.0.1:46906".parse().unwrap());
     info.upstream.protocol = Some(Protocol::Http11);
     info.upstream.connection_id = 9;
     cx
+}
+
+fn cluster(name: &str, display_name: &str) -> Rc<ClusterFacts> {
+    Rc::new(ClusterFacts { name: name.into(), display_name: display_name.into(), metadata: None })
+}
+
+pub(super) fn host(at: &str, name: &str) -> Rc<HostFacts> {
+    Rc::new(HostFacts { address: Arc::new(address(at)), name: name.into(), metadata: None })
 }
 
 /// A gRPC exchange whose upstream could not be reached.
@@ -106,7 +113,7 @@ pub(super) fn refused() -> StreamCx {
     info.flags.set(ResponseFlags::URX);
     info.flags.set(ResponseFlags::UF);
     info.upstream.transport_failure = "delayed connect error: Connection refused".into();
-    info.upstream.cluster = Some(Arc::from("down"));
-    info.upstream.host = Some(Arc::new(address("[::1]:9")));
+    info.upstream.cluster = Some(cluster("down", "down"));
+    info.upstream.host = Some(host("[::1]:9", ""));
     cx
 }

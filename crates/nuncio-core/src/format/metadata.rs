@@ -31,8 +31,8 @@ impl Parametric for Value {
         let of: Option<&Metadata> = match self.of {
             Of::Stream => Some(&cx.stream.metadata),
             Of::Route => cx.stream.route.as_ref().and_then(|route| route.view()?.metadata()),
-            Of::Cluster => upstream.cluster_metadata.as_deref(),
-            Of::Host => upstream.host_metadata.as_deref(),
+            Of::Cluster => upstream.cluster.as_ref().and_then(|cluster| cluster.metadata.as_deref()),
+            Of::Host => upstream.host.as_ref().and_then(|host| host.metadata.as_deref()),
         };
         let found = of.and_then(|metadata| metadata.get(&*self.namespace)?.at(self.path.iter().map(|key| &**key)));
         let from = out.len();

@@ -1,6 +1,5 @@
 use super::{fixture::*, *};
 use nuncio_rt::Time;
-use std::sync::Arc;
 
 fn text(stream: &StreamCx, format: &str) -> String {
     let (format, _) = Format::compile(format).unwrap();
@@ -83,24 +82,19 @@ fn what_did_not_happen_prints_as_in_envoy() {
 }
 
 #[test]
-fn hosts_of_earlier_attempts_come_first() {
+fn hosts_attempted_are_those_that_got_a_connection() {
     let mut cx = proxied();
-    cx.info.upstream.host_name = Some(Arc::from("b.test:80"));
-    cx.info.upstream.earlier.push(crate::AttemptedHost {
-        host: Arc::new(nuncio_rt::Address::Ip("127.0.0.2:80".parse().unwrap())),
-        host_name: None,
-        connection_id: 3,
-    });
+    cx.info.upstream.host = Some(host("127.0.0.1:18081", "b.test:80"));
     check(
         &cx,
         &[
-            ("%UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT%", "127.0.0.2,127.0.0.1"),
-            ("%UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT%", "127.0.0.2,b.test"),
-            ("%UPSTREAM_CONNECTION_IDS_ATTEMPTED%", "3,9"),
+            ("%UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT%", "127.0.0.1"),
+            ("%UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT%", "b.test"),
+            ("%UPSTREAM_CONNECTION_IDS_ATTEMPTED%", "9"),
         ],
     );
-    cx.info.upstream.connection_id = 0;
-    check(&cx, &[("%UPSTREAM_HOSTS_ATTEMPTED%", "127.0.0.2:80"), ("%UPSTREAM_CONNECTION_IDS_ATTEMPTED%", "3")]);
+    cx.info.upstream.turn_to(host("127.0.0.2:80", ""));
+    check(&cx, &[("%UPSTREAM_HOSTS_ATTEMPTED% %UPSTREAM_CONNECTION_IDS_ATTEMPTED% %UPSTREAM_HOST%", "- - 127.0.0.2:80")]);
 }
 
 #[test]

@@ -13,12 +13,11 @@ fn facts<'a>(cx: &FormatCx<'a>) -> &'a UpstreamFacts {
 }
 
 pub(super) fn cluster(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-    let upstream = facts(cx);
-    write::non_empty(out, upstream.cluster_display.as_ref().or(upstream.cluster.as_ref()).map_or("", |name| name))
+    write::non_empty(out, facts(cx).cluster.as_ref().map_or("", |cluster| &cluster.display_name))
 }
 
 pub(super) fn cluster_raw(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-    write::non_empty(out, facts(cx).cluster.as_deref().unwrap_or_default())
+    write::non_empty(out, facts(cx).cluster.as_ref().map_or("", |cluster| &cluster.name))
 }
 
 pub(super) fn connection_id(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
@@ -46,20 +45,21 @@ pub(super) fn close_type(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
 }
 
 fn host_of(stream: &StreamCx) -> Option<IpOrPath<'_>> {
-    stream.info.upstream.host.as_deref().map(IpOrPath::from)
+    stream.info.upstream.host.as_ref().map(|host| (&*host.address).into())
+}
+
+/// The host's name; empty if it has none.
+fn name_of(upstream: &UpstreamFacts) -> &str {
+    upstream.host.as_ref().map_or("", |host| &host.name)
 }
 
 /// Unlike the host, known only once a connection to it stood.
 fn remote_of(stream: &StreamCx) -> Option<IpOrPath<'_>> {
-    if connected(&stream.info.upstream) { host_of(stream) } else { None }
+    if stream.info.upstream.is_connected() { host_of(stream) } else { None }
 }
 
 fn local_of(stream: &StreamCx) -> Option<IpOrPath<'_>> {
     stream.info.upstream.local.map(IpOrPath::Ip)
-}
-
-fn connected(upstream: &UpstreamFacts) -> bool {
-    upstream.connection_id != 0
 }
 
 pub(super) fn host(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
@@ -122,25 +122,19 @@ fn show_bare_name(address: Option<IpOrPath<'_>>, name: &str, out: &mut Vec<u8>) 
 }
 
 pub(super) fn host_name(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-    show_name(host_of(cx.stream), facts(cx).host_name.as_deref().unwrap_or_default(), out)
+    show_name(host_of(cx.stream), name_of(facts(cx)), out)
 }
 
 pub(super) fn host_name_without_port(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-    show_bare_name(host_of(cx.stream), facts(cx).host_name.as_deref().unwrap_or_default(), out)
+    show_bare_name(host_of(cx.stream), name_of(facts(cx)), out)
 }
 
-/// Every host that got a connection, in order of the attempts, joined by commas.
+/// The hosts that got a connection. As in Envoy, which means to list those of all attempts, that is the last attempt's.
 fn attempted(cx: &FormatCx<'_>, out: &mut Vec<u8>, show: Show) -> Written {
     let upstream = facts(cx);
     let start = out.len();
-    for earlier in &upstream.earlier {
-        show(Some((&*earlier.host).into()), earlier.host_name.as_deref().unwrap_or_default(), out);
-        out.push(b',');
-    }
-    if connected(upstream) {
-        show(host_of(cx.stream), upstream.host_name.as_deref().unwrap_or_default(), out);
-    } else {
-        out.truncate(start.max(out.len().saturating_sub(1)));
+    if upstream.is_connected() {
+        show(host_of(cx.stream), name_of(upstream), out);
     }
     Written::text_if(out.len() > start)
 }
@@ -162,14 +156,11 @@ pub(super) fn host_names_attempted_without_port(cx: &FormatCx<'_>, out: &mut Vec
 }
 
 pub(super) fn connection_ids_attempted(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-    let upstream = facts(cx);
-    let ids = upstream.earlier.iter().map(|earlier| earlier.connection_id).chain([upstream.connection_id]);
-    let mut first = true;
-    for id in ids.filter(|id| *id != 0) {
-        if !std::mem::take(&mut first) {
-            out.push(b',');
+    match facts(cx).connection_id {
+        0 => Written::Absent,
+        id => {
+            write::decimal(out, id);
+            Written::Text
         }
-        write::decimal(out, id);
     }
-    Written::text_if(!first)
 }

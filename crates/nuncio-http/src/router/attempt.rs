@@ -395,8 +395,6 @@ impl Attempt {
 /// Writes down which host is being tried.
 pub(crate) fn note_host(cx: &mut StreamCx, host: Option<&WorkerHost>) {
     if let Some(host) = host {
-        cx.info.upstream.host = Some(host.host.address.clone());
-        cx.info.upstream.host_metadata.clone_from(&host.host.metadata);
-        cx.info.upstream.host_name = (!host.host.hostname.is_empty()).then(|| host.host.hostname.clone());
+        cx.info.upstream.turn_to(host.facts.clone());
     }
 }

@@ -55,7 +55,7 @@ impl HttpClient for Client {
         cx.request = head;
         cx.info.start = Time::now();
         cx.info.internal = !plain;
-        cx.info.upstream.cluster = Some(cluster.info().name().clone());
+        cx.info.upstream.cluster = Some(cluster.cx().facts.clone());
         prepare(&mut cx.request, plain, forwarded_for);
         let mut router = Box::<Router>::default();
         router.begin(BUFFER_LIMIT, &RouterOptions { suppress_envoy_headers: plain, ..RouterOptions::default() });

@@ -71,8 +71,6 @@ impl Router {
         let host = self.attempt.host().cloned().filter(|_| failure.host.is_some());
         if host.is_none() {
             cx.info.upstream.host = None;
-            cx.info.upstream.host_metadata = None;
-            cx.info.upstream.host_name = None;
         }
         self.track_attempt(cx, None, now);
         self.attempt.clear();

@@ -54,6 +54,7 @@ impl Router {
     }
 
     /// Moves the attempts on that have been overtaken.
+    #[cold]
     pub(super) fn poll_others(&mut self, task: &mut Context<'_>, cx: &mut StreamCx, now: Time) -> Option<Event> {
         let mut others = self.others.take()?;
         let mut at = 0;

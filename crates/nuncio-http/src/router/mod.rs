@@ -416,9 +416,11 @@ impl Router {
         if let Some(entry) = table.get(self.id)
             && let Some(cluster) = self.cluster.clone()
         {
-            let copies = shadow::policies(&cluster, routes, entry).iter();
-            let copies: Vec<Shadow> = copies.filter_map(|policy| shadow::mirror(cx, self, routes, policy, end)).collect();
-            self.shadows = copies;
+            for policy in shadow::policies(&cluster, routes, entry) {
+                if let Some(copy) = shadow::mirror(cx, self, routes, policy, end) {
+                    self.shadows.push(copy);
+                }
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::routes::{
     Action, Draw, HashPolicy, HostRewrite, NewCookie, RouteAction, direct_reply, hash_request, redirect_reply, source_ip, rewrite_host,
 };
 use crate::stream::Routes;
-use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx, StreamInfo};
+use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_stats::tables::router as stat;
 use nuncio_core::metadata::MetadataValue;
 use nuncio_upstream::{ClusterConfig, ProxiedClient, TransportOptions, WorkerCluster, WorkerHost, MetadataMatch, NamedBy, xxh64};
@@ -49,7 +49,7 @@ pub(super) fn target(cx: &mut StreamCx, routes: &Rc<Routes>, suppress: bool) -> 
     let picked = action.chosen(&cx.request, cx.route.as_ref().and_then(|route| route.choice));
     match routes.cluster(id, &picked) {
         Some(cluster) => {
-            note_cluster(&mut cx.info, &cluster);
+            cx.info.upstream.cluster = Some(cluster.cx().facts.clone());
             Ok(Target { id, choice: picked.choice, cluster })
         }
         None => {
@@ -70,14 +70,8 @@ pub(super) fn another(cx: &mut StreamCx, routes: &Rc<Routes>, id: RouteId, befor
     let picked = action.pick_again(Draw { head: &cx.request, random: cx.random, hash, runtime: &runtime }, before)?;
     let cluster = routes.cluster(id, &picked)?;
     let choice = picked.choice;
-    note_cluster(&mut cx.info, &cluster);
+    cx.info.upstream.cluster = Some(cluster.cx().facts.clone());
     Some(Target { id, choice, cluster })
-}
-
-fn note_cluster(info: &mut StreamInfo, cluster: &WorkerCluster) {
-    info.upstream.cluster = Some(cluster.info().name().clone());
-    info.upstream.cluster_display = Some(cluster.info().display_name().clone());
-    info.upstream.cluster_metadata.clone_from(&cluster.info().config.metadata);
 }
 
 /// The request's hash for a cluster that balances by it: by the cluster's own policy, else by the route's. Cookies made on the way are added to `cookies`, as header
@@ -101,6 +95,9 @@ pub(super) fn hash(
 
 /// The hosts that the request names, in the headers and metadata that the cluster looks at, without the first `tried`.
 pub(super) fn named_hosts<'a>(config: &ClusterConfig, cx: &'a StreamCx, tried: usize) -> Vec<&'a str> {
+    if config.named_by.is_empty() {
+        return Vec::new();
+    }
     let texts = config.named_by.iter().filter_map(|source| match source {
         NamedBy::Header(header) => std::str::from_utf8(cx.request.get_bytes(header.as_bytes())?).ok(),
         NamedBy::Metadata { namespace, path } => match cx.metadata.get(&**namespace)?.at(path.iter().map(|key| &**key)) {

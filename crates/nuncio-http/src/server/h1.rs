@@ -211,7 +211,7 @@ impl H1 {
         }
         // Borrowing a buffer costs less than asking for readiness first; it goes back at once when there is nothing.
         let bufs = &self.hcm.worker.bufs;
-        let buf = self.read.get_or_insert_with(|| bufs.get());
+        let buf = self.read.get_or_insert_with(|| bufs.get_for_reading());
         if buf.room() == 0 {
             buf.compact();
             if buf.room() == 0 {

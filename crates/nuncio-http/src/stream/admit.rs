@@ -90,9 +90,7 @@ pub(super) fn note_cluster(cx: &mut StreamCx, hcm: &HcmWorker) {
     if let Some(Action::Forward(action)) = hcm.routes.table().get(route.id).map(|entry| &entry.route.action)
         && let Some(cluster) = hcm.routes.clusters.by_name(action.chosen(&cx.request, route.choice).name)
     {
-        cx.info.upstream.cluster = Some(cluster.info().name().clone());
-        cx.info.upstream.cluster_display = Some(cluster.info().display_name().clone());
-        cx.info.upstream.cluster_metadata.clone_from(&cluster.info().config.metadata);
+        cx.info.upstream.cluster = Some(cluster.cx().facts.clone());
     }
 }
 

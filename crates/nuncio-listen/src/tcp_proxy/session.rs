@@ -58,9 +58,7 @@ impl Session {
     /// A connection to a host of the cluster, in as many attempts as allowed.
     async fn connect(&mut self, cluster: &Rc<WorkerCluster>, wanted: Option<&MetadataMatch>) -> Option<TcpConnection> {
         let info = cluster.info();
-        self.stream.info.upstream.cluster = Some(info.name().clone());
-        self.stream.info.upstream.cluster_display = Some(info.display_name().clone());
-        self.stream.info.upstream.cluster_metadata.clone_from(&info.config.metadata);
+        self.stream.info.upstream.cluster = Some(cluster.cx().facts.clone());
         for _ in 0..self.proxy.config.max_connect_attempts.max(1) {
             let destination = self.destination(cluster);
             let cx = PickCx { hash: self.hash(), metadata: wanted, destination: destination.as_ref(), ..PickCx::default() };
@@ -108,9 +106,7 @@ impl Session {
     }
 
     fn tried(&mut self, host: &Host) {
-        self.stream.info.upstream.host = Some(host.address.clone());
-        self.stream.info.upstream.host_metadata.clone_from(&host.metadata);
-        self.stream.info.upstream.host_name = Some(host.hostname.clone());
+        self.stream.info.upstream.host = Some(host.facts());
     }
 
     async fn relay(&mut self, mut client: Connection, mut host: TcpConnection) {

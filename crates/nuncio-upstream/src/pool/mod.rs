@@ -29,7 +29,7 @@ use crate::host::{HealthFlags, Host, HostCounters, HostStat};
 use crate::config::UpstreamProtocol;
 use crate::info::ClusterCx;
 use crate::transport::{TransportOptions, Wanted};
-use nuncio_core::Protocol;
+use nuncio_core::{HostFacts, Protocol};
 use nuncio_stats::{Scope, tables::cluster::UPSTREAM_CX_POOL_OVERFLOW};
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -44,6 +44,8 @@ use std::{
 pub struct WorkerHost {
     /// The host.
     pub host: Arc<Host>,
+    /// What exchanges show of it.
+    pub facts: Rc<HostFacts>,
     pub(crate) cluster: Rc<ClusterCx>,
     pools: Rc<Pools>,
     zone: OnceCell<Option<Arc<Scope>>>,
@@ -98,7 +100,7 @@ impl HostFailed {
 
 impl WorkerHost {
     pub(crate) fn new(host: Arc<Host>, cluster: Rc<ClusterCx>) -> Rc<WorkerHost> {
-        let worker_host = Rc::new(WorkerHost { host, cluster, pools: Rc::default(), zone: OnceCell::new() });
+        let worker_host = Rc::new(WorkerHost { facts: host.facts(), host, cluster, pools: Rc::default(), zone: OnceCell::new() });
         worker_host.has_failed_since();
         worker_host
     }
@@ -112,7 +114,7 @@ impl WorkerHost {
 
     /// The same host with other facts, keeping the connections.
     pub(crate) fn with_host(&self, host: Arc<Host>) -> Rc<WorkerHost> {
-        Rc::new(WorkerHost { host, cluster: self.cluster.clone(), pools: self.pools.clone(), zone: OnceCell::new() })
+        Rc::new(WorkerHost { facts: host.facts(), host, cluster: self.cluster.clone(), pools: self.pools.clone(), zone: OnceCell::new() })
     }
 
     /// Asks for a connection. Poll what is returned. `downstream` is what the client speaks, where the cluster goes by

@@ -124,9 +124,9 @@ impl Http1Stream {
         let bufs = &self.host.cluster().worker.bufs;
         // Borrowing a buffer costs less than asking for readiness first; it goes back at once when there is nothing.
         match &mut conn.input {
-            Some(input) if input.is_empty() => input.clear(),
+            Some(input) if input.is_empty() => input.clear_for_reading(),
             Some(_) => {}
-            None => conn.input = Some(bufs.get()),
+            None => conn.input = Some(bufs.get_for_reading()),
         }
         let Some(input) = conn.input.as_mut() else { return Poll::Pending };
         if input.room() == 0 {
