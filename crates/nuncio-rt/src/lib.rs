@@ -28,5 +28,5 @@ pub use io::{Address, ByteStream, Io};
 pub use out::{COPY_BYTES, OutQueue};
 pub use rng::Rng;
 pub use runtime::{block_on_worker, spawn};
-pub use socket::Socket;
+pub use socket::{Socket, never_wait};
 pub use timer::{Deadline, Timers};

@@ -285,5 +285,13 @@ impl Wire {
     }
 }
 
+/// From now on reads and writes of an open file do not wait: they fail with [`io::ErrorKind::WouldBlock`].
+///
+/// # Errors
+/// The system's.
+pub fn never_wait(file: impl AsFd) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(file, true)?)
+}
+
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use std::{
     collections::HashMap,
     fs::{File, OpenOptions},
     io,
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::FileTypeExt},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -205,13 +205,21 @@ impl LogFiles for BackgroundFiles {
     }
 }
 
-/// Opens a file for appending. Where `/dev/stdout` and `/dev/stderr` cannot be opened (sockets, foreign owners), our
+/// Opens a file for appending, or a pipe such that neither opening it nor writing to it ever waits for a reader. Where `/dev/stdout` and `/dev/stderr` cannot be opened (sockets, foreign owners), our
 /// own descriptor serves.
 pub(super) fn open(path: &str) -> io::Result<File> {
-    let opened = OpenOptions::new().append(true).create(true).open(path);
-    match (opened, path) {
-        (Err(_), "/dev/stdout") => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
-        (Err(_), "/dev/stderr") => Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
-        (opened, _) => opened,
+    let std = matches!(path, "/dev/stdout" | "/dev/stderr");
+    let is_pipe = std::fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo());
+    // Who has opened a pipe for reading, too, need not wait for somebody who does.
+    let opened = OpenOptions::new().append(true).create(!is_pipe).read(is_pipe && !std).open(path);
+    let file: File = match (opened, path) {
+        // Shared with others, who may not expect that it does not wait.
+        (Err(_), "/dev/stdout") => return Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
+        (Err(_), "/dev/stderr") => return Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
+        (opened, _) => opened?,
+    };
+    if is_pipe {
+        nuncio_rt::never_wait(&file)?;
     }
+    Ok(file)
 }

@@ -7,13 +7,15 @@ use super::files::{BackgroundFile, Shared, lock, open};
 use nuncio_stats::tables::filesystem;
 use std::{
     fs::File,
-    io::{IsTerminal, Write},
+    io::{ErrorKind, IsTerminal, Write},
     sync::{Arc, atomic::Ordering, mpsc::Sender},
     time::{Duration, Instant},
 };
 
 /// Bytes gathered before a write.
 const WRITE_BYTES: usize = 64 * 1024;
+/// When a pipe is tried again that took no more.
+const RETRY: Duration = Duration::from_millis(20);
 /// Sleep when there is no file.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -33,6 +35,8 @@ struct OpenFile {
     out: File,
     interval: Duration,
     next_flush: Instant,
+    /// What a pipe that nobody reads did not take. Lines behind it wait in their rings, and are dropped there.
+    left: Vec<u8>,
 }
 
 /// The thread's state.
@@ -78,7 +82,7 @@ impl Writer {
                 let options = &self.shared.options;
                 let interval =
                     if out.is_terminal() { options.interval.min(options.terminal_interval) } else { options.interval };
-                self.files.push(OpenFile { file, out, interval, next_flush: Instant::now() + interval });
+                self.files.push(OpenFile { file, out, interval, next_flush: Instant::now() + interval, left: Vec::new() });
             }
             Command::Reopen => {
                 for index in 0..self.files.len() {
@@ -104,19 +108,39 @@ impl Writer {
         }
     }
 
-    /// Writes all lines that wait for a file.
+    /// Writes all lines that wait for a file, or as many as it takes.
     fn write_out(&mut self, index: usize) {
-        let OpenFile { file, out, .. } = &mut self.files[index];
+        let OpenFile { file, out, left, next_flush, .. } = &mut self.files[index];
         let (stats, lane) = (&self.shared.stats, self.shared.lane);
-        for ring in &file.rings {
-            while ring.waiting() > 0 {
-                self.buffer.clear();
-                ring.drain(&mut self.buffer, WRITE_BYTES);
-                let written = out.write_all(&self.buffer);
-                let outcome = if written.is_ok() { filesystem::WRITE_COMPLETED } else { filesystem::WRITE_FAILED };
-                stats.inc(lane, outcome);
-                let bytes = i64::try_from(self.buffer.len()).unwrap_or_default();
-                stats.gauge_add(lane, filesystem::WRITE_TOTAL_BUFFERED, -bytes);
+        self.buffer.clear();
+        self.buffer.append(left);
+        let mut rings = file.rings.iter();
+        let mut ring = rings.next();
+        loop {
+            while let Some(waiting) = ring {
+                if self.buffer.len() >= WRITE_BYTES {
+                    break;
+                }
+                waiting.drain(&mut self.buffer, WRITE_BYTES);
+                if waiting.waiting() == 0 {
+                    ring = rings.next();
+                }
+            }
+            if self.buffer.is_empty() {
+                return;
+            }
+            let before = self.buffer.len();
+            let outcome = write_all(out, &mut self.buffer);
+            let gone = i64::try_from(before - self.buffer.len()).unwrap_or_default();
+            stats.gauge_add(lane, filesystem::WRITE_TOTAL_BUFFERED, -gone);
+            match outcome {
+                Outcome::Written => stats.inc(lane, filesystem::WRITE_COMPLETED),
+                Outcome::Failed => stats.inc(lane, filesystem::WRITE_FAILED),
+                Outcome::Full => {
+                    left.append(&mut self.buffer);
+                    *next_flush = (*next_flush).min(Instant::now() + RETRY);
+                    return;
+                }
             }
         }
     }
@@ -138,4 +162,33 @@ impl Writer {
             }
         }
     }
+}
+
+/// What came of a write.
+enum Outcome {
+    Written,
+    /// The bytes are lost: the disk is full, the reader has gone.
+    Failed,
+    /// A pipe takes no more for now.
+    Full,
+}
+
+/// Writes bytes; those that have not been taken, and may be later, stay.
+fn write_all(out: &mut File, bytes: &mut Vec<u8>) -> Outcome {
+    let mut done = 0;
+    while done < bytes.len() {
+        match out.write(&bytes[done..]) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                bytes.drain(..done);
+                return Outcome::Full;
+            }
+            Err(_) => break,
+        }
+    }
+    let whole = done == bytes.len();
+    bytes.clear();
+    if whole { Outcome::Written } else { Outcome::Failed }
 }
