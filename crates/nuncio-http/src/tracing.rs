@@ -168,7 +168,7 @@ pub(crate) fn attempt(cx: &mut StreamCx) {
     finish_attempt(cx);
     let Some(trace) = cx.trace.as_ref().filter(|trace| trace.spawns) else { return };
     let context = trace.span.context.child(&cx.worker);
-    let cluster = cx.info.upstream.cluster_display.as_deref().unwrap_or_default();
+    let cluster = cx.info.upstream.cluster.as_ref().map_or("", |cluster| &*cluster.display_name);
     let name = trace.upstream_operation.as_ref().map_or_else(|| format!("router {cluster} egress"), |format| text(format, cx));
     let mut span = Span::new(context, name, false, SystemTime::now());
     if cx.info.attempts > 1 {
@@ -269,8 +269,8 @@ fn finish_attempt(cx: &mut StreamCx) {
     let upstream = &cx.info.upstream;
     span.tags.push((Cow::Borrowed("http.protocol"), upstream.protocol.map_or("-", |protocol| protocol.name()).to_owned()));
     if let Some(host) = &upstream.host {
-        span.tags.push((Cow::Borrowed("upstream_address"), host.to_string()));
-        span.tags.push((Cow::Borrowed("peer.address"), host.to_string()));
+        span.tags.push((Cow::Borrowed("upstream_address"), host.address.to_string()));
+        span.tags.push((Cow::Borrowed("peer.address"), host.address.to_string()));
     }
     common_tags(cx, &mut span, cx.response.status().unwrap_or(0));
     span.end = SystemTime::now();
@@ -286,8 +286,8 @@ fn common_tags(cx: &StreamCx, span: &mut Span, status: u16) {
     let mut tag = |name: &'static str, value: String| span.tags.push((Cow::Borrowed(name), value));
     tag("component", "proxy".to_owned());
     if let Some(cluster) = &cx.info.upstream.cluster {
-        tag("upstream_cluster", cluster.to_string());
-        tag("upstream_cluster.name", cx.info.upstream.cluster_display.as_ref().unwrap_or(cluster).to_string());
+        tag("upstream_cluster", cluster.name.to_string());
+        tag("upstream_cluster.name", cluster.display_name.to_string());
     }
     tag("http.status_code", status.to_string());
     let flags = cx.info.flags.to_string();
