@@ -130,6 +130,7 @@ fn filter_of(cx: &mut CompileCx<'_>, from: &proto::AccessLogFilter) -> Option<Lo
 fn kind(moment: LogMoment) -> AccessLogType {
     match moment {
         LogMoment::TcpConnectionStart => AccessLogType::TcpConnectionStart,
+        LogMoment::TcpUpstreamConnected => AccessLogType::TcpUpstreamConnected,
         LogMoment::TcpConnectionPeriodic => AccessLogType::TcpPeriodic,
         LogMoment::TcpConnectionEnd => AccessLogType::TcpConnectionEnd,
         LogMoment::DownstreamStart => AccessLogType::DownstreamStart,

@@ -90,6 +90,8 @@ impl fmt::Display for FormatWarning {
 pub enum LogMoment {
     /// A TCP connection has begun.
     TcpConnectionStart,
+    /// A TCP connection has its host.
+    TcpUpstreamConnected,
     /// A TCP connection goes on.
     TcpConnectionPeriodic,
     /// A TCP connection is over.
@@ -110,7 +112,8 @@ impl LogMoment {
     pub fn name(self) -> &'static str {
         match self {
             LogMoment::TcpConnectionStart => "TcpConnectionStart",
-            LogMoment::TcpConnectionPeriodic => "TcpConnectionPeriodic",
+            LogMoment::TcpUpstreamConnected => "TcpUpstreamConnected",
+            LogMoment::TcpConnectionPeriodic => "TcpPeriodic",
             LogMoment::TcpConnectionEnd => "TcpConnectionEnd",
             LogMoment::DownstreamStart => "DownstreamStart",
             LogMoment::DownstreamPeriodic => "DownstreamPeriodic",

@@ -1,14 +1,18 @@
 //! The TCP proxy: bytes from the client to a host of a cluster and back.
 //!
 //! * [`TcpProxyConfig`], [`TcpProxy`]: what is configured, and the filter built from it.
+//! * [`Tlvs`]: what hosts are told in the PROXY header.
 //! * `relay`: moving bytes both ways in one task. `session`: one client's connection from begin to log line.
 
 mod relay;
 mod session;
+mod tlvs;
 
 use nuncio_core::{AccessLogger, ConnInfo, Connection, LeftByFilters, LocalFuture, Terminal, TerminalWorker, Worker};
 use nuncio_stats::{Scope, Store, tables::tcp_proxy::TCP};
 use nuncio_upstream::{ClusterSlot, MetadataMatch, WorkerCluster, WorkerClusters};
+pub use tlvs::{TlvMerge, TlvValue, Tlvs};
+
 use session::Session;
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -28,16 +32,49 @@ pub struct TcpProxyConfig {
     pub stat_prefix: String,
     /// `cluster`, or `weighted_clusters` with their weights; at least one.
     pub clusters: Vec<TcpCluster>,
-    /// `hash_policy` has `source_ip`: consistent balancing goes by the client's address.
-    pub hash_source_ip: bool,
+    /// `hash_policy`: what consistent balancing goes by.
+    pub hash: TcpHash,
     /// `idle_timeout`: closes connections on which nothing moves for so long; `None` never does.
     pub idle_timeout: Option<Duration>,
     /// `max_downstream_connection_duration`.
     pub max_duration: Option<Duration>,
+    /// `max_downstream_connection_duration_jitter_percentage`: up to so much is added to that.
+    pub max_duration_jitter_percent: f64,
     /// `max_connect_attempts`, at least 1.
     pub max_connect_attempts: u32,
+    /// `backoff_options`: what is waited between attempts, at first and at most.
+    pub backoff: Option<(Duration, Duration)>,
+    /// `upstream_connect_mode` is `ON_DOWNSTREAM_DATA`.
+    pub connect_on_data: bool,
+    /// `proxy_protocol_tlvs`: what hosts are told of the client in the PROXY header.
+    pub tlvs: Option<Tlvs>,
+    /// When lines are written beside the one at the end.
+    pub moments: LogMoments,
     /// `access_log`.
     pub access_logs: Vec<Arc<dyn AccessLogger>>,
+}
+
+/// `hash_policy`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum TcpHash {
+    /// None.
+    #[default]
+    None,
+    /// The client's address.
+    SourceIp,
+    /// An object of the filter state.
+    FilterState(Box<str>),
+}
+
+/// `access_log_options`: lines before the last one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogMoments {
+    /// `flush_access_log_on_start`
+    pub on_start: bool,
+    /// `flush_access_log_on_connected`
+    pub on_connected: bool,
+    /// `access_log_flush_interval`
+    pub every: Option<Duration>,
 }
 
 /// One of the clusters of a TCP proxy.
@@ -57,10 +94,15 @@ impl TcpProxyConfig {
         TcpProxyConfig {
             stat_prefix: stat_prefix.to_owned(),
             clusters: vec![TcpCluster { name: cluster.into(), weight: 1, metadata_match: None }],
-            hash_source_ip: false,
+            hash: TcpHash::None,
             idle_timeout: Some(IDLE_TIMEOUT),
             max_duration: None,
+            max_duration_jitter_percent: 0.0,
             max_connect_attempts: 1,
+            backoff: None,
+            connect_on_data: false,
+            tlvs: None,
+            moments: LogMoments::default(),
             access_logs: Vec::new(),
         }
     }
@@ -102,8 +144,7 @@ impl TerminalWorker for TcpProxyWorker {
     fn serve(self: Rc<Self>, connection: Connection) -> LocalFuture<()> {
         Box::pin(async move {
             let mut session = Session::begin(self.proxy.clone(), &self.worker, connection.info.clone());
-            let chosen = self.choose(&connection.info);
-            session.run(connection, chosen).await;
+            session.run(connection, |info| self.choose(info)).await;
         })
     }
 

@@ -1,7 +1,7 @@
 //! One client's connection: choosing a host, relaying, counting, and the log line at its end, however it ends.
 
 use super::{
-    Chosen, TcpProxy,
+    Chosen, TcpHash, TcpProxy,
     relay::{End, Relay},
 };
 use nuncio_core::{ConnInfo, Connection, LeftByFilters, Protocol, ResponseFlags, StreamCx, Worker};
@@ -20,7 +20,11 @@ use nuncio_upstream::{
     Host, MetadataMatch, PickCx, PoolFailure, ProxiedClient, ResetReason, RoutingPriority, TcpConnection, TransportOptions, WorkerCluster, xxh64,
 };
 use nuncio_upstream::config::Discovery;
-use std::{future::poll_fn, rc::Rc, sync::Arc};
+use nuncio_core::format::LogMoment;
+use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
+
+/// The object of the filter state that stands in the place of `idle_timeout`.
+const IDLE_TIMEOUT_MS: &str = "envoy.tcp_proxy.per_connection_idle_timeout_ms";
 
 /// A connection under way.
 pub(super) struct Session {
@@ -34,8 +38,11 @@ impl Session {
         let mut stream = StreamCx::new(worker.clone(), conn);
         stream.info.start = stream.conn.start;
         stream.info.protocol = Protocol::None;
-        let session = Session { proxy, worker: worker.clone(), stream };
+        let mut session = Session { proxy, worker: worker.clone(), stream };
         session.inc(DOWNSTREAM_CX_TOTAL);
+        if session.proxy.config.moments.on_start {
+            session.log(LogMoment::TcpConnectionStart);
+        }
         session
     }
 
@@ -43,23 +50,64 @@ impl Session {
         self.proxy.scope.inc(self.worker.lane, id);
     }
 
+    /// Writes the line of this moment.
+    fn log(&mut self, moment: LogMoment) {
+        self.stream.info.moment = moment;
+        self.stream.info.downstream.received = self.stream.info.bytes_received;
+        self.stream.info.downstream.sent = self.stream.info.bytes_sent;
+        self.proxy.config.access_logs.iter().for_each(|log| log.log(&self.stream));
+    }
+
     /// Connects and relays to the end.
-    pub(super) async fn run(&mut self, client: Connection, cluster: Option<Chosen>) {
-        let Some((cluster, wanted)) = cluster else {
+    pub(super) async fn run(&mut self, mut client: Connection, choose: impl FnOnce(&ConnInfo) -> Option<Chosen>) {
+        if self.proxy.config.connect_on_data && client.first.is_none() {
+            // Whoever goes away before that has cost no connection to a host.
+            if poll_fn(|cx| client.io.poll_read_ready(cx)).await.is_err() {
+                return;
+            }
+        }
+        let Some((cluster, wanted)) = choose(&client.info) else {
             self.inc(DOWNSTREAM_CX_NO_ROUTE);
             self.stream.info.flags.set(ResponseFlags::NC);
             return;
         };
+        if let Some(left) = LeftByFilters::find(&client.info) {
+            left.objects(&mut self.stream);
+        }
         if let Some(host) = self.connect(&cluster, wanted.as_deref()).await {
+            if self.proxy.config.moments.on_connected {
+                self.log(LogMoment::TcpUpstreamConnected);
+            }
             self.relay(client, host).await;
         }
+    }
+
+    /// Waits between attempts to connect.
+    async fn back_off(&self, attempts: u32) {
+        let Some((base, most)) = self.proxy.config.backoff else { return };
+        let limit = base.saturating_mul(1 << attempts.min(16)).min(most).as_millis();
+        let ms = self.worker.rng.below(u64::try_from(limit).unwrap_or(u64::MAX).max(1));
+        self.worker.timers.sleep(Duration::from_millis(ms)).await;
+    }
+
+    /// What hosts are told of the client.
+    fn told(&self) -> Option<ProxiedClient> {
+        let mut client = ProxiedClient::of(&self.stream.conn)?;
+        if let Some(tlvs) = &self.proxy.config.tlvs {
+            let had_header = nuncio_core::proxy_protocol::attached(&self.stream.conn).is_some();
+            client.tlvs = tlvs.beside(client.tlvs, had_header, &self.stream);
+        }
+        Some(client)
     }
 
     /// A connection to a host of the cluster, in as many attempts as allowed.
     async fn connect(&mut self, cluster: &Rc<WorkerCluster>, wanted: Option<&MetadataMatch>) -> Option<TcpConnection> {
         let info = cluster.info();
         self.stream.info.upstream.cluster = Some(cluster.cx().facts.clone());
-        for _ in 0..self.proxy.config.max_connect_attempts.max(1) {
+        for attempt in 0..self.proxy.config.max_connect_attempts.max(1) {
+            if attempt > 0 {
+                self.back_off(attempt - 1).await;
+            }
             let destination = self.destination(cluster);
             let cx = PickCx { hash: self.hash(), metadata: wanted, destination: destination.as_ref(), ..PickCx::default() };
             let Some(host) = cluster.pick(&cx) else {
@@ -67,7 +115,7 @@ impl Session {
                 return None;
             };
             self.stream.info.attempts += 1;
-            let client = if info.config.tells_client { ProxiedClient::of(&self.stream.conn) } else { None };
+            let client = if info.config.tells_client { self.told() } else { None };
             let options = client.map(|client| TransportOptions { client: Some(client), ..TransportOptions::default() });
             match host.connect_tcp(RoutingPriority::Default, options).await {
                 Ok(connection) => {
@@ -99,10 +147,26 @@ impl Session {
         nuncio_core::original_dst::restored(&self.stream.conn).map(|address| config.over(address))
     }
 
-    /// The client's address, hashed.
+    /// What consistent balancing goes by, hashed.
     fn hash(&self) -> Option<u64> {
-        let address = self.stream.conn.remote_ip().filter(|_| self.proxy.config.hash_source_ip)?;
-        Some(xxh64(address.ip().to_string().as_bytes(), 0))
+        match &self.proxy.config.hash {
+            TcpHash::None => None,
+            TcpHash::SourceIp => Some(xxh64(self.stream.conn.remote_ip()?.ip().to_string().as_bytes(), 0)),
+            TcpHash::FilterState(key) => self.stream.filter_state.get(key).map(|object| xxh64(object, 0)),
+        }
+    }
+
+    /// The longest that nothing may move: an object of the filter state goes before the configuration.
+    fn idle_timeout(&self) -> Option<Duration> {
+        let own = self.stream.filter_state.get(IDLE_TIMEOUT_MS).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        own.map(Duration::from_millis).or(self.proxy.config.idle_timeout)
+    }
+
+    /// The longest that the connection may live.
+    fn max_duration(&self) -> Option<Duration> {
+        let (config, rng) = (&self.proxy.config, &self.worker.rng);
+        let jitter = config.max_duration_jitter_percent / 100.0 * (rng.below(1 << 20) as f64 / f64::from(1 << 20));
+        config.max_duration.map(|most| most.mul_f64(1.0 + jitter))
     }
 
     fn tried(&mut self, host: &Host) {
@@ -110,13 +174,16 @@ impl Session {
     }
 
     async fn relay(&mut self, mut client: Connection, mut host: TcpConnection) {
-        let proxy = self.proxy.clone();
         let timers = self.worker.timers.clone();
         let mut age = Deadline::new(timers.clone());
-        age.set(proxy.config.max_duration.map(|most| self.stream.conn.start + most));
+        age.set(self.max_duration().map(|most| self.stream.conn.start + most));
+        let idle_timeout = self.idle_timeout();
+        let mut tick = Deadline::new(timers.clone());
+        tick.set(self.proxy.config.moments.every.map(|every| Time::now() + every));
         let mut relaying = Relaying {
             session: self,
-            relay: Relay::new(client.first.take(), Deadline::new(timers), proxy.config.idle_timeout, age),
+            tick,
+            relay: Relay::new(client.first.take(), Deadline::new(timers), idle_timeout, age),
             client: &mut client,
             host: &mut host,
         };
@@ -137,6 +204,8 @@ impl Session {
 /// A relay under way; counts its bytes also when it is cut off.
 struct Relaying<'a> {
     session: &'a mut Session,
+    /// When the next line is to be written.
+    tick: Deadline,
     relay: Relay,
     client: &'a mut Connection,
     host: &'a mut TcpConnection,
@@ -160,6 +229,14 @@ impl Relaying<'_> {
             scope.add(lane, DOWNSTREAM_CX_TX_BYTES_TOTAL, down.written - info.bytes_sent);
             info.bytes_sent = down.written;
         }
+        if let Some(every) = self.session.proxy.config.moments.every
+            && self.tick.poll(cx, Time::now()).is_ready()
+        {
+            self.session.log(LogMoment::TcpConnectionPeriodic);
+            self.tick.set(Some(Time::now() + every));
+            // For the new moment to be waited for.
+            let _ = self.tick.poll(cx, Time::now());
+        }
         done
     }
 }
@@ -178,8 +255,6 @@ impl Drop for Session {
         if let Some(left) = LeftByFilters::find(&self.stream.conn) {
             left.tell(&mut self.stream);
         }
-        self.stream.info.downstream.received = self.stream.info.bytes_received;
-        self.stream.info.downstream.sent = self.stream.info.bytes_sent;
-        self.proxy.config.access_logs.iter().for_each(|log| log.log(&self.stream));
+        self.log(LogMoment::TcpConnectionEnd);
     }
 }
