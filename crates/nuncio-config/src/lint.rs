@@ -58,7 +58,7 @@ impl Whole<'_> {
         self.listeners.iter().flat_map(|listener| {
             listener.config.filter_chains.iter().enumerate().filter_map(move |(at, chain)| {
                 let terminal: &dyn Any = &*chain.terminal;
-                let RouteSource::Fixed(table) = &terminal.downcast_ref::<Hcm>()?.config().routes;
+                let RouteSource::Fixed(table) = &terminal.downcast_ref::<Hcm>()?.config().routes else { return None };
                 // The terminal filter is the last one, and nearly always the only one.
                 Some((format!("{}.filter_chains[{at}].filters[0].typed_config.route_config", listener.path), &**table))
             })

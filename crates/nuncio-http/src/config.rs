@@ -287,4 +287,16 @@ pub struct Upgrade {
 pub enum RouteSource {
     /// `route_config`.
     Fixed(Arc<crate::routes::RouteTable>),
+    /// `scoped_routes`
+    Scoped(Arc<crate::routes::Scopes>),
+}
+
+impl RouteSource {
+    /// All route tables; one, unless there are scopes.
+    pub fn tables(&self) -> &[Arc<crate::routes::RouteTable>] {
+        match self {
+            RouteSource::Fixed(table) => std::slice::from_ref(table),
+            RouteSource::Scoped(scopes) => &scopes.tables,
+        }
+    }
 }

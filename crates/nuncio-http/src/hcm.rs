@@ -4,9 +4,11 @@
 //! routes, clusters and recycled exchanges. Connections themselves are in `server`.
 
 use crate::config::{HcmConfig, RouteSource};
+use crate::routes::{RouteConfig, RouteTable, Scopes};
 use crate::server;
 use crate::stream::{Chains, Exchange, HostStats, Routes};
 use nuncio_codec::date::DateCache;
+use nuncio_codec::headers::HeaderMap;
 use nuncio_core::format::LogMoment;
 use nuncio_core::{ConnInfo, Connection, LocalFuture, Protocol, StreamCx, Terminal, TerminalWorker, Worker};
 use nuncio_rt::Time;
@@ -46,8 +48,8 @@ pub(crate) struct HcmStats {
     pub(crate) http1: Arc<Scope>,
     /// `http2.`
     pub(crate) http2: Arc<Scope>,
-    /// By virtual host; see [`Routes`].
-    pub(crate) hosts: Arc<[HostStats]>,
+    /// By route table and virtual host; see [`Routes`].
+    pub(crate) hosts: Arc<[Arc<[HostStats]>]>,
 }
 
 impl Hcm {
@@ -61,7 +63,7 @@ impl Hcm {
             listener: store.scope(&format!("{listener_prefix}{prefix}"), &LISTENER_HTTP),
             http1: store.scope("http1.", &HTTP1),
             http2: store.scope("http2.", &HTTP2),
-            hosts: hosts(&config.routes, store),
+            hosts: config.routes.tables().iter().map(|table| hosts(table, store)).collect(),
         };
         stats.http.open(Lane::MAIN, stat::TRACING);
         Hcm { config: Arc::new(config), stats }
@@ -74,8 +76,7 @@ impl Hcm {
 }
 
 /// The scopes of all virtual clusters, and of the routes that have one.
-fn hosts(routes: &RouteSource, store: &Arc<Store>) -> Arc<[HostStats]> {
-    let RouteSource::Fixed(table) = routes;
+fn hosts(table: &RouteTable, store: &Arc<Store>) -> Arc<[HostStats]> {
     let of = |entry: &crate::routes::HostEntry| {
         let host = &entry.host;
         let names = host.virtual_clusters.iter().map(|c| &*c.name).chain(["other"]);
@@ -91,19 +92,44 @@ fn hosts(routes: &RouteSource, store: &Arc<Store>) -> Arc<[HostStats]> {
     table.hosts().iter().map(of).collect()
 }
 
-fn upgrade_chains(config: &HcmConfig, table: &Arc<crate::routes::RouteTable>) -> Vec<Option<Chains>> {
+fn upgrade_chains(config: &HcmConfig, table: &Arc<RouteTable>) -> Vec<Option<Chains>> {
     config.upgrades.iter().map(|upgrade| Some(Chains::new(upgrade.filters.clone()?, table))).collect()
 }
 
 impl Terminal for Hcm {
     fn on_worker(self: Arc<Self>, worker: &Rc<Worker>) -> Rc<dyn TerminalWorker> {
-        let RouteSource::Fixed(table) = &self.config.routes;
         let clusters = worker.parts.get::<WorkerClusters>().unwrap_or_else(|| WorkerClusters::start(worker));
         crate::install_client(worker, &clusters);
-        Rc::new(HcmWorker {
+        let of = |at: usize, table: &Arc<RouteTable>| {
+            let hosts = self.stats.hosts.get(at).cloned().unwrap_or_default();
+            Rc::new(self.half(worker, &clusters, table, hosts, None))
+        };
+        match &self.config.routes {
+            RouteSource::Fixed(table) => of(0, table),
+            RouteSource::Scoped(scopes) => {
+                let halves = scopes.tables.iter().enumerate().map(|(at, table)| of(at, table)).collect();
+                let none = Arc::new(RouteTable::compile(RouteConfig::default()).unwrap_or_else(|_| unreachable!("an empty route table compiles")));
+                Rc::new(self.half(worker, &clusters, &none, Arc::default(), Some((scopes.clone(), halves))))
+            }
+        }
+    }
+}
+
+impl Hcm {
+    /// The half on one worker that uses this route table.
+    fn half(
+        &self,
+        worker: &Rc<Worker>,
+        clusters: &Rc<WorkerClusters>,
+        table: &Arc<RouteTable>,
+        hosts: Arc<[HostStats]>,
+        scopes: Option<(Arc<Scopes>, Vec<Rc<HcmWorker>>)>,
+    ) -> HcmWorker {
+        HcmWorker {
             chains: Chains::new(self.config.filters.clone(), table),
             upgrade_chains: upgrade_chains(&self.config, table),
-            routes: Routes::new(table.clone(), clusters, self.stats.router.clone(), self.stats.hosts.clone()),
+            routes: Routes::new(table.clone(), clusters.clone(), self.stats.router.clone(), hosts),
+            scopes,
             date: RefCell::default(),
             exchanges: RefCell::default(),
             nobody: Rc::new(ConnInfo::nobody()),
@@ -113,7 +139,7 @@ impl Terminal for Hcm {
             http1_stats: self.stats.http1.clone(),
             http2_stats: self.stats.http2.clone(),
             worker: worker.clone(),
-        })
+        }
     }
 }
 
@@ -123,7 +149,10 @@ pub(crate) struct HcmWorker {
     pub(crate) chains: Chains,
     /// By place in `upgrades`, where those have filters of their own.
     pub(crate) upgrade_chains: Vec<Option<Chains>>,
+    /// Where there are scopes, of requests that belong to none: no routes.
     pub(crate) routes: Rc<Routes>,
+    /// Whose the requests of each scope are.
+    scopes: Option<(Arc<Scopes>, Vec<Rc<HcmWorker>>)>,
     pub(crate) stats: Arc<Scope>,
     pub(crate) http1_stats: Arc<Scope>,
     pub(crate) http2_stats: Arc<Scope>,
@@ -152,6 +181,13 @@ impl TerminalWorker for HcmWorker {
 }
 
 impl HcmWorker {
+    /// Whose a request is, where that goes by scopes.
+    #[inline]
+    pub(crate) fn scope_of(&self, head: &HeaderMap) -> Option<Rc<HcmWorker>> {
+        let (scopes, halves) = self.scopes.as_ref()?;
+        halves.get(scopes.find(head)?).cloned()
+    }
+
     /// An exchange on a connection, reused where possible.
     pub(crate) fn take_exchange(&self, conn: &Rc<ConnInfo>) -> Box<Exchange> {
         match self.exchanges.borrow_mut().pop() {

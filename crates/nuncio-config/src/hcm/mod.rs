@@ -11,6 +11,7 @@ mod local_reply;
 mod protocol;
 mod router;
 mod rules;
+mod scopes;
 
 use crate::codes;
 use crate::context::CompileCx;
@@ -212,10 +213,10 @@ fn routes(cx: &mut CompileCx<'_>, from: Option<&RouteSpecifier>) -> RouteSource 
             cx.at("rds", |cx| dynamic_routes(cx, rds));
             None
         }
-        Some(RouteSpecifier::ScopedRoutes(_)) => {
-            cx.without_effect("scoped_routes").note("every request is answered 404");
-            None
-        }
+        Some(RouteSpecifier::ScopedRoutes(scoped)) => match cx.at("scoped_routes", |cx| scopes::compile(cx, scoped)) {
+            Some(scopes) => return RouteSource::Scoped(Arc::new(scopes)),
+            None => None,
+        },
         None => None,
     };
     RouteSource::Fixed(table.unwrap_or_else(|| Arc::new(empty_table())))

@@ -38,7 +38,7 @@ pub(crate) use tree::report as report_matcher;
 use crate::codes;
 use crate::context::CompileCx;
 use crate::path::Step;
-use crate::unbuilt;
+use crate::{unbuilt, unsafe_unbuilt};
 use nuncio_api::envoy::config::route::v3 as proto;
 use nuncio_core::RouteId;
 use nuncio_http::routes::{RouteConfig, RouteTable};
@@ -129,7 +129,9 @@ pub fn build(cx: &mut CompileCx<'_>, config: &proto::RouteConfiguration, origin:
         metadata,
         route_specifiers,
     } = config;
-    unbuilt!(cx, vhds, cluster_specifier_plugins, metadata, route_specifiers);
+    // Its virtual hosts would be missing, and others take their requests.
+    unsafe_unbuilt!(cx, vhds);
+    unbuilt!(cx, cluster_specifier_plugins, metadata, route_specifiers);
     let rules = Rules {
         validate_clusters: validate_clusters.unwrap_or(origin == Origin::Static),
         direct_response_limit: match max_direct_response_body_size_bytes {

@@ -24,6 +24,7 @@ mod mutation;
 mod pick;
 mod redirect;
 mod retry;
+mod scopes;
 mod table;
 mod template;
 mod trie;
@@ -48,6 +49,7 @@ pub use mutation::{
 };
 pub use pick::{Draw, PickedCluster};
 pub use redirect::{direct_reply, redirect_location, redirect_reply, tls_redirect};
+pub use scopes::{Element, KeyPart, Scopes};
 pub use retry::{BackOff, HostPredicate, RateLimitedBackOff, ResetHeader, RetryOn, RetryPolicy};
 pub use table::{Explanation, HostEntry, PinnedTable, RouteEntry, RouteMatch, RouteTable};
 pub use template::{PathTemplate, PathTemplateRewrite};

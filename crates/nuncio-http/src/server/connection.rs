@@ -238,7 +238,7 @@ impl Served {
         }
         let default_host = self.hcm.config.default_host_for_http_10.as_deref();
         let default_host = default_host.filter(|_| exchange.cx.info.protocol == nuncio_core::Protocol::Http10);
-        let refused = admit(&mut exchange.cx, &self.hcm, &self.peer, default_host);
+        let refused = admit(&mut exchange.cx, &mut exchange.scope, &self.hcm, &self.peer, default_host);
         exchange.begin(&self.hcm, &mut self.h1, head.end_stream(), refused, now);
         if exchange.is_answered() && self.hcm.config.http1.strictness.is_parity() {
             // Envoy takes such a request for one that is still coming in.

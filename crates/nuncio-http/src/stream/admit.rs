@@ -15,8 +15,14 @@ use nuncio_rt::Address;
 use nuncio_stats::tables::http_connection_manager as stat;
 use std::rc::Rc;
 
-/// Looks at a request's head. An answer means that it goes no further.
-pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_host: Option<&str>) -> Option<Box<LocalReply>> {
+/// Looks at a request's head, and finds its scope where there are any. An answer means that it goes no further.
+pub(crate) fn admit(
+    cx: &mut StreamCx,
+    scope: &mut Option<Rc<HcmWorker>>,
+    hcm: &HcmWorker,
+    peer: &Peer,
+    default_host: Option<&str>,
+) -> Option<Box<LocalReply>> {
     let lane = cx.worker.lane;
     if let Some(left) = LeftByFilters::find(&cx.conn) {
         left.objects(cx);
@@ -43,6 +49,8 @@ pub(crate) fn admit(cx: &mut StreamCx, hcm: &HcmWorker, peer: &Peer, default_hos
     if !hcm.config.proxy_100_continue && cx.request.get(Known::Expect).is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue")) {
         cx.request.remove(Known::Expect);
     }
+    *scope = hcm.scope_of(&cx.request);
+    let hcm = scope.as_deref().unwrap_or(hcm);
     if let Some(reply) = find_route(cx, hcm) {
         return Some(reply);
     }

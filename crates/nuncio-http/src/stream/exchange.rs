@@ -74,6 +74,8 @@ pub(crate) enum Outcome {
 /// One exchange.
 pub(crate) struct Exchange {
     pub(crate) cx: StreamCx,
+    /// Whose the request is, in the place of the connection's, where that goes by scopes.
+    pub(crate) scope: Option<Rc<HcmWorker>>,
     engine: Engine,
     router: Router,
     request_ended: bool,
@@ -151,6 +153,7 @@ impl Exchange {
     pub(crate) fn new(cx: StreamCx) -> Exchange {
         Exchange {
             cx,
+            scope: None,
             engine: Engine::default(),
             router: Router::default(),
             request_ended: false,
@@ -167,6 +170,8 @@ impl Exchange {
 
     /// Begins an exchange whose head is in `cx.request`. `refused` is an answer found before routing.
     pub(crate) fn begin<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, end: bool, refused: Option<Box<LocalReply>>, now: Time) {
+        let scope = self.scope.clone();
+        let hcm = scope.as_deref().unwrap_or(hcm);
         let plain = || hcm.chains.of(hcm.routes.table(), self.cx.route.as_ref());
         let chain = upgrade::chain(&self.cx, hcm).unwrap_or_else(plain);
         self.engine.begin(chain, hcm.config.buffer_limit);
@@ -209,6 +214,8 @@ impl Exchange {
 
     /// Moves everything that can move.
     pub(crate) fn poll<C: ClientSide>(&mut self, task: &mut Context<'_>, hcm: &HcmWorker, client: &mut C, now: Time) -> Poll<Outcome> {
+        let scope = self.scope.clone();
+        let hcm = scope.as_deref().unwrap_or(hcm);
         let limit = hcm.config.buffer_limit.max(1);
         let mut client_is_quiet = false;
         loop {
@@ -258,6 +265,7 @@ impl Exchange {
 
     /// The next moment at which something is due.
     pub(crate) fn deadline(&self, hcm: &HcmWorker) -> Option<Time> {
+        let hcm = self.scope.as_deref().unwrap_or(hcm);
         let t = &hcm.config.timeouts;
         let start = self.cx.info.start;
         let request = t.request.filter(|_| !self.request_ended && !self.head_sent).map(|d| start + d);
@@ -267,6 +275,8 @@ impl Exchange {
 
     /// Acts on the connection manager's own timeouts that have passed; the router's are seen to by its poll.
     pub(crate) fn expire<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, now: Time) {
+        let scope = self.scope.clone();
+        let hcm = scope.as_deref().unwrap_or(hcm);
         if self.next_log.is_some_and(|at| at <= now) {
             self.next_log = hcm.config.log_options.interval.map(|interval| now + interval);
             hcm.log(&mut self.cx, LogMoment::DownstreamPeriodic);
@@ -463,10 +473,13 @@ impl Exchange {
             client.close_after();
         }
         reply::prepare(&mut self.cx, &answer);
-        if answer.details == "direct_response"
-            && let Some(entry) = self.cx.route.as_ref().and_then(|r| hcm.routes.table().get(r.id))
+        // Whoever made it: a route that forwards has its say. One that answers itself has it on its own answer.
+        if let Some(route) = &self.cx.route
+            && let Some(entry) = hcm.routes.table().get(route.id)
+            && (answer.details == "direct_response" || matches!(entry.route.action, Action::Forward(_)))
         {
-            finalize_response(&mut self.cx, hcm.routes.table(), entry, None);
+            let choice = route.choice.map(|choice| choice as usize);
+            finalize_response(&mut self.cx, hcm.routes.table(), entry, choice);
         }
         if let Some(rules) = &hcm.config.local_replies {
             rules.rewrite(&mut self.cx, &mut answer);
@@ -488,6 +501,8 @@ impl Exchange {
 
     /// The client's side has ended before its time: nothing more can be said to it. [`Exchange::finish`] comes next.
     pub(crate) fn cut_off(&mut self, hcm: &HcmWorker, flags: ResponseFlags, details: Cow<'static, str>) {
+        let scope = self.scope.clone();
+        let hcm = scope.as_deref().unwrap_or(hcm);
         hcm.stats.inc(self.cx.worker.lane, stat::DOWNSTREAM_RQ_RX_RESET);
         if self.cx.info.upstream.cluster.is_none() {
             note_cluster(&mut self.cx, hcm);
@@ -499,7 +514,10 @@ impl Exchange {
 
     /// Ends the exchange: filters are told, it is logged and counted, and everything is let go of.
     pub(crate) fn finish(&mut self, hcm: &HcmWorker, now: Time) {
+        let scope = self.scope.clone();
+        let hcm = scope.as_deref().unwrap_or(hcm);
         self.conclude(hcm, now, None);
+        self.scope = None;
     }
 
     /// Ends the exchange; `unsent` is the status of a response that the client does not get.

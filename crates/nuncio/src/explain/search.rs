@@ -43,8 +43,14 @@ pub(crate) fn explain(question: &Question, facts: &Facts<'_>) -> Result<Answer, 
         return Err(format!("listener {named}: {place} speaks no HTTP: it passes bytes on as they are"));
     };
     let config = hcm.config();
-    let RouteSource::Fixed(table) = &config.routes;
     let mut head = question.head();
+    let table = match &config.routes {
+        RouteSource::Fixed(table) => table,
+        RouteSource::Scoped(scopes) => match scopes.find(&head).and_then(|at| scopes.tables.get(at)) {
+            Some(table) => table,
+            None => return Err(format!("listener {named}: the request belongs to no scope of routes; it would be answered 404")),
+        },
+    };
     let mut answer = Answer {
         listener: named,
         chain: place,

@@ -25,7 +25,7 @@ pub(super) fn sections(running: &Running, endpoints: bool) -> Vec<ConfigSection>
         sections.push(endpoint_section(&running.clusters.view()));
     }
     sections.push(listeners(&snapshot));
-    sections.push(empty("envoy.admin.v3.ScopedRoutesConfigDump"));
+    sections.push(scoped_routes(&snapshot));
     sections.push(routes(&snapshot));
     sections.push(empty("envoy.admin.v3.SecretsConfigDump"));
     sections
@@ -93,29 +93,58 @@ fn listeners(snapshot: &Snapshot) -> ConfigSection {
     )
 }
 
-/// The route configurations inside connection managers.
-fn routes(snapshot: &Snapshot) -> ConfigSection {
-    let mut items = Vec::new();
+/// The connection managers of all listeners.
+fn managers(snapshot: &Snapshot) -> Vec<HttpConnectionManager> {
+    use nuncio_api::envoy::config::listener::v3::filter::ConfigType;
+    let mut found = Vec::new();
     for listener in &snapshot.listeners {
         let Ok(listener) = Listener::decode(&*listener.bytes) else { continue };
         for filter in listener.filter_chains.iter().chain(&listener.default_filter_chain).flat_map(|chain| &chain.filters) {
-            let Some(nuncio_api::envoy::config::listener::v3::filter::ConfigType::TypedConfig(config)) = &filter.config_type else {
-                continue;
-            };
-            if nuncio_api::any_type(config) != HttpConnectionManager::full_name() {
-                continue;
-            }
-            let Ok(manager) = HttpConnectionManager::decode(&*config.value) else { continue };
-            if let Some(RouteSpecifier::RouteConfig(table)) = manager.route_specifier {
-                items.push(route_item(&table, snapshot));
+            match &filter.config_type {
+                Some(ConfigType::TypedConfig(config)) if nuncio_api::any_type(config) == HttpConnectionManager::full_name() => {
+                    found.extend(HttpConnectionManager::decode(&*config.value).ok());
+                }
+                _ => {}
             }
         }
     }
+    found
+}
+
+/// The route configurations inside connection managers.
+fn routes(snapshot: &Snapshot) -> ConfigSection {
+    let tables = managers(snapshot).into_iter().filter_map(|manager| match manager.route_specifier {
+        Some(RouteSpecifier::RouteConfig(table)) => Some(route_item(&table, snapshot)),
+        _ => None,
+    });
     list(
         "envoy.admin.v3.RoutesConfigDump",
         "static_route_configs",
         "envoy.admin.v3.RoutesConfigDump.StaticRouteConfig",
-        items,
+        tables.collect(),
+    )
+}
+
+/// The scopes inside connection managers.
+fn scoped_routes(snapshot: &Snapshot) -> ConfigSection {
+    use nuncio_api::envoy::config::route::v3::ScopedRouteConfiguration;
+    use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3::scoped_routes::ConfigSpecifier;
+    let items = managers(snapshot).into_iter().filter_map(|manager| {
+        let Some(RouteSpecifier::ScopedRoutes(scoped)) = manager.route_specifier else { return None };
+        let Some(ConfigSpecifier::ScopedRouteConfigurationsList(list)) = scoped.config_specifier else { return None };
+        let scopes = list.scoped_route_configurations.iter().filter_map(|scope| any::<ScopedRouteConfiguration>(&scope.encode_to_vec()));
+        let shown = proto::scoped_routes_config_dump::InlineScopedRouteConfigs {
+            name: scoped.name.clone(),
+            scoped_route_configs: scopes.collect(),
+            last_updated: stamp(snapshot.updated),
+        };
+        Some(ConfigItem { name: scoped.name, message: shown.encode_to_vec() })
+    });
+    list(
+        "envoy.admin.v3.ScopedRoutesConfigDump",
+        "inline_scoped_route_configs",
+        "envoy.admin.v3.ScopedRoutesConfigDump.InlineScopedRouteConfigs",
+        items.collect(),
     )
 }
 

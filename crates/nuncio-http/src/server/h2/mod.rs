@@ -261,7 +261,7 @@ impl Served {
         if end {
             stream.side.end_request();
         }
-        let refused = admit(cx, &self.hcm, &self.peer, None);
+        let refused = admit(&mut stream.exchange.cx, &mut stream.exchange.scope, &self.hcm, &self.peer, None);
         stream.side.quota = TURN_BYTES;
         let Stream { exchange, side, .. } = &mut *stream;
         exchange.begin(&self.hcm, &mut Client { link: &mut self.link, side }, end, refused, now);
