@@ -4,12 +4,15 @@ use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::accesslog::v3 as proto;
 use nuncio_api::envoy::data::accesslog::v3::AccessLogType;
+use nuncio_api::envoy::extensions::access_loggers::filters::cel::v3::ExpressionFilter;
 use nuncio_core::format::LogMoment;
 use nuncio_core::metadata::MetadataValue;
 use nuncio_core::{
     AccessLogCx, AccessLogger, Comparison, FilterConfig, FilteredLogger, Fraction, LogFilter, LogSample, ResponseFlags, RuntimeUint, TraceReason,
 };
 use proto::access_log_filter::FilterSpecifier;
+use nuncio_ext::cel::{self, CelError};
+use prost::{Message, Name};
 use std::sync::Arc;
 
 /// Compiles the list in the field `field` of the current message.
@@ -102,7 +105,7 @@ fn filter_of(cx: &mut CompileCx<'_>, from: &proto::AccessLogFilter) -> Option<Lo
                 statuses.iter().any(|listed| i64::from(*listed) == i64::from(status)) != exclude
             })))
         }
-        FilterSpecifier::ExtensionFilter(_) => all_logged(cx, "extension_filter"),
+        FilterSpecifier::ExtensionFilter(extension) => extension_filter(cx, extension),
         FilterSpecifier::MetadataFilter(proto::MetadataFilter { matcher, match_if_key_not_found }) => cx.at("metadata_filter", |cx| {
             let missing = match_if_key_not_found.unwrap_or(true);
             let Some(from) = matcher else { return Some(LogFilter::Test(Arc::new(move |_| missing))) };
@@ -125,6 +128,32 @@ fn filter_of(cx: &mut CompileCx<'_>, from: &proto::AccessLogFilter) -> Option<Lo
             Some(LogFilter::Test(Arc::new(move |cx| types.contains(&(kind(cx.info.log_moment()) as i32)) != exclude)))
         }
     }
+}
+
+/// A filter of another kind: an expression in CEL.
+fn extension_filter(cx: &mut CompileCx<'_>, from: &proto::ExtensionFilter) -> Option<LogFilter> {
+    let proto::ExtensionFilter { name: _, config_type: Some(proto::extension_filter::ConfigType::TypedConfig(config)) } = from else {
+        return all_logged(cx, "extension_filter");
+    };
+    if nuncio_api::any_type(config) != ExpressionFilter::full_name() {
+        return all_logged(cx, "extension_filter");
+    }
+    let ExpressionFilter { expression, cel_config } = ExpressionFilter::decode(&*config.value).ok()?;
+    let made = cel::options(cel_config.as_ref()).and_then(|()| cel::text("expression", &expression));
+    cx.at("extension_filter", |cx| {
+        cx.at("typed_config", |cx| match made {
+            Ok(program) => Some(LogFilter::Test(Arc::new(move |stream| program.holds(stream)))),
+            Err(CelError::Wrong(error)) => {
+                let said = error.message.clone();
+                cx.extension_error(codes::BAD_VALUE, error).envoy(said);
+                None
+            }
+            Err(CelError::Unbuilt(error)) => {
+                cx.extension_findings(vec![error]);
+                Some(LogFilter::And(Vec::new()))
+            }
+        })
+    })
 }
 
 fn kind(moment: LogMoment) -> AccessLogType {

@@ -101,6 +101,11 @@ impl ResponseFlags {
     /// No flag.
     pub const NONE: ResponseFlags = ResponseFlags { bits: 0, order: 0 };
 
+    /// As a number: a bit for each flag, in Envoy's order.
+    pub fn bits(self) -> u32 {
+        self.bits
+    }
+
     /// Adds the flags of `other`, those that are new.
     pub fn set(&mut self, other: ResponseFlags) {
         for number in other.order.to_le_bytes() {

@@ -12,6 +12,7 @@
 //! * [`ResponseFlags`], [`LocalReply`]: what happened, and an answer made here.
 //! * [`format`]: substitution formats of access logs and header values.
 //! * [`matching`], [`metadata`]: conditions on texts, headers, metadata; metadata themselves.
+//! * [`cel`]: expressions about an exchange.
 //! * [`grpc`]: what gRPC makes of HTTP; [`hash`]: the hashes that Envoy uses.
 //! * [`logging`]: levels of the process log.
 //! * [`HttpFilterEntry`], [`BuildCx`], [`ConfigError`]: building extensions from configuration.
@@ -20,6 +21,7 @@
 
 mod access_log;
 mod build;
+pub mod cel;
 mod certificate;
 mod client;
 mod conn;

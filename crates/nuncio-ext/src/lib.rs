@@ -3,6 +3,7 @@
 //! An extension sees its own protobuf message and the traits of `nuncio-core`, nothing of the data path.
 
 pub mod access_log;
+pub mod cel;
 mod bucket;
 mod compression;
 pub mod http;

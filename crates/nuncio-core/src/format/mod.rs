@@ -10,6 +10,7 @@
 
 mod address;
 mod bytes;
+mod cel;
 mod coalesce;
 mod command;
 mod connection;

@@ -1,7 +1,7 @@
 //! The commands Envoy 1.40 knows: name, what may follow it, how it is made. A new command is one line here.
 
 use super::{
-    address, bytes, coalesce,
+    address, bytes, cel, coalesce,
     command::{Args, Command, Plain},
     connection, date, duration, grpc, header, metadata, path, process, stream, tls, unbuilt, upstream, xfcc,
 };
@@ -119,7 +119,7 @@ static COMMANDS: &[Entry] = &[
     plain("BYTES_RECEIVED", bytes::received),
     plain("BYTES_RETRANSMITTED", bytes::never),
     plain("BYTES_SENT", bytes::sent),
-    unbuilt("CEL", Own, unbuilt::cel, unbuilt::CEL),
+    Entry { name: "CEL", syntax: Own, make: Make::Partly(cel::cel) },
     with("CLUSTER_METADATA", Required, metadata::cluster),
     with("COALESCE", RequiredAndLength, coalesce::coalesce),
     with("COMMON_DURATION", Required, duration::common),
@@ -227,7 +227,7 @@ static COMMANDS: &[Entry] = &[
     absent("TLS_JA4_FINGERPRINT"),
     plain("TRACE_ID", stream::trace_id),
     with("TRAILER", RequiredAndLength, header::response_trailer),
-    unbuilt("TYPED_CEL", Own, unbuilt::cel, unbuilt::CEL),
+    Entry { name: "TYPED_CEL", syntax: Own, make: Make::Partly(cel::cel) },
     plain("UNIQUE_ID", process::unique_id),
     plain("UPSTREAM_CLUSTER", upstream::cluster),
     plain("UPSTREAM_CLUSTER_RAW", upstream::cluster_raw),

@@ -174,7 +174,7 @@ fn odd_formats_are_accepted_where_envoy_accepts_them() {
 
 #[test]
 fn commands_without_effect_warn_and_say_where() {
-    let (_, warnings) = Format::compile("a %DURATION% %CEL(request.path)%").unwrap();
+    let (_, warnings) = Format::compile("a %DURATION% %CEL(xds.node)%").unwrap();
     assert_eq!(warnings.iter().map(|w| (w.at, w.command)).collect::<Vec<_>>(), [(13, "CEL")]);
     assert!(Format::compile("%DOWNSTREAM_PEER_SUBJECT% %TRACE_ID%").unwrap().1.is_empty());
 }
@@ -229,7 +229,7 @@ fn json_errors_and_warnings_carry_their_path() {
     };
     let error = JsonFormat::compile(&template("%NOPE%"), false).unwrap_err();
     assert_eq!((error.path.as_str(), error.error.at), ("a[0]", 0));
-    let (_, warnings) = JsonFormat::compile(&template("%CEL(x)%"), false).unwrap();
+    let (_, warnings) = JsonFormat::compile(&template("%CEL(xds.node.id)%"), false).unwrap();
     assert_eq!(warnings[0].0, "a[0]");
 }
 

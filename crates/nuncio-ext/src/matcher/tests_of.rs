@@ -1,6 +1,7 @@
 //! What a matcher asks of an input, read.
 
 use super::{message, type_of};
+use crate::cel::{self, CelError};
 use crate::read::{each, pattern, runtime_fraction, value_matcher, within};
 use nuncio_api::envoy::extensions::matching::input_matchers::{
     consistent_hashing::v3::ConsistentHashing, ip::v3::Ip, metadata::v3::Metadata, runtime_fraction::v3::RuntimeFraction,
@@ -12,7 +13,7 @@ use nuncio_core::matching::tree::Test;
 use nuncio_core::matching::{Cidr, Fold, TextMatch};
 use nuncio_core::{ConfigError, Fraction};
 use proto::matcher::matcher_list::predicate::single_predicate::Matcher;
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 /// The test of a single predicate; what is not built is added to `refusals`.
 pub(super) fn read(from: Option<&Matcher>, refusals: &mut Vec<ConfigError>, path: &[String]) -> Result<Test, ConfigError> {
@@ -48,6 +49,15 @@ fn custom(from: &TypedExtensionConfig) -> Result<Option<Test>, ConfigError> {
             let Metadata { value, invert } = message(from)?;
             let value = value.ok_or_else(|| ConfigError::at("typed_config.value", "is missing"))?;
             Test::Value { wanted: value_matcher(&value).map_err(within("value")).map_err(within(inside))?, invert }
+        }
+        "xds.type.matcher.v3.CelMatcher" => {
+            let proto::CelMatcher { expr_match, description: _ } = message(from)?;
+            let expression = expr_match.ok_or_else(|| ConfigError::at("typed_config.expr_match", "is missing"))?;
+            match cel::expression(&expression) {
+                Ok(program) => Test::Cel(Arc::new(program)),
+                Err(CelError::Wrong(error)) => return Err(within(inside)(within("expr_match")(error))),
+                Err(CelError::Unbuilt(_)) => return Ok(None),
+            }
         }
         _ => return Ok(None),
     }))

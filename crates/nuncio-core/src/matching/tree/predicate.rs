@@ -5,6 +5,8 @@ use super::input::{Datum, Input};
 use crate::hash::xxh64;
 use crate::matching::{Cidr, TextMatch, ValueMatch};
 use crate::RuntimeFraction;
+use crate::cel::Program;
+use std::sync::Arc;
 
 /// `Predicate`
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub enum Test {
         /// The answer is turned round.
         invert: bool,
     },
+    /// `CelMatcher`
+    Cel(Arc<Program>),
     /// It is not built, and whoever has it is not started.
     Never,
 }
@@ -122,6 +126,8 @@ impl Test {
             }),
             Test::Hash { threshold, modulo, seed } => hash(seed).is_some_and(|hash| hash.checked_rem(*modulo).is_some_and(|rest| rest >= *threshold)),
             Test::Value { wanted, invert } => matches!(datum, Datum::Value(value) if wanted.matches(value)) != *invert,
+            // An expression looks at the whole exchange, not at the value.
+            Test::Cel(program) => facts.stream.is_some_and(|cx| program.holds(cx)),
             Test::Never => false,
         }
     }

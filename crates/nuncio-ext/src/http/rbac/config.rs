@@ -4,6 +4,7 @@
 
 use super::policy::{Condition, Policy};
 use super::{Action, Engine, PolicyStats, RBAC, RBAC_SHADOW, Rbac, Rules, Settings, Verdict};
+use crate::cel::{self, CelError};
 use crate::matcher::{self, Findings, Place};
 use crate::read::{self, within};
 use nuncio_api::envoy::config::rbac::v3 as proto;
@@ -103,11 +104,6 @@ fn action(number: i32) -> Result<Action, ConfigError> {
     }
 }
 
-fn unbuilt(cx: &mut BuildCx<'_>, field: &str) {
-    cx.unsafe_without.push(ConfigError::at(field, "is not built yet, and unsafe to ignore"));
-}
-
-/// Reads rules.
 fn rules(from: &proto::Rbac, cx: &mut BuildCx<'_>) -> Result<Rules, ConfigError> {
     let proto::Rbac { action, policies, audit_logging_options } = from;
     if audit_logging_options.is_some() {
@@ -124,13 +120,23 @@ fn rules(from: &proto::Rbac, cx: &mut BuildCx<'_>) -> Result<Rules, ConfigError>
 
 #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
 fn policy(from: &proto::Policy, action: Action, cx: &mut BuildCx<'_>) -> Result<Policy, ConfigError> {
-    let proto::Policy { permissions, principals, condition, checked_condition, cel_config: _ } = from;
+    let proto::Policy { permissions, principals, condition, checked_condition, cel_config } = from;
+    if condition.is_none() && checked_condition.is_some() {
+        // Envoy does not look at it, so that a policy that denies would deny less with it, and one that allows, more without.
+        cx.unsafe_without.push(ConfigError::at("checked_condition", "has no effect on Envoy, and is refused here: say it in `condition`"));
+    }
+    let condition = condition.as_ref().map(|condition| cel::tree("condition", condition));
+    let condition = condition.map(|made| cel::options(cel_config.as_ref()).and(made));
     let mut reading = Reading { cx, action };
     let mut permissions = reading.list("permissions", permissions, Reading::permission)?;
     let principals = reading.list("principals", principals, Reading::principal)?;
-    if condition.is_some() || checked_condition.is_some() {
-        let unknown = reading.unbuilt(if condition.is_some() { "condition" } else { "checked_condition" });
-        permissions = vec![Condition::All(vec![Condition::Or(permissions), unknown])];
+    if let Some(condition) = condition {
+        let condition = match condition {
+            Ok(program) => Condition::Cel(program),
+            Err(CelError::Wrong(error)) => return Err(error),
+            Err(CelError::Unbuilt(error)) => reading.refuse(error),
+        };
+        permissions = vec![Condition::All(vec![Condition::Or(permissions), condition])];
     }
     Ok(Policy { permissions, principals })
 }
@@ -144,7 +150,11 @@ struct Reading<'r, 'c> {
 impl Reading<'_, '_> {
     /// Something that is not built: it makes a policy that allows never hold, and one that denies.
     fn unbuilt(&mut self, field: &str) -> Condition {
-        unbuilt(self.cx, field);
+        self.refuse(ConfigError::at(field, "is not built yet, and unsafe to ignore"))
+    }
+
+    fn refuse(&mut self, why: ConfigError) -> Condition {
+        self.cx.unsafe_without.push(why);
         match self.action {
             Action::Allow | Action::Log => Condition::Never,
             Action::Deny => Condition::Any,

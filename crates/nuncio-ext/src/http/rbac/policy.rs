@@ -1,6 +1,7 @@
 //! Permissions and principals: conditions on a request and on who sends it.
 
 use nuncio_core::NameKind;
+use nuncio_core::cel::Program;
 use nuncio_core::StreamCx;
 use nuncio_core::matching::{Cidr, HeaderMatch, MetadataMatcher, TextMatch};
 use nuncio_core::metadata::Metadata;
@@ -29,6 +30,8 @@ pub(super) enum Condition {
     Any,
     /// Never.
     Never,
+    /// A condition in CEL.
+    Cel(Program),
     /// All of them.
     All(Vec<Condition>),
     /// One of them.
@@ -76,6 +79,7 @@ impl Condition {
         match self {
             Condition::Any => true,
             Condition::Never => false,
+            Condition::Cel(program) => program.holds(cx),
             Condition::All(all) => all.iter().all(|condition| condition.holds(cx)),
             Condition::Or(any) => any.iter().any(|condition| condition.holds(cx)),
             Condition::Not(condition) => !condition.holds(cx),
