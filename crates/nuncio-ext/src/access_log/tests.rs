@@ -220,7 +220,7 @@ fn a_logger_writes_the_exchange_in_its_format() {
     let dir = Dir::new("logger");
     let files = BackgroundFiles::new(&Store::new(3), WRITER, never());
     let path = dir.file("a.log");
-    for format in [text("%RESPONSE_CODE% %CEL(x)%\n"), None] {
+    for format in [text("%RESPONSE_CODE% %CEL(xds.node)%\n"), None] {
         let warned = usize::from(format.is_some());
         let (logger, warnings) =
             build(&FileAccessLog { path: path.clone(), access_log_format: format }, &files).unwrap();
