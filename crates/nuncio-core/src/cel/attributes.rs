@@ -200,7 +200,7 @@ fn address<'a>(field: &str, of: &'a Address) -> Option<Value<'a>> {
 fn upstream<'a>(field: &str, cx: &'a StreamCx) -> Option<Value<'a>> {
     let upstream = &cx.info.upstream;
     match field {
-        "address" | "port" => address(field, upstream.host.as_deref()?),
+        "address" | "port" => address(field, &upstream.host.as_deref()?.address),
         "local_address" => Some(Value::Text(Cow::Owned(upstream.local?.to_string().into_bytes()))),
         "request_attempt_count" => Some(Value::Uint(cx.info.attempts.into())),
         "transport_failure_reason" => non_empty(&upstream.transport_failure),
@@ -212,9 +212,9 @@ fn xds<'a>(field: &str, cx: &'a StreamCx) -> Option<Value<'a>> {
     let upstream = &cx.info.upstream;
     let route = || cx.route.as_ref().and_then(|route| route.view());
     Some(match field {
-        "cluster_name" => non_empty(upstream.cluster.as_deref()?)?,
-        "cluster_metadata" => Value::Map(Map::Metadata(upstream.cluster_metadata.as_deref()?)),
-        "upstream_host_metadata" => Value::Map(Map::Metadata(upstream.host_metadata.as_deref()?)),
+        "cluster_name" => non_empty(&upstream.cluster.as_deref()?.name)?,
+        "cluster_metadata" => Value::Map(Map::Metadata(upstream.cluster.as_deref()?.metadata.as_deref()?)),
+        "upstream_host_metadata" => Value::Map(Map::Metadata(upstream.host.as_deref()?.metadata.as_deref()?)),
         "route_name" => Value::text(route()?.name().as_bytes()),
         "route_metadata" => Value::Map(Map::Metadata(route()?.metadata()?)),
         "virtual_host_name" => Value::text(route()?.virtual_host_name().as_bytes()),
