@@ -7,6 +7,7 @@ use super::{
     FormatCx,
     command::{Args, Command, Parametric, Written},
     write::{decimal, padded},
+    recent::RecentDate,
     tls,
     zone::{Civil, days_before},
 };
@@ -66,6 +67,19 @@ impl DateFormat {
         let mut parts = Vec::new();
         compile(format.as_bytes(), &mut parts);
         DateFormat { parts }
+    }
+
+    /// What stands before and behind the one fraction of the second, and its digits; `None` where more than that changes
+    /// within a second.
+    pub(super) fn split_at_fraction(&self) -> Option<(DateFormat, Option<u8>, DateFormat)> {
+        let changes = |part: &Part| matches!(part, Part::Fraction(_) | Part::ExactSeconds);
+        let of = |parts: &[Part]| DateFormat { parts: parts.to_vec() };
+        let Some(at) = self.parts.iter().position(changes) else { return Some((self.clone(), None, of(&[]))) };
+        let (before, rest) = self.parts.split_at(at);
+        match rest {
+            [Part::Fraction(digits), after @ ..] if !after.iter().any(changes) => Some((of(before), Some(*digits), of(after))),
+            _ => None,
+        }
     }
 
     /// Appends a moment in this format.
@@ -218,10 +232,9 @@ fn is_field(conversion: u8) -> bool {
     b"aAbBhCdegGHIjklmMpPSuUVwWyYZ".contains(&conversion)
 }
 
-fn fraction(nanos: u32, digits: u8, out: &mut Vec<u8>) {
-    let from = out.len();
-    padded(out, u64::from(nanos), 9);
-    out.truncate(from + usize::from(digits.min(9)));
+pub(super) fn fraction(nanos: u32, digits: u8, out: &mut Vec<u8>) {
+    let digits = digits.min(9);
+    padded(out, u64::from(nanos / 10_u32.pow(u32::from(9 - digits))), usize::from(digits));
 }
 
 fn offset(seconds: i32, colon: bool, with_seconds: bool, out: &mut Vec<u8>) {
@@ -311,6 +324,8 @@ fn iso_week(at: &Civil) -> (u64, u64) {
 #[derive(Debug)]
 struct Moment {
     format: DateFormat,
+    /// The same, where it can be kept for a second.
+    recent: Option<RecentDate>,
     local: bool,
     /// `None` where there is nothing to date.
     of: fn(&FormatCx<'_>) -> Option<SystemTime>,
@@ -319,6 +334,9 @@ struct Moment {
 impl Parametric for Moment {
     fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
         let Some(time) = (self.of)(cx) else { return Written::Absent };
+        if self.recent.as_ref().is_some_and(|recent| recent.write(time, out)) {
+            return Written::Text;
+        }
         self.format.write(&if self.local { Civil::local(time) } else { Civil::utc(time) }, out);
         Written::Text
     }
@@ -369,7 +387,8 @@ fn moment(args: Args<'_>, local: bool, of: fn(&FormatCx<'_>) -> Option<SystemTim
         "" => "%Y-%m-%dT%H:%M:%E3SZ",
         format => format,
     };
-    Ok(Command::with(Moment { format: DateFormat::new(format), local, of }))
+    let format = DateFormat::new(format);
+    Ok(Command::with(Moment { recent: RecentDate::new(&format, local), format, local, of }))
 }
 
 /// `%n` would split a log line in two.

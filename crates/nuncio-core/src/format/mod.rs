@@ -24,6 +24,7 @@ mod json;
 mod metadata;
 mod path;
 mod process;
+mod recent;
 mod stream;
 mod table;
 mod tls;

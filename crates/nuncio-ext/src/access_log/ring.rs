@@ -36,10 +36,15 @@ impl Ring {
     }
 
     fn word(&self, at: u64) -> &AtomicU64 {
+        &self.words(at)[0]
+    }
+
+    /// The words from one on, to the end of its segment; never none.
+    fn words(&self, at: u64) -> &[AtomicU64] {
         let index = usize::try_from(at % WORDS).unwrap_or_default();
         let segment = self.segments[index / SEGMENT_WORDS]
             .get_or_init(|| (0..SEGMENT_WORDS).map(|_| AtomicU64::new(0)).collect());
-        &segment[index % SEGMENT_WORDS]
+        &segment[index % SEGMENT_WORDS..]
     }
 
     /// Bytes waiting, padding included.
@@ -57,9 +62,19 @@ impl Ring {
         }
         self.word(head).store(line.len() as u64, Ordering::Relaxed);
         let mut at = head + 1;
-        for chunk in line.chunks(8) {
+        let (mut whole, rest) = line.as_chunks::<8>();
+        while !whole.is_empty() {
+            let room = self.words(at);
+            let (now, later) = whole.split_at(whole.len().min(room.len()));
+            for (word, bytes) in room.iter().zip(now) {
+                word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+            }
+            at += now.len() as u64;
+            whole = later;
+        }
+        if !rest.is_empty() {
             let mut bytes = [0; 8];
-            bytes[..chunk.len()].copy_from_slice(chunk);
+            bytes[..rest.len()].copy_from_slice(rest);
             self.word(at).store(u64::from_le_bytes(bytes), Ordering::Relaxed);
             at += 1;
         }
