@@ -107,13 +107,13 @@ impl Listener {
     /// When a socket cannot be registered with the event loop.
     pub(crate) fn start(shared: &Rc<Shared>, setup: ListenerSetup) -> io::Result<Rc<Listener>> {
         let worker = &shared.worker;
-        let global = if setup.config.ignore_global_limit { None } else { shared.budget.clone() };
         let counts = Rc::new(Counts {
             lane: worker.lane,
             listener: setup.scopes.listener.clone(),
             trouble: setup.scopes.trouble.clone(),
             worker: setup.scopes.workers.get(worker.index).cloned(),
-            budgets: [global, setup.budget],
+            budgets: [shared.budget.clone(), setup.budget],
+            unlimited: [setup.config.ignore_global_limit, false],
             balance: setup.balance.map(|balance| (balance, worker.index)),
         });
         let set = chain_set(&setup.config, None, worker, &setup.scopes);

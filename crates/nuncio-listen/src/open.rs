@@ -24,6 +24,8 @@ pub(crate) struct Counts {
     pub(crate) worker: Option<Arc<Scope>>,
     /// Over all listeners, and the listener's own.
     pub(crate) budgets: [Option<Arc<ConnectionBudget>>; 2],
+    /// Which of them only count.
+    pub(crate) unlimited: [bool; 2],
     /// Its connections by worker, if they are balanced, and which worker this is.
     pub(crate) balance: Option<(Arc<Balance>, usize)>,
 }
@@ -34,8 +36,10 @@ impl Counts {
     pub(crate) fn take_places(self: &Rc<Self>, balanced: bool) -> Option<Places> {
         let full = [DOWNSTREAM_GLOBAL_CX_OVERFLOW, DOWNSTREAM_CX_OVERFLOW];
         let mut places = Places { counts: self.clone(), taken: 0, balanced };
-        for (budget, overflow) in self.budgets.iter().zip(full) {
-            if budget.as_ref().is_some_and(|budget| !budget.take()) {
+        for ((budget, overflow), unlimited) in self.budgets.iter().zip(full).zip(self.unlimited) {
+            if unlimited {
+                budget.iter().for_each(|budget| budget.count());
+            } else if budget.as_ref().is_some_and(|budget| !budget.take()) {
                 self.listener.inc(self.lane, overflow);
                 return None;
             }

@@ -46,6 +46,11 @@ impl ConnectionBudget {
         false
     }
 
+    /// Takes one place whatever the limit.
+    pub(crate) fn count(&self) {
+        self.open.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn give_back(&self) {
         self.open.fetch_sub(1, Relaxed);
     }

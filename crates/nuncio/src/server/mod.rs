@@ -22,7 +22,7 @@ use nuncio_admin::Server;
 use nuncio_config::EdsFiles;
 use nuncio_core::{Common, FailureLog, HttpFilterEntry, Worker};
 use nuncio_listen::ListenAddress;
-use nuncio_listen::ListenerManager;
+use nuncio_listen::{ConnectionBudget, ListenerManager};
 use nuncio_rt::Time;
 use nuncio_stats::{Lane, Store, tables::server::SERVER};
 use nuncio_upstream::{ClusterManager, dns::StubResolvers};
@@ -82,7 +82,8 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
     let workers = options.workers() as usize;
     let clusters = ClusterManager::new(store.clone(), StubResolvers::new(&store));
     clusters.set_endpoint_files(Rc::new(eds::Files(EdsFiles { mode: crate::load::mode(&options) })));
-    let (listeners, inboxes) = ListenerManager::new(&store, workers, state::pace(&options), None);
+    let connections = Arc::new(ConnectionBudget::new(u64::MAX));
+    let (listeners, inboxes) = ListenerManager::new(&store, workers, state::pace(&options), Some(connections.clone()));
     let (reload_asked, reloads) = mpsc::unbounded_channel();
     let running: Shared = Rc::new(Running {
         output: snapshot.stats.output.clone(),
@@ -101,6 +102,7 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
         store,
         clusters,
         listeners,
+        connections,
         files,
         options,
     });

@@ -5,7 +5,7 @@ use nuncio_admin::State;
 use nuncio_config::{Snapshot, runtime::Runtime};
 use nuncio_core::{FailureLog, HttpFilterEntry, RuntimeValues, Worker};
 use nuncio_ext::access_log::BackgroundFiles;
-use nuncio_listen::{DrainPace, ListenerManager};
+use nuncio_listen::{ConnectionBudget, DrainPace, ListenerManager};
 use nuncio_rt::Time;
 use nuncio_stats::{Lane, OutputRules, Scope, Store, tables::server as stat};
 use nuncio_upstream::ClusterManager;
@@ -27,6 +27,8 @@ pub(super) struct Running {
     pub(super) output: Arc<OutputRules>,
     pub(super) clusters: ClusterManager,
     pub(super) listeners: ListenerManager,
+    /// The limit of connections over all listeners.
+    pub(super) connections: Arc<ConnectionBudget>,
     pub(super) files: Arc<BackgroundFiles>,
     pub(super) snapshot: RefCell<Arc<Snapshot>>,
     pub(super) runtime: RefCell<Arc<Runtime>>,
@@ -115,6 +117,7 @@ impl Running {
         let values = runtime.values();
         self.main_worker.runtime.set(values.clone());
         self.clusters.set_runtime(values.clone());
+        self.connections.set_limit(values.get(MOST_CONNECTIONS).and_then(|most| most.uint()).unwrap_or(u64::MAX));
         self.runtime_news.send_replace(values);
         self.runtime.replace(runtime);
     }
@@ -124,6 +127,9 @@ impl Running {
         self.snapshot.borrow().clone()
     }
 }
+
+/// The most connections that may be open at a time, over all listeners but those that ignore it.
+const MOST_CONNECTIONS: &str = "overload.global_downstream_max_connections";
 
 /// How listeners drain, by the flags.
 pub(super) fn pace(options: &Options) -> DrainPace {
