@@ -313,11 +313,13 @@ pub struct Assignment {
     pub overprovisioning_factor: u32,
     /// `policy.weighted_priority_health`.
     pub weighted_priority_health: bool,
+    /// `policy.drop_overloads`: how many of a million requests are dropped.
+    pub drop_overload: u32,
 }
 
 impl Default for Assignment {
     fn default() -> Self {
-        Assignment { localities: Vec::new(), overprovisioning_factor: 140, weighted_priority_health: false }
+        Assignment { localities: Vec::new(), overprovisioning_factor: 140, weighted_priority_health: false, drop_overload: 0 }
     }
 }
 
@@ -498,6 +500,8 @@ pub struct HttpOptions {
     pub idle_timeout: Option<Duration>,
     /// `max_connection_duration`.
     pub max_connection_duration: Option<Duration>,
+    /// `max_connection_duration_jitter`: how much longer a connection may be kept, at most, in percent.
+    pub max_connection_duration_jitter: f64,
     /// `max_stream_duration`, longer than zero.
     pub max_stream_duration: Option<Duration>,
     /// `max_requests_per_connection`; `None` for no limit.
@@ -569,6 +573,7 @@ impl Default for HttpOptions {
         HttpOptions {
             idle_timeout: Some(Duration::from_secs(3600)),
             max_connection_duration: None,
+            max_connection_duration_jitter: 0.0,
             max_stream_duration: None,
             max_requests_per_connection: None,
             max_response_headers_kb: 80,

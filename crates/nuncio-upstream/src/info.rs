@@ -7,7 +7,7 @@ use crate::outlier::Feedback;
 use crate::pool::Reaper;
 use crate::transport::TransportMatch;
 use nuncio_core::{ClusterFacts, RuntimeValues, Worker, metadata::Metadata};
-use nuncio_rt::{Rng, TcpOptions};
+use nuncio_rt::{Rng, TcpOptions, Time};
 use nuncio_stats::{
     Lane, Scope, Store,
     tables::{
@@ -25,7 +25,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicU8, Ordering::Relaxed},
+        atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
     },
 };
 use tokio::sync::mpsc::UnboundedSender;
@@ -54,11 +54,25 @@ pub struct ClusterInfo {
     pub(crate) feedback: OnceLock<UnboundedSender<Feedback>>,
     /// Percent of the requests that are refused (`upstream.maintenance_mode.<cluster>` of the runtime).
     maintenance: AtomicU8,
+    /// How many of a million requests are dropped (`drop_overloads`).
+    drop_overload: AtomicU32,
     /// Its cache of names, where it goes by one.
     pub(crate) names: OnceLock<Arc<CacheInfo>>,
 }
 
 /// What the runtime keys that take clusters out of service begin with.
+/// Of a million.
+const ALL: u32 = 1_000_000;
+
+/// Which requests are dropped, where one is (`drop_overloads`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropOverload {
+    /// Some of them.
+    Some,
+    /// All.
+    All,
+}
+
 const MAINTENANCE_PREFIX: &str = "upstream.maintenance_mode.";
 
 impl ClusterInfo {
@@ -91,6 +105,7 @@ impl ClusterInfo {
             store: Arc::downgrade(store),
             feedback: OnceLock::new(),
             maintenance: AtomicU8::new(0),
+            drop_overload: AtomicU32::new(0),
             names: OnceLock::new(),
         })
     }
@@ -112,6 +127,21 @@ impl ClusterInfo {
     pub fn in_maintenance(&self, rng: &Rng) -> bool {
         let percent = self.maintenance.load(Relaxed);
         percent > 0 && rng.below(100) < u64::from(percent)
+    }
+
+    /// The endpoints' assignment says how many of a million requests are dropped.
+    pub(crate) fn set_drop_overload(&self, of_a_million: u32) {
+        self.drop_overload.store(of_a_million, Relaxed);
+    }
+
+    /// Whether a request is dropped: the flag says whether all are.
+    #[inline]
+    pub fn drops(&self, rng: &Rng) -> Option<DropOverload> {
+        match self.drop_overload.load(Relaxed) {
+            0 => None,
+            ALL => Some(DropOverload::All),
+            some => (rng.below(u64::from(ALL)) < u64::from(some)).then_some(DropOverload::Some),
+        }
     }
 
     /// Tells the main thread something.
@@ -211,6 +241,15 @@ const MAX_PARTS: usize = 10_000;
 pub(crate) struct Parts(RefCell<HashMap<Box<str>, Arc<Scope>>>);
 
 impl ClusterCx {
+    /// When a connection that is made now has been kept long enough.
+    pub(crate) fn connection_ends(&self) -> Time {
+        let http = &self.info.config.http;
+        let Some(limit) = http.max_connection_duration else { return Time::NEVER };
+        // In millionths, which is finer than anybody can tell.
+        let part = self.worker.rng.below(1_000_001) as f64 / 1_000_000.0;
+        Time::now() + limit + limit.mul_f64(http.max_connection_duration_jitter / 100.0 * part)
+    }
+
     /// `cluster.<name>.<part>.*`; `None` when there are ten thousand of them, over all clusters.
     pub fn part(&self, part: &str) -> Option<Arc<Scope>> {
         let prefix = format!("{}{part}.", self.info.stats.prefix());

@@ -45,7 +45,7 @@ pub use conn::{HeadOptions, UpPiece, UpstreamConn};
 pub use events::EventLog;
 pub use host::{Health, HealthFlags, Host, HostCounters, HostStat, HostState};
 pub use host_set::{HostSet, LocalityHosts, Membership, PriorityHosts};
-pub use info::{ClusterCx, ClusterInfo};
+pub use info::{ClusterCx, ClusterInfo, DropOverload};
 pub use lb::{PickCx, PriorityLoads, xxh64};
 pub use manager::{Change, ClusterManager, ClusterView, EndpointFiles, FileFault, ReadEndpoints};
 pub use nuncio_core::metadata::{Metadata, MetadataMatch, MetadataValue};

@@ -42,6 +42,35 @@ impl Names {
     }
 }
 
+/// How many of a million requests are dropped. There is one category at most.
+fn dropped(cx: &mut CompileCx<'_>, list: &[proto::cluster_load_assignment::policy::DropOverload]) -> u32 {
+    use nuncio_api::envoy::r#type::v3::fractional_percent::DenominatorType;
+    if list.len() > 1 {
+        let n = list.len();
+        cx.at("drop_overloads", |cx| {
+            cx.error(codes::CONFLICT, "there is one category of dropped requests at most")
+                .envoy(format!("Cluster drop_overloads config has {n} categories. Envoy only support one."));
+        });
+    }
+    let Some(proto::cluster_load_assignment::policy::DropOverload { category: _, drop_percentage: Some(share) }) = list.first() else { return 0 };
+    let unit = match DenominatorType::try_from(share.denominator).unwrap_or_default() {
+        DenominatorType::Hundred => 10_000,
+        DenominatorType::TenThousand => 100,
+        DenominatorType::Million => 1,
+    };
+    let of_a_million = share.numerator.saturating_mul(unit);
+    if of_a_million > 1_000_000 {
+        let (ratio, numerator, denominator) = (f64::from(of_a_million) / 1e6, share.numerator, 1_000_000 / unit);
+        cx.at("drop_overloads", |cx| {
+            cx.error(codes::BAD_VALUE, "more than all requests cannot be dropped").envoy(format!(
+                "Cluster drop_overloads config is invalid. drop_ratio={ratio}(Numerator {numerator} / Denominator {denominator}). \
+                 The valid range is 0~1."
+            ));
+        });
+    }
+    of_a_million.min(1_000_000)
+}
+
 /// The endpoints of a cluster.
 pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster, names: Names, from: &proto::ClusterLoadAssignment) -> Assignment {
     let proto::ClusterLoadAssignment { cluster_name: _, endpoints, named_endpoints, policy } = from;
@@ -52,7 +81,8 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster, names: Names, f
     if let Some(policy) = policy {
         cx.at("policy", |cx| {
             let proto::cluster_load_assignment::Policy { drop_overloads, overprovisioning_factor, endpoint_stale_after, weighted_priority_health } = policy;
-            unbuilt!(cx, drop_overloads, endpoint_stale_after);
+            unbuilt!(cx, endpoint_stale_after);
+            assignment.drop_overload = dropped(cx, drop_overloads);
             assignment.overprovisioning_factor = overprovisioning_factor.unwrap_or(140);
             assignment.weighted_priority_health = *weighted_priority_health;
         });

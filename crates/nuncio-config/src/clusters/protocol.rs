@@ -216,7 +216,7 @@ fn of_common(cx: &mut CompileCx<'_>, from: &core::HttpProtocolOptions, options: 
         headers_with_underscores_action,
         max_requests_per_connection,
     } = from;
-    unbuilt!(cx, max_connection_duration_jitter);
+    options.max_connection_duration_jitter = max_connection_duration_jitter.as_ref().map_or(0.0, |percent| percent.value.clamp(0.0, 100.0));
     options.max_stream_duration = cx.duration("max_stream_duration", max_stream_duration.as_ref()).filter(|d| !d.is_zero());
     if let Some(idle) = cx.duration("idle_timeout", idle_timeout.as_ref()) {
         options.idle_timeout = (!idle.is_zero()).then_some(idle);

@@ -5,7 +5,7 @@ use nuncio_core::{LocalReply, ResponseFlags, StreamCx};
 use nuncio_rt::Time;
 use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
 use nuncio_upstream::outlier::Outcome;
-use nuncio_upstream::{HostStat, PoolFailure, Reset, ResetReason, WorkerHost};
+use nuncio_upstream::{DropOverload, HostStat, PoolFailure, Reset, ResetReason, WorkerHost};
 
 /// Why there is no response from upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,21 @@ impl Router {
         }
         let reply = LocalReply::new(503, "maintenance_mode").body("maintenance mode").flags(ResponseFlags::UO);
         Box::new(if self.suppress_envoy_headers { reply } else { reply.header("x-envoy-overloaded", "true") })
+    }
+
+    /// The endpoints' assignment has requests dropped, and this is one.
+    pub(super) fn dropped(&self, cx: &StreamCx, drops: DropOverload) -> Box<LocalReply> {
+        if let Some(cluster) = &self.cluster {
+            self.classes.status(503, Answer { cluster: cluster.cx(), host: None, internal: cx.info.internal, head: None });
+        }
+        let (details, body, flag, header) = match drops {
+            DropOverload::Some => ("drop_overload", "drop overload", ResponseFlags::DO, "x-envoy-drop-overload"),
+            DropOverload::All => {
+                ("unconditional_drop_overload", "unconditional drop overload", ResponseFlags::UDO, "x-envoy-unconditional-drop-overload")
+            }
+        };
+        let reply = LocalReply::new(503, details).body(body).flags(flag);
+        Box::new(if self.suppress_envoy_headers { reply } else { reply.header(header, "true") })
     }
 
     /// The upstream stream ended before its time.

@@ -406,6 +406,9 @@ impl Router {
             if self.cluster.as_ref().is_some_and(|cluster| cluster.info().in_maintenance(&cx.worker.rng)) {
                 return Err(self.maintenance(cx));
             }
+            if let Some(drops) = self.cluster.as_ref().and_then(|cluster| cluster.info().drops(&cx.worker.rng)) {
+                return Err(self.dropped(cx, drops));
+            }
             self.retries.begin(policy, &mut cx.request);
             let how = Finalize { choice: self.choice, keep_original: !self.suppress_envoy_headers };
             finalize_request(cx, table, entry, how);

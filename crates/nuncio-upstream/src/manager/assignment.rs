@@ -86,6 +86,7 @@ impl Cluster {
     /// Other endpoints came over EDS. Hosts that stay keep their connections, even where they moved to another priority.
     pub(super) fn assign(self: &Rc<Self>, assignment: Assignment) {
         let as_before = **self.assignment.borrow() == assignment;
+        self.info.set_drop_overload(assignment.drop_overload);
         *self.assignment.borrow_mut() = Arc::new(assignment);
         self.target();
         self.count_transports();

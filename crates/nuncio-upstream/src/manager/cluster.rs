@@ -110,6 +110,7 @@ impl Cluster {
             let store = self.shared.upgrade().map(|shared| shared.store.clone());
             *self.checker.borrow_mut() = store.map(|store| Checker::new(self, check.clone(), &store));
         }
+        self.info.set_drop_overload(config.assignment.drop_overload);
         self.watch();
         self.weigh_always();
         let names = self.target();

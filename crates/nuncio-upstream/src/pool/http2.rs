@@ -201,7 +201,7 @@ impl Http2Pool {
         let http = &self.cluster.info.config.http;
         let terms = Terms {
             idle: http.idle_timeout,
-            expires: http.max_connection_duration.map_or(Time::NEVER, |d| Time::now() + d),
+            expires: self.cluster.connection_ends(),
         };
         self.open.borrow_mut().push(conn.clone());
         self.serve_queue();

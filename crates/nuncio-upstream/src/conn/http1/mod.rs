@@ -54,7 +54,7 @@ impl Http1Connection {
             tls: opened.tls,
             created,
             idle_until: Time::NEVER,
-            expires: options.max_connection_duration.map_or(Time::NEVER, |d| Time::now() + d),
+            expires: cluster.connection_ends(),
             requests: 0,
             era,
             out: OutQueue::new(cluster.worker.bufs.clone()),
