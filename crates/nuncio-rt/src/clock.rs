@@ -3,27 +3,18 @@
 //! [`Time`] is nanoseconds since the process's first look at the clock. The wall clock is read at most once
 //! per second (for `date` and cached log stamps); exact wall times are derived from the monotonic clock.
 
-use rustix::time::{ClockId, clock_gettime};
 use std::{
     cell::Cell,
     num::NonZeroU64,
     ops::{Add, Sub},
     sync::OnceLock,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-static ORIGIN: OnceLock<(u64, SystemTime)> = OnceLock::new();
+static ORIGIN: OnceLock<(Instant, SystemTime)> = OnceLock::new();
 
-/// The first look at the clock: what it showed, and the wall clock beside it.
-fn origin() -> &'static (u64, SystemTime) {
-    ORIGIN.get_or_init(|| (monotonic(), SystemTime::now()))
-}
-
-/// Nanoseconds that the system's monotonic clock shows. They last for centuries in 64 bits.
-#[inline]
-fn monotonic() -> u64 {
-    let shown = clock_gettime(ClockId::Monotonic);
-    (shown.tv_sec.unsigned_abs()).wrapping_mul(1_000_000_000).wrapping_add(shown.tv_nsec.unsigned_abs())
+fn origin() -> &'static (Instant, SystemTime) {
+    ORIGIN.get_or_init(|| (Instant::now(), SystemTime::now()))
 }
 
 /// A moment on the monotonic clock, in nanoseconds since the process started looking at it.
@@ -59,8 +50,9 @@ impl Time {
     /// Reads the clock.
     #[inline]
     pub fn now() -> Time {
-        let first = origin().0;
-        Time::from_nanos(monotonic().saturating_sub(first))
+        let passed = origin().0.elapsed();
+        // In 64 bits, which last for centuries: as_nanos() multiplies in 128.
+        Time::from_nanos(passed.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(passed.subsec_nanos())))
     }
 
     /// Time passed since `earlier`; zero if that lies ahead.
