@@ -21,10 +21,12 @@ impl Lists<'_> {
     pub(super) fn compile(&self, cx: &mut CompileCx<'_>) -> Option<Box<HeaderRules>> {
         let request = HeaderMutations {
             remove: removals(cx, "request_headers_to_remove", self.request_remove),
+            remove_matching: Box::default(),
             add: cx.each("request_headers_to_add", self.request_add, addition).into(),
         };
         let response = HeaderMutations {
             remove: removals(cx, "response_headers_to_remove", self.response_remove),
+            remove_matching: Box::default(),
             add: cx.each("response_headers_to_add", self.response_add, addition).into(),
         };
         HeaderRules { request, response }.boxed()
@@ -77,9 +79,9 @@ pub(crate) fn mutation(cx: &mut CompileCx<'_>, from: &HeaderMutation) -> Option<
             let add = cx.at("append", |cx| addition(cx, option))?;
             Some(HeaderMutations { add: [add].into(), ..HeaderMutations::default() })
         }
-        Action::RemoveOnMatch(RemoveOnMatch { key_matcher: _ }) => {
-            cx.without_effect("remove_on_match");
-            None
+        Action::RemoveOnMatch(RemoveOnMatch { key_matcher }) => {
+            let matcher = cx.at("remove_on_match", |cx| cx.at("key_matcher", |cx| super::text::matcher(cx, key_matcher.as_ref()?)))?;
+            Some(HeaderMutations { remove_matching: [matcher].into(), ..HeaderMutations::default() })
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use nuncio_codec::headers::{HeaderMap, HeaderName, Name as _};
 use nuncio_core::StreamCx;
-use nuncio_core::matching::{Side, is_single};
+use nuncio_core::matching::{Side, TextMatch, is_single};
 use nuncio_core::format::{Format, FormatCx, JsonFormat};
 use std::{cell::Cell, fmt, sync::Arc};
 
@@ -105,6 +105,9 @@ pub struct HeaderAddition {
 pub struct HeaderMutations {
     /// Names to remove, before anything is added.
     pub remove: Box<[HeaderName]>,
+    /// Names to remove by what they look like (`remove_on_match`). Never the request line's parts (`:path`): without them it
+    /// is no request.
+    pub remove_matching: Box<[TextMatch]>,
     /// What to add.
     pub add: Box<[HeaderAddition]>,
 }
@@ -149,13 +152,16 @@ thread_local! {
 impl HeaderMutations {
     /// True when there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.add.is_empty()
+        self.remove.is_empty() && self.remove_matching.is_empty() && self.add.is_empty()
     }
 
     /// Changes one of the exchange's heads.
     pub fn apply(&self, cx: &mut StreamCx, side: Side) {
         for name in &self.remove {
             head(cx, side).remove(name);
+        }
+        for matcher in &self.remove_matching {
+            head(cx, side).remove_where(|name, _| matcher.matches(name));
         }
         if self.add.is_empty() {
             return;
