@@ -157,7 +157,7 @@ use AppendAction::{
 #[test]
 fn one_level_removes_then_overwrites_then_adds() {
     let mutations = HeaderMutations {
-        remove: ["x-d", "x-z"].iter().filter_map(|name| HeaderName::new(name)).collect(),
+        remove_matching: Box::default(), remove: ["x-d", "x-z"].iter().filter_map(|name| HeaderName::new(name)).collect(),
         add: [
             addition("x-a", "1", Append),
             addition("x-a", "2", Overwrite),
@@ -185,7 +185,7 @@ fn one_level_removes_then_overwrites_then_adds() {
 #[test]
 fn a_header_of_which_there_is_one_takes_more_values_behind_a_comma() {
     let mutations = HeaderMutations {
-        remove: Box::default(),
+        remove_matching: Box::default(), remove: Box::default(),
         add: [addition("user-agent", "b", Append), addition("cookie", "b", Append), addition("etag", "b", Append)].into(),
     };
     let mut cx = exchange("/", "h", &[("user-agent", "a"), ("cookie", "a"), ("etag", "a")]);
@@ -197,7 +197,7 @@ fn a_header_of_which_there_is_one_takes_more_values_behind_a_comma() {
     for (old, new, joined) in [("", "b", "b"), ("a", "", "a"), ("", "", "")] {
         let mut cx = exchange("/", "h", &[("user-agent", old)]);
         let add = HeaderAddition { keep_empty_value: true, ..addition("user-agent", new, Append) };
-        HeaderMutations { remove: Box::default(), add: [add].into() }.apply(&mut cx, Side::Request);
+        HeaderMutations { remove_matching: Box::default(), remove: Box::default(), add: [add].into() }.apply(&mut cx, Side::Request);
         assert_eq!(values(&cx.request, "user-agent"), [joined]);
     }
     for _ in 0..2 {
@@ -209,7 +209,7 @@ fn a_header_of_which_there_is_one_takes_more_values_behind_a_comma() {
 
 fn level(tag: &str) -> Option<Box<HeaderRules>> {
     let side = || HeaderMutations {
-        remove: Box::default(),
+        remove_matching: Box::default(), remove: Box::default(),
         add: [addition("x-o", tag, Append), addition("x-ow", tag, Overwrite), addition("x-if", tag, Absent)].into(),
     };
     HeaderRules { request: side(), response: side() }.boxed()
@@ -381,7 +381,7 @@ impl FormatValue for Length {
 #[test]
 fn values_are_worked_out_before_any_is_added() {
     let with = |name: &str| HeaderAddition { value: Value::Formatted(Arc::new(Length)), ..addition(name, "", Append) };
-    let mutations = HeaderMutations { remove: Box::default(), add: [with("x-1"), with("x-2")].into() };
+    let mutations = HeaderMutations { remove_matching: Box::default(), remove: Box::default(), add: [with("x-1"), with("x-2")].into() };
     let mut cx = exchange("/", "h", &[]);
     let before = cx.request.len().to_string();
     mutations.apply(&mut cx, Side::Request);
