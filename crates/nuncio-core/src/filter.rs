@@ -144,6 +144,9 @@ impl Phases {
     /// Response trailers.
     pub const RESPONSE_TRAILERS: Phases = Phases(32);
 
+    /// All of both directions.
+    pub const ALL: Phases = Phases(63);
+
     /// Both sets.
     #[must_use]
     pub const fn and(self, other: Phases) -> Phases {

@@ -286,12 +286,7 @@ impl BandwidthLimit {
 
 impl HttpFilter for BandwidthLimit {
     fn phases(&self) -> Phases {
-        Phases::REQUEST_HEADERS
-            .and(Phases::REQUEST_DATA)
-            .and(Phases::REQUEST_TRAILERS)
-            .and(Phases::RESPONSE_HEADERS)
-            .and(Phases::RESPONSE_DATA)
-            .and(Phases::RESPONSE_TRAILERS)
+        Phases::ALL
     }
 
     fn request_headers(&self, cx: &mut StreamCx, end: bool) -> Step {

@@ -250,10 +250,11 @@ impl Engine {
     /// Moves one piece from `from` as far as it will go.
     fn advance(&mut self, cx: &mut StreamCx, ends: &mut impl Ends, dir: Dir, from: u8, mut piece: Piece) {
         let kind = piece.kind(dir);
+        let chain = self.chain.clone();
         let mut position = from;
         loop {
             // Whoever keeps pieces back between here and the next interested filter gets this one, too.
-            let next = self.chain.next_wanting(kind, position);
+            let next = chain.next_wanting(kind, position);
             let keeper = self.held[dir as usize]
                 .iter()
                 .position(|h| h.position >= position && next.is_none_or(|n| h.position < n || h.waiting && h.position == n));
@@ -273,7 +274,6 @@ impl Engine {
                 }
                 return;
             };
-            let chain = self.chain.clone();
             let Some(filter) = chain.at(dir == Dir::Response, at) else { return };
             let step = match (dir, &mut piece) {
                 (Dir::Request, Piece::Head { end }) => filter.request_headers(cx, *end),

@@ -12,7 +12,7 @@ use ask::ask;
 use cases::Case;
 use coverage::Coverage;
 use nuncio_api::Look;
-use nuncio_api::envoy::config::route::v3::{RouteConfiguration, route::Action};
+use nuncio_api::envoy::config::route::v3::RouteConfiguration;
 use nuncio_config::{Input, Mode, Options, Purpose, RoutesLoaded};
 use nuncio_core::{HttpFilterEntry, RuntimeValue};
 use nuncio_http::routes::RouteTable;
@@ -87,10 +87,6 @@ fn testable(routes: &mut RouteConfiguration) -> BTreeSet<String> {
             if let Some(default) = fraction.default_value.as_mut().filter(|default| default.numerator == 0) {
                 default.numerator = 1;
             }
-        }
-        // Clusters are none of our business here.
-        if let Some(Action::Route(action)) = &mut route.action {
-            action.cluster_not_found_response_code = 0;
         }
     }
     routes.validate_clusters = None;
