@@ -11,7 +11,7 @@ use std::{borrow::Cow, cmp::Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoValue;
 
-type Result<'a> = std::result::Result<Value<'a>, NoValue>;
+pub(super) type Result<'a> = std::result::Result<Value<'a>, NoValue>;
 
 /// The value of an expression about an exchange.
 pub(super) fn eval<'a>(expr: &'a Expr, cx: &'a StreamCx) -> Result<'a> {
@@ -35,6 +35,7 @@ pub(super) fn eval<'a>(expr: &'a Expr, cx: &'a StreamCx) -> Result<'a> {
             Value::Text(text) => Ok(Value::Bool(pattern.matches(&text))),
             _ => Err(NoValue),
         },
+        Expr::Taken(of, taken) => super::regex::eval(taken, &eval(of, cx)?),
         Expr::Call(function, arguments) => call(*function, arguments, cx),
     }
 }

@@ -1,5 +1,6 @@
 //! Expressions, read and checked: what they are made of, and which functions there are.
 
+use super::regex::Taken;
 use crate::matching::Pattern;
 use std::fmt;
 
@@ -62,6 +63,8 @@ pub enum Expr {
     Call(Function, Vec<Expr>),
     /// `matches` with an expression that is known beforehand.
     Matches(Box<Expr>, Box<Pattern>),
+    /// A function of `re`.
+    Taken(Box<Expr>, Box<Taken>),
 }
 
 macro_rules! functions {
@@ -106,6 +109,18 @@ impl Expr {
     /// # Errors
     /// Envoy's sentence, where there is no such function.
     pub fn call(name: &str, mut arguments: Vec<Expr>) -> Result<Expr, Wrong> {
+        let of_re = match (name.strip_prefix("re."), arguments.first()) {
+            (Some(bare), _) => Some(bare),
+            (None, Some(Expr::Name(of))) if &**of == "re" => {
+                arguments.remove(0);
+                Some(name)
+            }
+            _ => None,
+        };
+        if let Some(bare) = of_re {
+            let none = || Err(Wrong(format!("No overload found in reference resolve step for {bare}")));
+            return super::regex::call(bare, arguments).unwrap_or_else(none);
+        }
         let Some((function, counts)) = Function::named(name) else {
             let what = if COMPREHENSIONS.contains(&name) && arguments.len() > 2 {
                 "Comprehension support is disabled".to_owned()

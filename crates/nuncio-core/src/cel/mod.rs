@@ -12,6 +12,7 @@ mod attributes;
 mod eval;
 mod expr;
 mod parse;
+mod regex;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -72,6 +73,6 @@ fn check(expr: &Expr) -> Result<(), Wrong> {
         Expr::List(items) => items.iter().try_for_each(check),
         Expr::Map(entries) => entries.iter().try_for_each(|(key, value)| check(key).and_then(|()| check(value))),
         Expr::Call(_, arguments) => arguments.iter().try_for_each(check),
-        Expr::Matches(of, _) => check(of),
+        Expr::Matches(of, _) | Expr::Taken(of, _) => check(of),
     }
 }

@@ -45,6 +45,12 @@ impl Pattern {
         self.regex.is_match(text)
     }
 
+    /// Its groups in a text that it matches as a whole; those that took no part are empty.
+    pub fn groups<'t>(&self, text: &'t [u8]) -> Option<Vec<&'t [u8]>> {
+        let found = self.regex.captures(text)?;
+        Some(found.iter().skip(1).map(|group| group.map_or(&[][..], |group| group.as_bytes())).collect())
+    }
+
     /// As it was configured.
     pub fn as_str(&self) -> &str {
         &self.source
@@ -125,6 +131,14 @@ impl Substitution {
     /// nothing is ever replaced; a stray backslash ends the substitution.
     pub fn flaw(&self) -> Option<&str> {
         self.flaw.as_deref()
+    }
+
+    /// What the first match becomes; `None` if there is none, or the substitution has a flaw.
+    pub fn extract(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let pieces = self.pieces.as_ref().filter(|_| self.flaw.is_none())?;
+        let mut out = Vec::new();
+        expand(pieces, &self.regex.captures(text)?, &mut out);
+        Some(out)
     }
 
     /// `text` with every match replaced.
