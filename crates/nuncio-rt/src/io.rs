@@ -1,11 +1,13 @@
 //! The I/O seam: one byte stream type for the data path.
 
-use crate::{Buf, Socket};
+use crate::out::POST_BYTES;
+use crate::{Buf, BufPool, Socket};
 use std::{
     fmt, io,
     net::SocketAddr,
     path::PathBuf,
-    task::{Context, Poll, Waker},
+    rc::Rc,
+    task::{Context, Poll, Waker, ready},
 };
 use tokio::net::{TcpStream, UnixStream};
 
@@ -88,6 +90,23 @@ impl Io {
             Io::Socket(s) => s.poll_writev(cx, bytes),
             Io::Layered(s) => s.poll_writev(cx, bytes),
         }
+    }
+
+    /// Posts a short message: it leaves with those of other connections when the tasks that are ready have run, and counts as
+    /// written. How many bytes it had; 0, and the message stays, if it is long or the stream posts none.
+    #[inline]
+    pub fn poll_post(&mut self, cx: &mut Context<'_>, message: &mut Option<Buf>, pool: &Rc<BufPool>) -> Poll<io::Result<usize>> {
+        let Io::Socket(socket) = self else { return Poll::Ready(Ok(0)) };
+        if message.as_ref().is_none_or(|message| message.len() > POST_BYTES) {
+            return Poll::Ready(Ok(0));
+        }
+        ready!(socket.poll_unstalled(cx))?;
+        let posted = message.take();
+        Poll::Ready(Ok(posted.map_or(0, |message| {
+            let len = message.len();
+            socket.post(message, pool);
+            len
+        })))
     }
 
     /// Pushes out what a layered stream buffers, and waits for posted messages that the peer does not take.

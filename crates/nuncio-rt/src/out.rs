@@ -18,7 +18,7 @@ pub const COPY_BYTES: usize = 2048;
 
 /// Messages up to this many bytes are posted: they leave when the tasks that are ready have run, together with others.
 /// Copying larger ones evicts what batching keeps in the cache.
-const POST_BYTES: usize = 2048;
+pub(crate) const POST_BYTES: usize = 2048;
 
 /// Slices handed to one `writev`.
 const SLICES: usize = 8;

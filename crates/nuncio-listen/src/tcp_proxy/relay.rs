@@ -6,6 +6,7 @@
 use nuncio_rt::{Buf, BufPool, Deadline, Io, Time};
 use std::{
     io::{self, IoSlice},
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -48,12 +49,12 @@ impl Way {
         cx: &mut Context<'_>,
         from: &mut Io,
         to: &mut Io,
-        pool: &BufPool,
+        pool: &Rc<BufPool>,
     ) -> Poll<Result<(), Side>> {
         loop {
             match self.stage {
                 Stage::Reading => {
-                    ready!(from.poll_read_ready(cx)).map_err(|_| Side::From)?;
+                    // Borrowing a buffer costs less than asking for readiness first.
                     let mut buf = pool.get();
                     let read = from.poll_read(cx, &mut buf);
                     if buf.is_empty() {
@@ -80,7 +81,8 @@ impl Way {
         }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, to: &mut Io, pool: &BufPool) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, to: &mut Io, pool: &Rc<BufPool>) -> Poll<io::Result<()>> {
+        self.written += ready!(to.poll_post(cx, &mut self.buf, pool))? as u64;
         while let Some(buf) = &mut self.buf {
             let n = ready!(to.poll_writev(cx, &[IoSlice::new(buf.filled())]))?;
             if n == 0 {
@@ -145,7 +147,7 @@ impl Relay {
         self.idle.set(self.idle_timeout.map(|timeout| Time::now() + timeout));
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, client: &mut Io, host: &mut Io, pool: &BufPool) -> Poll<End> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, client: &mut Io, host: &mut Io, pool: &Rc<BufPool>) -> Poll<End> {
         let before = self.up.read + self.up.written + self.down.read + self.down.written;
         let up = self.up.poll(cx, client, host, pool);
         let up_was_first = up.is_ready();
