@@ -202,8 +202,8 @@ impl CloseType {
     }
 }
 
-/// What exchanges show of the cluster that they went to. One for all exchanges of a worker: nothing that threads share
-/// is counted per request.
+/// What exchanges show of the cluster that they went to. One for all exchanges of a worker, so that workers do
+/// not count references to the same thing.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterFacts {
     /// Its name (`%UPSTREAM_CLUSTER_RAW%`).

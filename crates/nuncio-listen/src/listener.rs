@@ -10,7 +10,7 @@ use crate::{
     drain::{DrainOrder, DrainPace},
     inspect::{InspectorStats, Seen, Unseen, inspect},
     intake::{Acceptor, Intake},
-    matching::{ChainMatch, ConnFacts, select, select_named},
+    matching::{ChainMatch, ConnectionFacts, select, select_named},
     open::{Counts, Places},
     original_dst,
     proxy_protocol::{self, ProxyStats, Refusal},
@@ -81,7 +81,7 @@ pub(crate) struct ChainSet {
 }
 
 impl ChainSet {
-    fn select(&self, facts: &ConnFacts<'_>) -> Option<&Rc<Chain>> {
+    fn select(&self, facts: &ConnectionFacts<'_>) -> Option<&Rc<Chain>> {
         if self.takes_all {
             return self.chains.first();
         }
@@ -334,13 +334,14 @@ impl Listener {
         let Accepted { io, local, remote: direct_remote, start, places, proxy, taken_at } = accepted;
         let remote = named.map_or_else(|| direct_remote.clone(), |(source, _)| Address::Ip(source));
         let protocols: Vec<&str> = seen.protocols.iter().map(String::as_str).collect();
-        let chain = set.select(&ConnFacts {
+        let chain = set.select(&ConnectionFacts {
             local: &local,
             remote: &remote,
             direct_remote: &direct_remote,
             server_name: seen.server_name.as_deref(),
             transport_protocol: if seen.tls { "tls" } else { "raw_buffer" },
             application_protocols: &protocols,
+            tls: None,
         });
         let chain = chain.cloned();
         let info = ConnInfo {

@@ -6,7 +6,8 @@
 //! better one fails at a later criterion.
 
 use crate::config::{ChainMatcher, FilterChainConfig};
-use nuncio_core::matching::tree::{ConnectionFacts, Facts};
+pub use nuncio_core::matching::tree::ConnectionFacts;
+use nuncio_core::matching::tree::Facts;
 use nuncio_core::matching::Cidr;
 use nuncio_rt::Address;
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
@@ -51,23 +52,6 @@ impl ChainMatch {
     pub fn needs_inspection(&self) -> bool {
         !self.server_names.is_empty() || !self.application_protocols.is_empty() || self.transport_protocol == "tls"
     }
-}
-
-/// What is known of a connection when its chain is chosen.
-#[derive(Debug, Clone, Copy)]
-pub struct ConnFacts<'a> {
-    /// The address the client connected to.
-    pub local: &'a Address,
-    /// The client's address as listener filters determined it.
-    pub remote: &'a Address,
-    /// The address the client connected from.
-    pub direct_remote: &'a Address,
-    /// Server name from the TLS greeting.
-    pub server_name: Option<&'a str>,
-    /// `raw_buffer`, `tls`.
-    pub transport_protocol: &'a str,
-    /// From the TLS greeting or the first bytes of HTTP.
-    pub application_protocols: &'a [&'a str],
 }
 
 fn ip(address: &Address) -> Option<IpAddr> {
@@ -126,7 +110,7 @@ fn application_protocol(wanted: &[String], got: &[&str]) -> Fit {
     Some(u32::MAX - place as u32)
 }
 
-fn source_type(wanted: SourceType, facts: &ConnFacts<'_>) -> Fit {
+fn source_type(wanted: SourceType, facts: &ConnectionFacts<'_>) -> Fit {
     let local = match (ip(facts.remote), ip(facts.local)) {
         (Some(remote), Some(local)) => remote.is_loopback() || remote == local,
         _ => true,
@@ -138,7 +122,7 @@ fn source_type(wanted: SourceType, facts: &ConnFacts<'_>) -> Fit {
     }
 }
 
-type Criterion = fn(&ChainMatch, &ConnFacts<'_>) -> Fit;
+type Criterion = fn(&ChainMatch, &ConnectionFacts<'_>) -> Fit;
 
 /// The criteria, in the order they are asked.
 static CRITERIA: [Criterion; 9] = [
@@ -157,7 +141,7 @@ static CRITERIA: [Criterion; 9] = [
 ];
 
 /// The index of the chain that takes a connection, if any does.
-pub fn select<'a>(chains: impl ExactSizeIterator<Item = &'a ChainMatch>, facts: &ConnFacts<'_>) -> Option<usize> {
+pub fn select<'a>(chains: impl ExactSizeIterator<Item = &'a ChainMatch>, facts: &ConnectionFacts<'_>) -> Option<usize> {
     let mut candidates: Vec<(usize, &ChainMatch)> = chains.enumerate().collect();
     for criterion in CRITERIA {
         let best = candidates.iter().filter_map(|(_, m)| criterion(m, facts)).max()?;
@@ -167,17 +151,8 @@ pub fn select<'a>(chains: impl ExactSizeIterator<Item = &'a ChainMatch>, facts: 
 }
 
 /// The index of the chain that `filter_chain_matcher` leads to. `Some(None)`: it leads to one that is not there.
-pub fn select_named(matcher: &ChainMatcher, chains: &[Arc<FilterChainConfig>], facts: &ConnFacts<'_>) -> Option<Option<usize>> {
-    let connection = ConnectionFacts {
-        local: facts.local,
-        remote: facts.remote,
-        direct_remote: facts.direct_remote,
-        server_name: facts.server_name,
-        transport_protocol: facts.transport_protocol,
-        application_protocols: facts.application_protocols,
-        tls: None,
-    };
-    let name = matcher.tree.find(&Facts { connection: Some(connection), ..Facts::default() }).action()?;
+pub fn select_named(matcher: &ChainMatcher, chains: &[Arc<FilterChainConfig>], facts: &ConnectionFacts<'_>) -> Option<Option<usize>> {
+    let name = matcher.tree.find(&Facts { connection: Some(*facts), ..Facts::default() }).action()?;
     Some(chains.iter().position(|chain| chain.name == *name))
 }
 
@@ -240,14 +215,15 @@ fn keys(matches: &ChainMatch) -> Vec<Vec<String>> {
 mod tests {
     use super::*;
 
-    fn facts<'a>(local: &'a Address, remote: &'a Address) -> ConnFacts<'a> {
-        ConnFacts {
+    fn facts<'a>(local: &'a Address, remote: &'a Address) -> ConnectionFacts<'a> {
+        ConnectionFacts {
             local,
             remote,
             direct_remote: remote,
             server_name: None,
             transport_protocol: "raw_buffer",
             application_protocols: &[],
+            tls: None,
         }
     }
 
@@ -263,7 +239,7 @@ mod tests {
     fn an_exact_name_beats_the_longest_suffix_beats_none() {
         let chains = [ChainMatch::default(), names(&["*.test"]), names(&["*.wild.test"]), names(&["a.wild.test"])];
         let (local, remote) = (at("127.0.0.1:1"), at("127.0.0.1:2"));
-        let pick = |name| select(chains.iter(), &ConnFacts { server_name: name, ..facts(&local, &remote) });
+        let pick = |name| select(chains.iter(), &ConnectionFacts { server_name: name, ..facts(&local, &remote) });
         assert_eq!(pick(Some("a.wild.test")), Some(3));
         assert_eq!(pick(Some("b.wild.test")), Some(2));
         assert_eq!(pick(Some("wild.test")), Some(1));
@@ -290,7 +266,7 @@ mod tests {
         let alpn = |p: &str| ChainMatch { application_protocols: vec![p.to_owned()], ..ChainMatch::default() };
         let chains = [alpn("http/1.1"), alpn("h2")];
         let (local, remote) = (at("127.0.0.1:1"), at("127.0.0.9:2"));
-        let seen = ConnFacts { application_protocols: &["h2", "http/1.1"], ..facts(&local, &remote) };
+        let seen = ConnectionFacts { application_protocols: &["h2", "http/1.1"], ..facts(&local, &remote) };
         assert_eq!(select(chains.iter(), &seen), Some(1));
         let kind = |source_type| ChainMatch { source_type, ..ChainMatch::default() };
         let chains = [kind(SourceType::External), kind(SourceType::SameIpOrLoopback)];

@@ -2,13 +2,13 @@
 
 mod support;
 
-use nuncio_core::{LocalFuture, Worker};
+use nuncio_core::Worker;
 use nuncio_stats::tables::{cluster as stat, cluster_manager, health_check};
 use nuncio_stats::{Lane, Store};
 use nuncio_upstream::config::{
-    Discovery, DnsConfig, Endpoint, EndpointAddress, LocalityEndpoints, LookupFamily, ResolverConfig,
+    Discovery, DnsConfig, Endpoint, EndpointAddress, LocalityEndpoints,
 };
-use nuncio_upstream::dns::{Answer, LookupError, Resolve, Resolvers};
+use nuncio_upstream::dns::{Answer, LookupError};
 use nuncio_upstream::health::{HealthCheckConfig, HealthCheckKind, HttpHealthCheck, TcpHealthCheck};
 use nuncio_upstream::{
     Change, ClusterConfig, ClusterManager, HealthFlags, HostStat, PickCx, Resource, RoutingPriority, WorkerClusters,
@@ -21,24 +21,6 @@ use std::time::Duration;
 use support::*;
 
 const MS: Duration = Duration::from_millis(1);
-
-/// Answers what the test says.
-#[derive(Clone)]
-struct Told(Rc<RefCell<Answer>>, Rc<Cell<u32>>);
-
-impl Resolve for Told {
-    fn resolve(&self, _: &str, _: LookupFamily) -> LocalFuture<Answer> {
-        self.1.set(self.1.get() + 1);
-        let answer = self.0.borrow().clone();
-        Box::pin(async move { answer })
-    }
-}
-
-impl Resolvers for Told {
-    fn resolver(&self, _: &ResolverConfig) -> Rc<dyn Resolve> {
-        Rc::new(self.clone())
-    }
-}
 
 fn found(last: &[u8]) -> Answer {
     Answer::Found { addresses: last.iter().map(|n| IpAddr::from([127, 0, 0, *n])).collect(), ttl: None }

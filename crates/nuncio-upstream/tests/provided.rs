@@ -2,17 +2,17 @@
 
 mod support;
 
-use nuncio_core::{LocalFuture, NameLookup};
+use nuncio_core::NameLookup;
 use nuncio_rt::Address;
 use nuncio_stats::Store;
 use nuncio_stats::tables::{cluster as stat, dns_cache};
 use nuncio_upstream::config::{
     Assignment, Discovery, DnsCacheConfig, DnsConfig, DynamicConfig, EdsConfig, Endpoint, EndpointAddress, EndpointHealth, LocalityEndpoints,
-    LookupFamily, OriginalDstConfig, ResolverConfig,
+    OriginalDstConfig,
 };
-use nuncio_upstream::dns::{Answer, LookupError, Resolve, Resolvers};
+use nuncio_upstream::dns::{Answer, LookupError};
 use nuncio_upstream::{ClusterConfig, ClusterManager, EndpointFiles, FileFault, PickCx, ReadEndpoints, WorkerCluster, WorkerClusters};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -97,24 +97,6 @@ fn hosts_made_on_demand_are_shown_to_all_and_go_when_they_are_not_used() {
         settle().await;
         assert!(!Rc::ptr_eq(&first, &made.pick(&wanted).expect("another host")));
     });
-}
-
-/// Answers what the test says.
-#[derive(Clone)]
-struct Told(Rc<RefCell<Answer>>, Rc<Cell<u32>>);
-
-impl Resolve for Told {
-    fn resolve(&self, _: &str, _: LookupFamily) -> LocalFuture<Answer> {
-        self.1.set(self.1.get() + 1);
-        let answer = self.0.borrow().clone();
-        Box::pin(async move { answer })
-    }
-}
-
-impl Resolvers for Told {
-    fn resolver(&self, _: &ResolverConfig) -> Rc<dyn Resolve> {
-        Rc::new(self.clone())
-    }
 }
 
 fn found(last: u8) -> Answer {

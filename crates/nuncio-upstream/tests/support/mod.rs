@@ -4,22 +4,40 @@
 #![allow(clippy::panic, reason = "a test may")]
 
 use nuncio_codec::headers::{HeaderMap, Known, Trailers};
-use nuncio_core::Worker;
+use nuncio_core::{LocalFuture, Worker};
 use nuncio_rt::{Address, Buf};
 use nuncio_stats::{CounterId, GaugeId, Lane, Scope, Store};
-use nuncio_upstream::config::{Endpoint, EndpointAddress, LocalityEndpoints};
-use nuncio_upstream::dns::StubResolvers;
+use nuncio_upstream::config::{Endpoint, EndpointAddress, LocalityEndpoints, LookupFamily, ResolverConfig};
+use nuncio_upstream::dns::{Answer, Resolve, Resolvers, StubResolvers};
 use nuncio_upstream::{
     ClusterConfig, ClusterManager, HeadOptions, PickCx, PoolFailure, Reset, RoutingPriority, UpPiece, UpstreamConn,
     WorkerCluster, WorkerClusters, WorkerHost,
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+
+/// Resolves every name to what the test says, and counts the questions.
+#[derive(Clone)]
+pub struct Told(pub Rc<RefCell<Answer>>, pub Rc<Cell<u32>>);
+
+impl Resolve for Told {
+    fn resolve(&self, _: &str, _: LookupFamily) -> LocalFuture<Answer> {
+        self.1.set(self.1.get() + 1);
+        let answer = self.0.borrow().clone();
+        Box::pin(async move { answer })
+    }
+}
+
+impl Resolvers for Told {
+    fn resolver(&self, _: &ResolverConfig) -> Rc<dyn Resolve> {
+        Rc::new(self.clone())
+    }
+}
 
 /// Runs a test on a worker's executor, and fails it if it hangs.
 pub fn run(test: impl Future<Output = ()> + 'static) {

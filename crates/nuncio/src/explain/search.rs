@@ -116,13 +116,14 @@ fn chain<'a>(question: &Question, listener: &'a ListenerConfig) -> Result<(&'a F
     let client = Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let local = listener.addresses.first().map_or_else(|| client.clone(), |address| address.address());
     let tls = question.scheme == "https";
-    let facts = matching::ConnFacts {
+    let facts = matching::ConnectionFacts {
         local: &local,
         remote: &client,
         direct_remote: &client,
         server_name: tls.then_some(question.host.as_str()),
         transport_protocol: if tls { "tls" } else { "raw_buffer" },
         application_protocols: if tls { &["h2", "http/1.1"] } else { &["http/1.1"] },
+        tls: None,
     };
     let all = listener.filter_chains.len();
     let named = |chain: &FilterChainConfig| if chain.name.is_empty() { String::new() } else { format!(" '{}'", chain.name) };

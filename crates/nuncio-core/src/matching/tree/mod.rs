@@ -127,17 +127,22 @@ impl<A> MatchTree<A> {
         found.or_else(|| self.otherwise.as_ref().map_or(Outcome::None, |otherwise| otherwise.follow(facts)))
     }
 
-    /// Calls `see` with each action of the tree.
-    pub fn each_action<'t>(&'t self, see: &mut dyn FnMut(&'t A)) {
-        let mut all: Vec<&OnMatch<A>> = match &self.choice {
+    /// Everything that this level may lead to.
+    fn arms(&self) -> Vec<&OnMatch<A>> {
+        let mut arms: Vec<&OnMatch<A>> = match &self.choice {
             Choice::List(list) => list.iter().map(|(_, on_match)| on_match).collect(),
             Choice::Exact(_, map) => map.values().collect(),
             Choice::Prefix(_, map) => map.entries.values().collect(),
             Choice::Ranges(_, map) => map.all().collect(),
             Choice::Names(_, map) => map.all().collect(),
         };
-        all.extend(&self.otherwise);
-        for on_match in all {
+        arms.extend(&self.otherwise);
+        arms
+    }
+
+    /// Calls `see` with each action of the tree.
+    pub fn each_action<'t>(&'t self, see: &mut dyn FnMut(&'t A)) {
+        for on_match in self.arms() {
             match &on_match.then {
                 Then::Action(action) => see(action),
                 Then::Tree(tree) => tree.each_action(see),
@@ -151,15 +156,7 @@ impl<A> MatchTree<A> {
             Choice::List(list) => list.iter().any(|(predicate, _)| predicate.asks_for_response()),
             Choice::Exact(input, _) | Choice::Prefix(input, _) | Choice::Ranges(input, _) | Choice::Names(input, _) => input.is_of_response(),
         };
-        let mut all: Vec<&OnMatch<A>> = match &self.choice {
-            Choice::List(list) => list.iter().map(|(_, on_match)| on_match).collect(),
-            Choice::Exact(_, map) => map.values().collect(),
-            Choice::Prefix(_, map) => map.entries.values().collect(),
-            Choice::Ranges(_, map) => map.all().collect(),
-            Choice::Names(_, map) => map.all().collect(),
-        };
-        all.extend(&self.otherwise);
-        own || all.iter().any(|on_match| matches!(&on_match.then, Then::Tree(tree) if tree.asks_for_response()))
+        own || self.arms().iter().any(|on_match| matches!(&on_match.then, Then::Tree(tree) if tree.asks_for_response()))
     }
 }
 
