@@ -54,7 +54,10 @@ pub use access_log::{
 };
 pub use build::{BuildCx, ConfigError, FilterConfig, HttpFilterEntry, Posture};
 pub use certificate::{Certificate, NameKind, TlsFacts, hex};
-pub use client::{ClientFailure, ClientRequest, ClientResponse, ClientRetry, HttpClient, HttpClientPart, MAX_RESPONSE_BYTES};
+pub use client::{
+    ClientFailure, ClientRequest, ClientResponse, ClientRetry, ClientStream, HttpClient, HttpClientPart, MAX_RESPONSE_BYTES, StreamPiece,
+    StreamRequest,
+};
 pub use conn::{Attached, ClientCertificate, ConnInfo, Connection, DrainSignal, LocalFuture, Terminal, TerminalWorker};
 pub use failures::{FailedRequest, FailureLog};
 pub use filter::{Apply, Hold, HttpFilter, Pending, Phases, StateSlot, Step};

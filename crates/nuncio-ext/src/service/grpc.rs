@@ -1,18 +1,19 @@
-//! gRPC services in our clusters (`GrpcService`): one message there, one back.
+//! gRPC services in our clusters (`GrpcService`): one message there and one back, or a stream of them both ways.
 //!
 //! `google_grpc` brings a client with its own connections, which Nuncio has not: such a service is refused when starting.
 
+use super::grpc_stream::GrpcStream;
 use crate::read;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_codec::headers::{HeaderMap, HeaderName, Known};
 use nuncio_core::format::Format;
-use nuncio_core::{BuildCx, ClientFailure, ClientRequest, ClientResponse, ClientRetry, ConfigError, LocalFuture, StreamCx};
+use nuncio_core::{BuildCx, ClientFailure, ClientRequest, ClientResponse, ClientRetry, ConfigError, LocalFuture, StreamCx, StreamRequest};
 use core::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use prost::Message;
 use std::{sync::Arc, time::Duration};
 
 /// Bytes before each message: a flag and its length.
-const PREFIX: usize = 5;
+pub(super) const PREFIX: usize = 5;
 
 /// Statuses of gRPC (google.rpc.Code) that calls fail with here.
 pub mod status {
@@ -48,7 +49,7 @@ pub struct GrpcFailure {
 }
 
 impl GrpcFailure {
-    fn new(status: u32, message: &str) -> GrpcFailure {
+    pub(super) fn new(status: u32, message: &str) -> GrpcFailure {
         GrpcFailure { status, message: message.to_owned() }
     }
 }
@@ -95,22 +96,11 @@ impl GrpcService {
     /// Calls a method (`/package.Service/Method`).
     pub fn call<A: Message + Default + 'static>(&self, cx: &StreamCx, method: &str, question: &impl Message) -> LocalFuture<Result<A, GrpcFailure>> {
         let Some(client) = cx.worker.http_client() else {
-            return Box::pin(std::future::ready(Err(GrpcFailure::new(status::UNAVAILABLE, "no client"))));
+            return Box::pin(std::future::ready(Err(no_client())));
         };
-        let mut head = HeaderMap::default();
-        head.insert(Known::Method, "POST");
-        head.insert(Known::Scheme, "http");
-        head.insert(Known::Authority, &*self.authority);
-        head.insert(Known::Path, method);
-        head.insert(Known::Te, "trailers");
-        head.insert(Known::ContentType, "application/grpc");
+        let mut head = self.head(cx, method);
         if !self.timeout.is_zero() {
             head.insert("grpc-timeout", timeout_text(self.timeout));
-        }
-        for (name, value) in &self.metadata {
-            let mut text = Vec::new();
-            value.write(cx, &mut text);
-            head.append(name, text);
         }
         let sent = client.send(ClientRequest {
             cluster: self.cluster.clone(),
@@ -124,6 +114,49 @@ impl GrpcService {
         });
         Box::pin(async move { answer(sent.await) })
     }
+
+    /// Begins a call of a method that takes messages one after another, and answers with such. It has no timeout: whoever
+    /// wants one drops it.
+    ///
+    /// # Errors
+    /// There is no such cluster.
+    pub fn open<A: Message + Default>(&self, cx: &StreamCx, method: &str) -> Result<GrpcStream<A>, GrpcFailure> {
+        let client = cx.worker.http_client().ok_or_else(no_client)?;
+        let stream = client.open(StreamRequest {
+            cluster: self.cluster.clone(),
+            head: self.head(cx, method),
+            timeout: Duration::ZERO,
+            retry: self.retry.clone(),
+            plain: self.plain,
+            forwarded_for: true,
+        });
+        Ok(GrpcStream::new(stream.map_err(failure)?, self.max_message_bytes))
+    }
+
+    /// The cluster it is in.
+    pub fn cluster(&self) -> &Arc<str> {
+        &self.cluster
+    }
+
+    fn head(&self, cx: &StreamCx, method: &str) -> HeaderMap {
+        let mut head = HeaderMap::default();
+        head.insert(Known::Method, "POST");
+        head.insert(Known::Scheme, "http");
+        head.insert(Known::Authority, &*self.authority);
+        head.insert(Known::Path, method);
+        head.insert(Known::Te, "trailers");
+        head.insert(Known::ContentType, "application/grpc");
+        for (name, value) in &self.metadata {
+            let mut text = Vec::new();
+            value.write(cx, &mut text);
+            head.append(name, text);
+        }
+        head
+    }
+}
+
+fn no_client() -> GrpcFailure {
+    GrpcFailure::new(status::UNAVAILABLE, "no client")
 }
 
 /// As `grpc-timeout` tells it: at most eight digits and a unit.
@@ -135,7 +168,7 @@ fn timeout_text(timeout: Duration) -> String {
 }
 
 /// A message with its prefix.
-fn framed(message: &impl Message) -> Vec<u8> {
+pub(super) fn framed(message: &impl Message) -> Vec<u8> {
     let len = message.encoded_len();
     let mut bytes = Vec::with_capacity(PREFIX + len);
     bytes.push(0);
@@ -144,18 +177,28 @@ fn framed(message: &impl Message) -> Vec<u8> {
     bytes
 }
 
-fn answer<A: Message + Default>(came: Result<ClientResponse, ClientFailure>) -> Result<A, GrpcFailure> {
-    let came = came.map_err(|failure| match failure {
+/// What a client's failure is to gRPC.
+pub(super) fn failure(failure: ClientFailure) -> GrpcFailure {
+    match failure {
         ClientFailure::NoCluster => GrpcFailure::new(status::UNAVAILABLE, "Cluster not available"),
         ClientFailure::Reset => GrpcFailure::new(status::INTERNAL, ""),
         ClientFailure::TooLong => GrpcFailure::new(status::RESOURCE_EXHAUSTED, ""),
-    })?;
+    }
+}
+
+/// How a call ended: as its trailers tell, or its head, or else HTTP's status.
+pub(super) fn outcome(head: &HeaderMap, trailers: &HeaderMap) -> (u32, String) {
     let told = |map: &HeaderMap| {
         let code = map.get_str(Known::GrpcStatus)?.parse::<u32>().unwrap_or(status::UNKNOWN);
         Some((code, map.get_str(Known::GrpcMessage).unwrap_or_default().to_owned()))
     };
-    let http = came.head.status().unwrap_or(0);
-    let (code, message) = told(&came.trailers).or_else(|| told(&came.head)).unwrap_or_else(|| (nuncio_core::grpc::status_of_http(http), String::new()));
+    let http = head.status().unwrap_or(0);
+    told(trailers).or_else(|| told(head)).unwrap_or_else(|| (nuncio_core::grpc::status_of_http(http), String::new()))
+}
+
+fn answer<A: Message + Default>(came: Result<ClientResponse, ClientFailure>) -> Result<A, GrpcFailure> {
+    let came = came.map_err(failure)?;
+    let (code, message) = outcome(&came.head, &came.trailers);
     if code != 0 {
         return Err(GrpcFailure { status: code, message });
     }

@@ -1,6 +1,7 @@
 //! Asking services: gRPC calls and what they have in common with plain HTTP ones.
 
 pub mod grpc;
+pub mod grpc_stream;
 pub mod rules;
 pub mod scopes;
 pub mod value;

@@ -40,7 +40,7 @@ use std::{
 };
 use timeouts::Timeouts;
 
-pub use client::install as install_client;
+pub use client::{install as install_client, install_on_demand as install_client_on_demand};
 
 /// What the router has for the exchange.
 #[derive(Debug)]

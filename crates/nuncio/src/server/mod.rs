@@ -108,6 +108,7 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
     });
     let runtime = running.loaded().runtime.clone();
     running.set_runtime(runtime);
+    nuncio_http::install_client_on_demand(&running.main_worker, &running.clusters);
     let threads = start_workers(&running, inboxes).map_err(|e| format!("cannot start workers: {e}"))?;
     let outcome = life(&running, &mut signals, reloads).await;
     running.phase.set(Phase::Ending);
