@@ -15,12 +15,19 @@ pub struct StateObject {
     pub value: Vec<u8>,
     /// It cannot be replaced.
     pub read_only: bool,
+    /// It is not a text: what is written out is JSON, and it has no plain form.
+    pub json: bool,
 }
 
 impl FilterState {
     /// The object under this name, written out.
     pub fn get(&self, key: &str) -> Option<&[u8]> {
-        self.0.iter().find(|object| *object.key == *key).map(|object| &*object.value)
+        self.object(key).map(|object| &*object.value)
+    }
+
+    /// The object under this name.
+    pub fn object(&self, key: &str) -> Option<&StateObject> {
+        self.0.iter().find(|object| *object.key == *key)
     }
 
     /// Sets an object; a read-only one stays as it is.

@@ -172,5 +172,5 @@ impl LeftByFilters {
 
 /// Sets an object that others may read but not replace.
 pub fn set_object(cx: &mut StreamCx, key: &str, value: impl Into<Vec<u8>>) {
-    cx.filter_state.set(StateObject { key: key.into(), value: value.into(), read_only: false });
+    cx.filter_state.set(StateObject { key: key.into(), value: value.into(), read_only: false, json: false });
 }

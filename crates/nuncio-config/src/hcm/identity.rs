@@ -46,7 +46,7 @@ pub(crate) fn cidr(cx: &mut CompileCx<'_>, from: &core::CidrRange) -> Option<Cid
 }
 
 /// Only Envoy's own kind of request ids is there; what it says of tracing is read with that.
-pub(super) fn request_id(cx: &mut CompileCx<'_>, from: Option<&proto::RequestIdExtension>) {
+pub(crate) fn request_id(cx: &mut CompileCx<'_>, from: Option<&proto::RequestIdExtension>) {
     const UUID: &str = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig";
     let Some(config) = from.and_then(|f| f.typed_config.as_ref()) else { return };
     cx.at("request_id_extension", |cx| {

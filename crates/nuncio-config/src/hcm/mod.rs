@@ -22,6 +22,7 @@ use nuncio_http::routes::{RouteConfig, RouteTable};
 use proto::http_connection_manager::{HcmAccessLogOptions, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation, StripPortMode};
 use std::sync::Arc;
 
+pub(crate) use identity::request_id;
 pub use filters::{FilterKind, check_chain, is_terminal};
 
 /// What the connection manager must know of the listener it is on.

@@ -1,5 +1,7 @@
 //! `TcpProxy` → [`TcpProxyConfig`].
 
+mod tunneling;
+
 use crate::context::CompileCx;
 use crate::finding::Severity;
 use crate::{access_log, codes, unbuilt};
@@ -43,9 +45,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::TcpProxy) -> Arc<dyn
         check_drain_close,
         cluster_specifier,
     } = from;
-    unbuilt!(cx, on_demand, downstream_idle_timeout, upstream_idle_timeout, check_drain_close);
-    // Bytes would reach the host outside of the tunnel.
-    crate::unsafe_unbuilt!(cx, tunneling_config);
+    unbuilt!(cx, on_demand, downstream_idle_timeout, upstream_idle_timeout);
     let idle = cx.duration("idle_timeout", idle_timeout.as_ref()).unwrap_or(IDLE_TIMEOUT);
     let wanted = crate::routes::metadata_match(cx, metadata_match.as_ref(), None);
     let config = TcpProxyConfig {
@@ -59,6 +59,8 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::TcpProxy) -> Arc<dyn
         backoff: backoff_options.as_ref().and_then(|from| cx.at("backoff_options", |cx| backoff(cx, from))),
         connect_on_data: connects_on_data(cx, *upstream_connect_mode, max_early_data_bytes.as_ref()),
         tlvs: tlvs(cx, proxy_protocol_tlvs, *proxy_protocol_tlv_merge_policy),
+        tunneling: tunneling_config.as_ref().and_then(|from| cx.at("tunneling_config", |cx| tunneling::compile(cx, from))),
+        check_drain_close: check_drain_close.unwrap_or(false),
         moments: moments(cx, access_log_options.as_ref(), access_log_flush_interval.as_ref(), *flush_access_log_on_connected),
         access_logs: access_log::compile(cx, "access_log", access_log),
     };

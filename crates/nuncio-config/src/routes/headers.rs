@@ -43,7 +43,7 @@ pub(super) fn name(cx: &mut CompileCx<'_>, name: &str) -> Option<HeaderName> {
 }
 
 /// The name of a header to be added or removed: in parity one that cannot be is passed over, as no harm comes of it.
-fn changed_name(cx: &mut CompileCx<'_>, name: &str) -> Option<HeaderName> {
+pub(crate) fn changed_name(cx: &mut CompileCx<'_>, name: &str) -> Option<HeaderName> {
     let made = HeaderName::new(name);
     if made.is_none() {
         let finding = cx.refused_unless_parity(codes::BAD_HEADER, format!("`{}` cannot be the name of a header", name.escape_debug()));

@@ -29,7 +29,7 @@ mod tests;
 pub(crate) use clusters::metadata_match;
 pub(crate) use direct_response::{body_format, data};
 pub(crate) use extras::{hash_policy, mirrors_of_cluster};
-pub(crate) use headers::{addition, mutation as header_mutation};
+pub(crate) use headers::{addition, mutation as header_mutation, changed_name as header_name};
 pub(crate) use conditions::{fraction, header as header_matcher};
 pub(crate) use retry::field as retry_policy;
 pub(crate) use text::matcher as text_matcher;

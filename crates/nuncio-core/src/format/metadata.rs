@@ -5,6 +5,7 @@ use super::{
     command::{Args, Command, Parametric, Written, cut},
     unbuilt,
 };
+use crate::StateObject;
 use crate::metadata::{Metadata, MetadataValue};
 
 /// Whose metadata it is.
@@ -101,9 +102,12 @@ struct Object {
 
 impl Parametric for Object {
     fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-        let Some(value) = cx.stream.filter_state.get(&self.key) else { return Written::Absent };
+        let Some(StateObject { value, json, .. }) = cx.stream.filter_state.object(&self.key) else { return Written::Absent };
+        if *json && !self.quoted {
+            return Written::Absent;
+        }
         let from = out.len();
-        if self.quoted && !cx.typed {
+        if self.quoted && !cx.typed && !json {
             MetadataValue::Text(String::from_utf8_lossy(value).into_owned()).write_json(out);
         } else {
             out.extend_from_slice(value);

@@ -70,7 +70,7 @@ impl Object {
         if *shared_with_upstream != 0 {
             cx.warnings.push(ConfigError::at("shared_with_upstream", "is accepted without effect: it is not built yet"));
         }
-        if !["", "envoy.string", "envoy.hashable_string"].contains(&factory_key.as_str()) {
+        if !["", "envoy.string", "envoy.hashable_string", "envoy.bool"].contains(&factory_key.as_str()) {
             cx.warnings.push(ConfigError::at("factory_key", format!("`{factory_key}` is accepted without effect: the object is only a text here")));
         }
         let value::filter_state_value::Key::ObjectKey(key) = key.as_ref().ok_or_else(|| ConfigError::at("object_key", "is missing"))?;
@@ -110,7 +110,7 @@ pub(crate) fn set(objects: &[Object], cx: &mut StreamCx) {
         let mut value = Vec::new();
         object.value.write(cx, &mut value);
         if !(value.is_empty() && object.skip_if_empty) {
-            cx.filter_state.set(StateObject { key: object.key.clone(), value, read_only: object.read_only });
+            cx.filter_state.set(StateObject { key: object.key.clone(), value, read_only: object.read_only, json: false });
         }
     }
 }

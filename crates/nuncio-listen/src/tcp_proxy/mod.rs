@@ -2,16 +2,19 @@
 //!
 //! * [`TcpProxyConfig`], [`TcpProxy`]: what is configured, and the filter built from it.
 //! * [`Tlvs`]: what hosts are told in the PROXY header.
+//! * [`Tunneling`]: how connections go through a tunnel, a request to the next proxy.
 //! * `relay`: moving bytes both ways in one task. `session`: one client's connection from begin to log line.
 
 mod relay;
 mod session;
 mod tlvs;
+mod tunnel;
 
 use nuncio_core::{AccessLogger, ConnInfo, Connection, LeftByFilters, LocalFuture, Terminal, TerminalWorker, Worker};
 use nuncio_stats::{Scope, Store, tables::tcp_proxy::TCP};
 use nuncio_upstream::{ClusterSlot, MetadataMatch, WorkerCluster, WorkerClusters};
 pub use tlvs::{TlvMerge, TlvValue, Tlvs};
+pub use tunnel::{TunnelHeaders, TunnelRequestId, Tunneling};
 
 use session::Session;
 use std::{rc::Rc, sync::Arc, time::Duration};
@@ -48,6 +51,10 @@ pub struct TcpProxyConfig {
     pub connect_on_data: bool,
     /// `proxy_protocol_tlvs`: what hosts are told of the client in the PROXY header.
     pub tlvs: Option<Tlvs>,
+    /// `tunneling_config`.
+    pub tunneling: Option<Arc<Tunneling>>,
+    /// `check_drain_close`: whoever sends or is sent something while the listener drains is closed.
+    pub check_drain_close: bool,
     /// When lines are written beside the one at the end.
     pub moments: LogMoments,
     /// `access_log`.
@@ -102,6 +109,8 @@ impl TcpProxyConfig {
             backoff: None,
             connect_on_data: false,
             tlvs: None,
+            tunneling: None,
+            check_drain_close: false,
             moments: LogMoments::default(),
             access_logs: Vec::new(),
         }

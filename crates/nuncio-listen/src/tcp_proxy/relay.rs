@@ -117,6 +117,39 @@ pub(super) enum End {
     Idle,
     /// It lived too long.
     TooLong,
+    /// The listener drains (`check_drain_close`).
+    Drained,
+}
+
+/// When to give up.
+#[derive(Debug)]
+pub(super) struct Patience {
+    idle: Deadline,
+    idle_timeout: Option<Duration>,
+    age: Deadline,
+}
+
+impl Patience {
+    /// Until nothing has moved for `idle_timeout`, or `age` comes.
+    pub(super) fn new(idle: Deadline, idle_timeout: Option<Duration>, age: Deadline) -> Patience {
+        let mut patience = Patience { idle, idle_timeout, age };
+        patience.moved();
+        patience
+    }
+
+    /// Something has moved.
+    pub(super) fn moved(&mut self) {
+        self.idle.set(self.idle_timeout.map(|timeout| Time::now() + timeout));
+    }
+
+    /// Ready when it is over.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let now = Time::now();
+        if self.age.poll(cx, now).is_ready() {
+            return Poll::Ready(End::TooLong);
+        }
+        self.idle.poll(cx, now).map(|()| End::Idle)
+    }
 }
 
 /// Both ways, and when to give up.
@@ -126,25 +159,17 @@ pub(super) struct Relay {
     pub(super) up: Way,
     /// From the host to the client.
     pub(super) down: Way,
-    idle: Deadline,
-    idle_timeout: Option<Duration>,
-    age: Deadline,
+    patience: Patience,
 }
 
 impl Relay {
     /// A relay that begins with what was read from the client already.
-    pub(super) fn new(first: Option<Buf>, idle: Deadline, idle_timeout: Option<Duration>, age: Deadline) -> Relay {
+    pub(super) fn new(first: Option<Buf>, patience: Patience) -> Relay {
         let up = match first {
             Some(first) => Way { read: first.len() as u64, stage: Stage::Writing, buf: Some(first), written: 0 },
             None => Way::default(),
         };
-        let mut relay = Relay { up, down: Way::default(), idle, idle_timeout, age };
-        relay.moved();
-        relay
-    }
-
-    fn moved(&mut self) {
-        self.idle.set(self.idle_timeout.map(|timeout| Time::now() + timeout));
+        Relay { up, down: Way::default(), patience }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, client: &mut Io, host: &mut Io, pool: &Rc<BufPool>) -> Poll<End> {
@@ -161,13 +186,14 @@ impl Relay {
             _ => {}
         }
         if self.up.read + self.up.written + self.down.read + self.down.written != before {
-            self.moved();
+            self.patience.moved();
         }
-        let now = Time::now();
-        if self.age.poll(cx, now).is_ready() {
-            return Poll::Ready(End::TooLong);
-        }
-        self.idle.poll(cx, now).map(|()| End::Idle)
+        self.patience.poll(cx)
+    }
+
+    /// Whether nothing is in hand.
+    pub(super) fn is_empty(&self) -> bool {
+        [&self.up, &self.down].iter().all(|way| !matches!(way.stage, Stage::Writing | Stage::Flushing))
     }
 
     /// Gives back what is still in hand.

@@ -2,9 +2,10 @@
 
 use super::{
     Chosen, TcpHash, TcpProxy,
-    relay::{End, Relay},
+    relay::{End, Patience, Relay},
+    tunnel::{Tunnel, Tunneling},
 };
-use nuncio_core::{ConnInfo, Connection, LeftByFilters, Protocol, ResponseFlags, StreamCx, Worker};
+use nuncio_core::{ConnInfo, Connection, DrainSignal, LeftByFilters, Protocol, ResponseFlags, StreamCx, Worker};
 use nuncio_rt::{Address, Deadline, Time};
 use nuncio_stats::{
     CounterId,
@@ -17,20 +18,36 @@ use nuncio_stats::{
     },
 };
 use nuncio_upstream::{
-    Host, MetadataMatch, PickCx, PoolFailure, ProxiedClient, ResetReason, RoutingPriority, TcpConnection, TransportOptions, WorkerCluster, xxh64,
+    Host, MetadataMatch, PickCx, PoolFailure, ProxiedClient, ResetReason, RoutingPriority, TcpConnection, TransportOptions, WorkerCluster, WorkerHost,
+    xxh64,
 };
 use nuncio_upstream::config::Discovery;
 use nuncio_core::format::LogMoment;
-use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 /// The object of the filter state that stands in the place of `idle_timeout`.
 const IDLE_TIMEOUT_MS: &str = "envoy.tcp_proxy.per_connection_idle_timeout_ms";
 
+/// The object of the filter state that says `true` where this connection goes without a tunnel.
+const DISABLE_TUNNELING: &str = "envoy.tcp_proxy.disable_tunneling";
+
+/// The way to the host.
+enum Link {
+    Plain(TcpConnection),
+    Tunnel(Tunnel),
+}
+
 /// A connection under way.
 pub(super) struct Session {
-    proxy: Arc<TcpProxy>,
-    worker: Rc<Worker>,
-    stream: StreamCx,
+    pub(super) proxy: Arc<TcpProxy>,
+    pub(super) worker: Rc<Worker>,
+    pub(super) stream: StreamCx,
 }
 
 impl Session {
@@ -74,11 +91,11 @@ impl Session {
         if let Some(left) = LeftByFilters::find(&client.info) {
             left.objects(&mut self.stream);
         }
-        if let Some(host) = self.connect(&cluster, wanted.as_deref()).await {
+        if let Some(link) = self.connect(&cluster, wanted.as_deref()).await {
             if self.proxy.config.moments.on_connected {
                 self.log(LogMoment::TcpUpstreamConnected);
             }
-            self.relay(client, host).await;
+            self.relay(client, link).await;
         }
     }
 
@@ -101,8 +118,7 @@ impl Session {
     }
 
     /// A connection to a host of the cluster, in as many attempts as allowed.
-    async fn connect(&mut self, cluster: &Rc<WorkerCluster>, wanted: Option<&MetadataMatch>) -> Option<TcpConnection> {
-        let info = cluster.info();
+    async fn connect(&mut self, cluster: &Rc<WorkerCluster>, wanted: Option<&MetadataMatch>) -> Option<Link> {
         self.stream.info.upstream.cluster = Some(cluster.cx().facts.clone());
         for attempt in 0..self.proxy.config.max_connect_attempts.max(1) {
             if attempt > 0 {
@@ -115,14 +131,10 @@ impl Session {
                 return None;
             };
             self.stream.info.attempts += 1;
-            let client = if info.config.tells_client { self.told() } else { None };
-            let options = client.map(|client| TransportOptions { client: Some(client), ..TransportOptions::default() });
-            match host.connect_tcp(RoutingPriority::Default, options).await {
-                Ok(connection) => {
+            match self.open(cluster, &host).await {
+                Ok(link) => {
                     self.tried(&host.host);
-                    self.stream.info.upstream.local = connection.local;
-                    self.stream.info.upstream.tls = connection.tls.clone();
-                    return Some(connection);
+                    return Some(link);
                 }
                 Err(PoolFailure { reset, host }) => {
                     if let Some(host) = &host {
@@ -139,6 +151,25 @@ impl Session {
         cluster.cx().inc(UPSTREAM_CX_CONNECT_ATTEMPTS_EXCEEDED);
         self.stream.info.flags.set(ResponseFlags::URX);
         None
+    }
+
+    /// One attempt.
+    async fn open(&mut self, cluster: &WorkerCluster, host: &Rc<WorkerHost>) -> Result<Link, PoolFailure> {
+        let client = if cluster.info().config.tells_client { self.told() } else { None };
+        let options = client.map(|client| TransportOptions { client: Some(client), ..TransportOptions::default() });
+        if let Some(tunneling) = self.tunneling() {
+            return self.open_tunnel(&tunneling, host, options).await.map(Link::Tunnel);
+        }
+        let connection = host.connect_tcp(RoutingPriority::Default, options).await?;
+        self.stream.info.upstream.local = connection.local;
+        self.stream.info.upstream.tls = connection.tls.clone();
+        Ok(Link::Plain(connection))
+    }
+
+    /// How it goes through a tunnel, if it does.
+    fn tunneling(&self) -> Option<Arc<Tunneling>> {
+        let disabled = self.stream.filter_state.get(DISABLE_TUNNELING).is_some_and(|object| object == b"true");
+        self.proxy.config.tunneling.clone().filter(|_| !disabled)
     }
 
     /// Where the client connected to if a proxy in front says so, for clusters that make hosts of that.
@@ -173,25 +204,20 @@ impl Session {
         self.stream.info.upstream.host = Some(host.facts());
     }
 
-    async fn relay(&mut self, mut client: Connection, mut host: TcpConnection) {
-        let timers = self.worker.timers.clone();
-        let mut age = Deadline::new(timers.clone());
+    /// When to give up.
+    fn patience(&self) -> Patience {
+        let mut age = Deadline::new(self.worker.timers.clone());
         age.set(self.max_duration().map(|most| self.stream.conn.start + most));
-        let idle_timeout = self.idle_timeout();
-        let mut tick = Deadline::new(timers.clone());
-        tick.set(self.proxy.config.moments.every.map(|every| Time::now() + every));
-        let mut relaying = Relaying {
-            session: self,
-            tick,
-            relay: Relay::new(client.first.take(), Deadline::new(timers), idle_timeout, age),
-            client: &mut client,
-            host: &mut host,
+        Patience::new(Deadline::new(self.worker.timers.clone()), self.idle_timeout(), age)
+    }
+
+    async fn relay(&mut self, client: Connection, link: Link) {
+        let end = match link {
+            Link::Tunnel(tunnel) => self.relay_tunnel(client, tunnel).await,
+            Link::Plain(host) => self.relay_plain(client, host).await,
         };
-        let end = poll_fn(|cx| relaying.poll(cx)).await;
-        drop(relaying);
         match end {
-            End::Complete { by_host: true } | End::HostGone => host.closed_by_peer(),
-            End::Complete { by_host: false } | End::ClientGone | End::HostFailed => {}
+            End::Complete { .. } | End::HostGone | End::ClientGone | End::HostFailed | End::Drained => {}
             End::Idle => self.inc(IDLE_TIMEOUT),
             End::TooLong => {
                 self.inc(MAX_DOWNSTREAM_CONNECTION_DURATION);
@@ -199,45 +225,106 @@ impl Session {
             }
         }
     }
+
+    async fn relay_plain(&mut self, mut client: Connection, mut host: TcpConnection) -> End {
+        let relay = Relay::new(client.first.take(), self.patience());
+        let mut relaying = Relaying { watch: Watch::new(self), session: self, relay, client: &mut client, host: &mut host };
+        let end = poll_fn(|cx| relaying.poll(cx)).await;
+        drop(relaying);
+        if end == End::Drained {
+            // Both are told that it was on purpose; who is gone already has no use for our goodbye.
+            let _ = poll_fn(|cx| host.io.poll_shutdown(cx)).await;
+            let _ = poll_fn(|cx| client.io.poll_shutdown(cx)).await;
+        }
+        if matches!(end, End::Complete { by_host: true } | End::HostGone) {
+            host.closed_by_peer();
+        }
+        end
+    }
+
+    async fn relay_tunnel(&mut self, mut client: Connection, mut tunnel: Tunnel) -> End {
+        tunnel.begin(client.first.take(), self.patience());
+        let mut watch = Watch::new(self);
+        let end = poll_fn(|cx| {
+            let done = tunnel.poll(cx, &mut client.io, &self.worker.bufs);
+            let moved = watch.count(self, tunnel.received, tunnel.sent);
+            watch.periodic(self, cx);
+            watch.end(done, moved, tunnel.is_empty(), self, &client.drain)
+        });
+        let end = end.await;
+        self.keep_trailers(&tunnel);
+        end
+    }
+}
+
+/// What is counted and told of while bytes move.
+struct Watch {
+    /// When the next line is to be written.
+    tick: Deadline,
+    /// It ends as soon as nothing is in hand.
+    draining: bool,
+}
+
+impl Watch {
+    fn new(session: &Session) -> Watch {
+        let mut tick = Deadline::new(session.worker.timers.clone());
+        tick.set(session.proxy.config.moments.every.map(|every| Time::now() + every));
+        Watch { tick, draining: false }
+    }
+
+    /// Counts what has moved by now; whether anything has since it was last asked.
+    fn count(&mut self, session: &mut Session, received: u64, sent: u64) -> bool {
+        let info = &mut session.stream.info;
+        let (scope, lane) = (&session.proxy.scope, session.worker.lane);
+        let moved = received > info.bytes_received || sent > info.bytes_sent;
+        if received > info.bytes_received {
+            scope.add(lane, DOWNSTREAM_CX_RX_BYTES_TOTAL, received - info.bytes_received);
+            info.bytes_received = received;
+        }
+        if sent > info.bytes_sent {
+            scope.add(lane, DOWNSTREAM_CX_TX_BYTES_TOTAL, sent - info.bytes_sent);
+            info.bytes_sent = sent;
+        }
+        moved
+    }
+
+    /// Writes the line that is due.
+    fn periodic(&mut self, session: &mut Session, cx: &mut Context<'_>) {
+        if let Some(every) = session.proxy.config.moments.every
+            && self.tick.poll(cx, Time::now()).is_ready()
+        {
+            session.log(LogMoment::TcpConnectionPeriodic);
+            self.tick.set(Some(Time::now() + every));
+            // For the new moment to be waited for.
+            let _ = self.tick.poll(cx, Time::now());
+        }
+    }
+
+    /// The end, which comes also when bytes have moved while the listener drains, and all of them have gone on.
+    fn end(&mut self, done: Poll<End>, moved: bool, empty: bool, session: &Session, drain: &DrainSignal) -> Poll<End> {
+        self.draining |= moved && session.proxy.config.check_drain_close && drain.is_draining();
+        if done.is_pending() && self.draining && empty { Poll::Ready(End::Drained) } else { done }
+    }
 }
 
 /// A relay under way; counts its bytes also when it is cut off.
 struct Relaying<'a> {
+    watch: Watch,
     session: &'a mut Session,
-    /// When the next line is to be written.
-    tick: Deadline,
     relay: Relay,
     client: &'a mut Connection,
     host: &'a mut TcpConnection,
 }
 
 impl Relaying<'_> {
-    fn poll(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if self.host.poll_host_failed(cx).is_ready() {
-            return std::task::Poll::Ready(End::HostFailed);
+            return Poll::Ready(End::HostFailed);
         }
-        let pool = &self.session.worker.bufs;
-        let done = self.relay.poll(cx, &mut self.client.io, &mut self.host.io, pool);
-        let info = &mut self.session.stream.info;
-        let (up, down) = (&self.relay.up, &self.relay.down);
-        let (scope, lane) = (&self.session.proxy.scope, self.session.worker.lane);
-        if up.read > info.bytes_received {
-            scope.add(lane, DOWNSTREAM_CX_RX_BYTES_TOTAL, up.read - info.bytes_received);
-            info.bytes_received = up.read;
-        }
-        if down.written > info.bytes_sent {
-            scope.add(lane, DOWNSTREAM_CX_TX_BYTES_TOTAL, down.written - info.bytes_sent);
-            info.bytes_sent = down.written;
-        }
-        if let Some(every) = self.session.proxy.config.moments.every
-            && self.tick.poll(cx, Time::now()).is_ready()
-        {
-            self.session.log(LogMoment::TcpConnectionPeriodic);
-            self.tick.set(Some(Time::now() + every));
-            // For the new moment to be waited for.
-            let _ = self.tick.poll(cx, Time::now());
-        }
-        done
+        let done = self.relay.poll(cx, &mut self.client.io, &mut self.host.io, &self.session.worker.bufs);
+        let moved = self.watch.count(self.session, self.relay.up.read, self.relay.down.written);
+        self.watch.periodic(self.session, cx);
+        self.watch.end(done, moved, self.relay.is_empty(), self.session, &self.client.drain)
     }
 }
 
