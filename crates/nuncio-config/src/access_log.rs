@@ -166,6 +166,9 @@ fn kind(moment: LogMoment) -> AccessLogType {
         LogMoment::DownstreamPeriodic => AccessLogType::DownstreamPeriodic,
         LogMoment::DownstreamEnd => AccessLogType::DownstreamEnd,
         LogMoment::DownstreamTunnelSuccessfullyEstablished => AccessLogType::DownstreamTunnelSuccessfullyEstablished,
+        LogMoment::UpstreamPoolReady => AccessLogType::UpstreamPoolReady,
+        LogMoment::UpstreamPeriodic => AccessLogType::UpstreamPeriodic,
+        LogMoment::UpstreamEnd => AccessLogType::UpstreamEnd,
     }
 }
 

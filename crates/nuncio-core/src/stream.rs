@@ -39,7 +39,7 @@ impl Protocol {
 }
 
 /// Where a route stands in its table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RouteId {
     /// Index of the virtual host.
     pub virtual_host: u32,
@@ -191,6 +191,16 @@ pub enum CloseType {
     RemoteReset,
 }
 
+impl WireBytes {
+    /// Adds what has been moved since there were `before` bytes: there are `now`.
+    pub fn add_since(&mut self, before: WireBytes, now: WireBytes) {
+        self.sent += now.sent.saturating_sub(before.sent);
+        self.received += now.received.saturating_sub(before.received);
+        self.headers_sent += now.headers_sent.saturating_sub(before.headers_sent);
+        self.headers_received += now.headers_received.saturating_sub(before.headers_received);
+    }
+}
+
 impl CloseType {
     /// As `%DOWNSTREAM_DETECTED_CLOSE_TYPE%` prints it.
     pub fn name(self) -> &'static str {
@@ -242,7 +252,7 @@ pub struct UpstreamFacts {
     pub tls: Option<Rc<crate::TlsFacts>>,
     /// `%UPSTREAM_CONNECTION_ID%`; 0 if no connection was had.
     pub connection_id: u64,
-    /// Bytes exchanged with the upstream.
+    /// Bytes exchanged with the upstream, in all attempts.
     pub bytes: WireBytes,
     /// How the upstream's connection ended.
     pub close_type: CloseType,

@@ -269,6 +269,25 @@ pub struct RouterOptions {
     pub strict_check_headers: Arc<[Known]>,
     /// False when `dynamic_stats` is off.
     pub dynamic_stats: bool,
+    /// `reject_connect_request_early_data`.
+    pub reject_connect_early_data: bool,
+    /// `suppress_grpc_request_failure_code_stats`.
+    pub suppress_grpc_codes: bool,
+    /// `start_child_span`: attempts have spans of their own, whatever the connection manager says.
+    pub start_child_span: bool,
+    /// `upstream_log`, where there is any.
+    pub upstream_log: Option<Arc<UpstreamLog>>,
+}
+
+/// How attempts at upstreams are logged.
+#[derive(Debug)]
+pub struct UpstreamLog {
+    /// `upstream_log`.
+    pub logs: Vec<Arc<dyn AccessLogger>>,
+    /// `flush_upstream_log_on_upstream_stream`: when an attempt has its connection, too.
+    pub on_stream: bool,
+    /// `upstream_log_flush_interval`: again and again while an attempt goes on.
+    pub interval: Option<Duration>,
 }
 
 /// `HttpConnectionManager.UpgradeConfig`.

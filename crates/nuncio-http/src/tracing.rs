@@ -113,7 +113,7 @@ pub(crate) fn begin(cx: &mut StreamCx, hcm: &HcmWorker) {
         span,
         upstream: None,
         attempts: Vec::new(),
-        spawns: tracing.spawn_upstream_span,
+        spawns: tracing.spawn_upstream_span || hcm.config.router.start_child_span,
         upstream_operation: of_route.or_else(|| tracing.upstream_operation.clone()),
         propagates: tracing.propagates,
         decorated,

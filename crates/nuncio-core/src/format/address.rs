@@ -34,8 +34,8 @@ impl<'a> From<&'a Address> for IpOrPath<'a> {
 pub(super) fn whole(address: Option<IpOrPath<'_>>, out: &mut Vec<u8>) -> Written {
     match address {
         Some(IpOrPath::Ip(socket)) => write::socket(out, socket),
-        Some(IpOrPath::Path(path)) => write::display(out, path.display()),
-        None => Written::Absent,
+        Some(IpOrPath::Path(path)) if !path.as_os_str().is_empty() => write::display(out, path.display()),
+        Some(IpOrPath::Path(_)) | None => Written::Absent,
     }
 }
 

@@ -107,9 +107,20 @@ pub enum LogMoment {
     DownstreamEnd,
     /// An exchange has become a tunnel.
     DownstreamTunnelSuccessfullyEstablished,
+    /// An attempt at an upstream has its connection.
+    UpstreamPoolReady,
+    /// An attempt goes on.
+    UpstreamPeriodic,
+    /// An attempt is over.
+    UpstreamEnd,
 }
 
 impl LogMoment {
+    /// It is an attempt that is logged.
+    pub fn is_of_attempt(self) -> bool {
+        matches!(self, LogMoment::UpstreamPoolReady | LogMoment::UpstreamPeriodic | LogMoment::UpstreamEnd)
+    }
+
     /// As `%ACCESS_LOG_TYPE%` prints it.
     pub fn name(self) -> &'static str {
         match self {
@@ -121,6 +132,9 @@ impl LogMoment {
             LogMoment::DownstreamPeriodic => "DownstreamPeriodic",
             LogMoment::DownstreamEnd => "DownstreamEnd",
             LogMoment::DownstreamTunnelSuccessfullyEstablished => "DownstreamTunnelSuccessfullyEstablished",
+            LogMoment::UpstreamPoolReady => "UpstreamPoolReady",
+            LogMoment::UpstreamPeriodic => "UpstreamPeriodic",
+            LogMoment::UpstreamEnd => "UpstreamEnd",
         }
     }
 }

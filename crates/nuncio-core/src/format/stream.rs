@@ -87,8 +87,11 @@ pub(super) fn virtual_cluster(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
     write::non_empty(out, cx.stream.info.virtual_cluster.as_deref().unwrap_or_default())
 }
 
-/// The request's ID, by which its lines and spans are found.
+/// The request's ID, by which its lines and spans are found. Attempts have none.
 pub(super) fn stream_id(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+    if cx.stream.info.moment.is_of_attempt() {
+        return Written::Absent;
+    }
     let id = cx.stream.request.get(Known::XRequestId).unwrap_or_default();
     out.extend_from_slice(id);
     Written::text_if(!id.is_empty())

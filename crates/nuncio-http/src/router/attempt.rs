@@ -1,7 +1,8 @@
 //! One attempt at a request: the wait for a connection, then the exchange on it.
 
+use super::log::Record;
 use super::replay::Replay;
-use nuncio_core::{LocalFuture, NameLookup, Protocol, Resolved, StreamCx};
+use nuncio_core::{LocalFuture, NameLookup, Protocol, Resolved, StreamCx, WireBytes};
 use nuncio_rt::{Buf, Time};
 use nuncio_upstream::{
     Acquire, HeadOptions, PoolFailure, Reset, RoutingPriority, TransportOptions, UpPiece, UpstreamConn, WorkerCluster, WorkerHost,
@@ -92,6 +93,10 @@ pub(crate) struct Attempt {
     sent: bool,
     /// When a connection was asked for.
     asked_at: Time,
+    /// Bytes of the connection that have been written down.
+    noted: WireBytes,
+    /// What will be logged of it.
+    record: Option<Box<Record>>,
 }
 
 impl Attempt {
@@ -108,11 +113,23 @@ impl Attempt {
         self.host.as_ref()
     }
 
-    /// Writes down what the attempt has moved.
-    pub(crate) fn note_bytes(&self, cx: &mut StreamCx) {
+    /// Writes down what the attempt has moved since this was called last.
+    pub(crate) fn note_bytes(&mut self, cx: &mut StreamCx) {
         if let Some(conn) = &self.conn {
-            cx.info.upstream.bytes = conn.bytes();
+            let now = conn.bytes();
+            cx.info.upstream.bytes.add_since(self.noted, now);
+            self.noted = now;
         }
+    }
+
+    /// What will be logged of it, where attempts are.
+    pub(super) fn record(&mut self) -> Option<&mut Record> {
+        self.record.as_deref_mut()
+    }
+
+    /// It is to be logged.
+    pub(super) fn set_record(&mut self, record: Record) {
+        self.record = Some(Box::new(record));
     }
 
     /// Another attempt at the same request, not begun.
@@ -157,6 +174,8 @@ impl Attempt {
             conn.finish();
         }
         self.host = None;
+        self.noted = WireBytes::default();
+        self.record = None;
         self.per_try = None;
         self.per_try_armed = false;
         self.idle_at = None;
@@ -281,10 +300,12 @@ impl Attempt {
         let Some(conn) = &mut self.conn else { return Ok(()) };
         cx.info.timings.upstream_pool_wait = Some(now.since(self.asked_at));
         cx.info.timings.upstream_first_tx = Some(now);
+        self.record.iter_mut().for_each(|record| record.connected(cx, now));
         conn.send_head(&cx.request, HeadOptions { end: self.head_ends })?;
         while let Some((bytes, end)) = self.queue.pop_front() {
             conn.send_data(bytes, end);
         }
+        self.record.iter_mut().for_each(|record| record.sent(self.queued));
         self.queued = 0;
         if std::mem::take(&mut self.trailers_queued) {
             conn.send_trailers(&cx.request_trailers);
@@ -294,7 +315,10 @@ impl Attempt {
 
     pub(crate) fn send_data(&mut self, bytes: Buf, end: bool) {
         match &mut self.conn {
-            Some(conn) if self.phase == Phase::Live => conn.send_data(bytes, end),
+            Some(conn) if self.phase == Phase::Live => {
+                self.record.iter_mut().for_each(|record| record.sent(bytes.len()));
+                conn.send_data(bytes, end);
+            }
             _ => {
                 self.queued += bytes.len();
                 self.queue.push_back((bytes, end));
@@ -327,6 +351,7 @@ impl Attempt {
         let written = conn.poll_flush(task);
         if before > 0 && conn.buffered() < before {
             cx.info.timings.upstream_last_tx = Some(now);
+            self.record.iter_mut().for_each(|record| record.wrote(now));
             self.sent = true;
             self.touch(now);
         }
@@ -342,6 +367,7 @@ impl Attempt {
             Poll::Ready(Ok(piece)) => piece,
         };
         self.touch(now);
+        self.record.iter_mut().for_each(|record| record.received(&piece, cx, now));
         cx.info.timings.upstream_first_rx.get_or_insert(now);
         Poll::Ready(Ok(match piece {
             UpPiece::Informational { .. } => Read::Informational,
@@ -374,7 +400,8 @@ impl Attempt {
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Time> {
         let until = if let Phase::BackingOff(until) = self.phase { Some(until) } else { None };
-        Time::first([until, self.per_try, self.idle_at, self.ends_at])
+        let logged = self.record.as_ref().and_then(|record| record.next());
+        Time::first([until, self.per_try, self.idle_at, self.ends_at, logged])
     }
 
     /// The timeout that has passed at `now`.

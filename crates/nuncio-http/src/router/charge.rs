@@ -19,6 +19,8 @@ pub(crate) struct Classes {
     pub(crate) alternative: Option<Box<str>>,
     /// Neither statuses nor times are counted: `dynamic_stats` is off, or a filter made a health check of it.
     pub(crate) uncharged: bool,
+    /// Its answers are counted, their statuses are not: of gRPC, with `suppress_grpc_request_failure_code_stats`.
+    pub(crate) suppressed: bool,
 }
 
 /// What an answer is counted for.
@@ -57,7 +59,9 @@ impl Classes {
         }
         let Answer { cluster, host, internal, .. } = answer;
         let lane = cluster.worker.lane;
-        cluster.code(stat::UPSTREAM_RQ, code);
+        // Without a status it counts as completed.
+        let plain = if self.suppressed { 0 } else { code };
+        cluster.code(stat::UPSTREAM_RQ, plain);
         cluster.code(if internal { stat::INTERNAL_UPSTREAM_RQ } else { stat::EXTERNAL_UPSTREAM_RQ }, code);
         if answer.is_canary() {
             cluster.code(stat::CANARY_UPSTREAM_RQ, code);
@@ -68,7 +72,7 @@ impl Classes {
         self.each(|scope| scope.code(lane, route_stat::UPSTREAM_RQ, code));
         let Some(name) = &self.alternative else { return };
         if let Some(scope) = cluster.part(name) {
-            scope.code(lane, part::UPSTREAM_RQ, code);
+            scope.code(lane, part::UPSTREAM_RQ, plain);
             scope.code(lane, if internal { part::INTERNAL_UPSTREAM_RQ } else { part::EXTERNAL_UPSTREAM_RQ }, code);
             if answer.is_canary() {
                 scope.code(lane, part::CANARY_UPSTREAM_RQ, code);
@@ -160,4 +164,10 @@ fn http_status_of_grpc(status: &[u8]) -> Option<u16> {
 /// Counts how an attempt went, in the host's own statistics.
 pub(crate) fn outcome(host: &WorkerHost, code: u16) {
     host.count(if code >= 500 { HostStat::RqError } else { HostStat::RqSuccess });
+}
+
+/// The same for gRPC, where the last there is of a response tells: its trailers, or the head that is all of it.
+pub(crate) fn grpc_outcome(host: &WorkerHost, last: Option<&HeaderMap>) {
+    let status = last.and_then(|last| last.get(Known::GrpcStatus)).and_then(http_status_of_grpc);
+    outcome(host, status.unwrap_or(500));
 }

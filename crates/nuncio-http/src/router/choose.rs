@@ -1,9 +1,10 @@
 //! Beginning an attempt: which host of the cluster it is made at, where that can be told at once.
 
 use super::charge::Answer;
-use super::{Router, attempt, destination, failure, select};
+use super::{Router, attempt, destination, failure, log, select};
 use crate::routes::Action;
 use crate::tracing;
+use nuncio_codec::headers::Known;
 use nuncio_core::{LocalReply, StreamCx};
 use nuncio_rt::Time;
 use nuncio_stats::tables::cluster as stat;
@@ -13,6 +14,9 @@ use nuncio_upstream::{Host, Member, PickCx};
 impl Router {
     /// Picks a host and asks its pool for a connection.
     pub(super) fn next_attempt(&mut self, cx: &mut StreamCx, now: Time) -> Result<(), Box<LocalReply>> {
+        if self.log.is_some() {
+            self.log_attempts(cx);
+        }
         cx.info.attempts += 1;
         let retry = cx.info.attempts > 1;
         let Some(cluster) = self.cluster.clone() else { return Err(failure::no_cluster()) };
@@ -86,6 +90,13 @@ impl Router {
             self.attempt.refill(&self.replay, self.request_ended.is_some(), cx);
         }
         attempt::note_host(cx, Some(&host));
+        if self.attempt_count_upstream {
+            let n = u64::from(cx.info.attempts);
+            cx.request.set_with(Known::XEnvoyAttemptCount, |v| v.decimal(n));
+        }
+        if let Some(log) = &self.log {
+            self.attempt.set_record(log::Record::new(log, &cluster, &host, now));
+        }
         if self.action().is_some_and(|action| action.ends_connect(&cx.request)) {
             self.attempt.acquire_raw(host, self.priority, now);
             return Ok(());

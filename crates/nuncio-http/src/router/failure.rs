@@ -78,6 +78,7 @@ impl Router {
         let sent = self.attempt.has_sent();
         self.attempt.note_bytes(cx);
         self.track_attempt(cx, None, now);
+        self.attempt.record().into_iter().for_each(|record| record.reset(&reset));
         self.attempt.clear();
         self.failed(cx, reset, host.as_deref(), sent, now)
     }
@@ -88,6 +89,7 @@ impl Router {
             cx.info.upstream.host = None;
         }
         self.track_attempt(cx, None, now);
+        self.attempt.record().into_iter().for_each(|record| record.reset(&failure.reset));
         self.attempt.clear();
         self.failed(cx, failure.reset, host.as_deref(), false, now)
     }
@@ -132,6 +134,9 @@ impl Router {
 
     /// Acts on timeouts that have passed.
     pub(super) fn check_deadlines(&mut self, cx: &mut StreamCx, now: Time) -> Option<Event> {
+        if self.log.is_some() {
+            self.attempt.log_if_due(cx, now);
+        }
         if let Some(at) = self.request_ended
             && !self.timeouts.global.is_zero()
             && at + self.timeouts.global <= now
@@ -209,6 +214,12 @@ impl Router {
             }
         }
         self.track_attempt(cx, Some(failure), now);
+        let flag = match failure {
+            Failure::GlobalTimeout => ResponseFlags::NONE,
+            Failure::PerTry => ResponseFlags::UT,
+            Failure::PerTryIdle => ResponseFlags::SI,
+        };
+        self.attempt.record().into_iter().for_each(|record| record.failed(flag));
         self.attempt.clear();
         if self.responding {
             self.track_whole(now);

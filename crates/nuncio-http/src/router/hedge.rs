@@ -36,6 +36,7 @@ impl Router {
     pub(super) fn overtake(&mut self, cx: &mut StreamCx, now: Time) {
         self.attempt.host().inspect(|host| host.note(Outcome::TimedOut(504)));
         self.attempt.arm_per_try(None);
+        self.attempt.record().into_iter().for_each(|record| record.failed(ResponseFlags::UT));
         if !self.retries.enabled() {
             return;
         }
@@ -74,7 +75,11 @@ impl Router {
                     Poll::Ready(Err(reset)) => Err(reset),
                 },
             };
-            let attempt = others.0.swap_remove(at);
+            let mut attempt = others.0.swap_remove(at);
+            if let Err(reset) = &found {
+                attempt.note_bytes(cx);
+                attempt.record().into_iter().for_each(|record| record.reset(reset));
+            }
             let more = !others.0.is_empty() || self.attempt.phase() != Phase::Idle;
             match found {
                 Ok(end) if !self.is_dropped(cx, &attempt, more) => {
@@ -83,7 +88,10 @@ impl Router {
                     self.attempt.note_connection(cx);
                     return self.answered(cx, end, now);
                 }
-                Ok(_) => cx.response.clear(),
+                Ok(_) => {
+                    attempt.note_bytes(cx);
+                    cx.response.clear();
+                }
                 Err(reset) => {
                     if let Some(event) = self.other_reset(cx, &reset, &attempt, more) {
                         return Some(event);
@@ -93,6 +101,13 @@ impl Router {
         }
         self.others = (!others.0.is_empty()).then_some(others);
         None
+    }
+
+    /// The attempts that have been overtaken are not wanted any more.
+    pub(super) fn drop_others(&mut self, cx: &mut StreamCx) {
+        for mut attempt in self.others.take().into_iter().flat_map(|others| others.0) {
+            attempt.note_bytes(cx);
+        }
     }
 
     /// Whether an answer, in `cx.response`, is bad and not wanted because there may be a better one.
@@ -123,14 +138,15 @@ impl Router {
 
     /// The whole has taken too long: what that means for each attempt that has been overtaken. The last of them stands for
     /// the current one if there is none.
-    pub(super) fn others_timed_out(&mut self, cx: &StreamCx, cluster: &WorkerCluster, status: u16) {
+    pub(super) fn others_timed_out(&mut self, cx: &mut StreamCx, cluster: &WorkerCluster, status: u16) {
         let Some(mut others) = self.others.take() else { return };
         if self.attempt.phase() == Phase::Idle
             && let Some(last) = others.0.pop()
         {
             self.attempt = last;
         }
-        for attempt in others.0 {
+        for mut attempt in others.0 {
+            attempt.note_bytes(cx);
             cluster.cx().inc(stat::UPSTREAM_RQ_TIMEOUT);
             self.classes.inc(cx.worker.lane, route_stat::UPSTREAM_RQ_TIMEOUT);
             let host = attempt.host();

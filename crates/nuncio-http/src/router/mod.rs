@@ -11,6 +11,8 @@ mod destination;
 mod client;
 mod failure;
 mod hedge;
+mod log;
+mod redirect;
 mod replay;
 mod retry;
 mod select;
@@ -20,8 +22,8 @@ mod timeouts;
 mod track;
 
 use crate::config::RouterOptions;
-use crate::routes::{Action, BufferLimit, ClusterPolicies, Finalize, InternalRedirect, RouteAction, RouteEntry, finalize_request, finalize_response};
-use crate::stream::{Piece, Routes, upgrade};
+use crate::routes::{Action, BufferLimit, ClusterPolicies, Finalize, RouteAction, RouteEntry, finalize_request, finalize_response};
+use crate::stream::{Piece, Routes, is_grpc, upgrade};
 use attempt::{Attempt, Phase};
 use charge::{Answer, Classes};
 use failure::Failure;
@@ -29,7 +31,7 @@ use nuncio_codec::headers::Known;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_rt::{Buf, Time};
 use nuncio_stats::tables::{cluster as stat, router::route as route_stat};
-use nuncio_upstream::{HostStat, Reset, RoutingPriority, WorkerCluster, outlier};
+use nuncio_upstream::{HostStat, Reset, RoutingPriority, WorkerCluster, WorkerHost, outlier};
 use replay::Replay;
 use retry::{Decision, Retries};
 use shadow::Shadow;
@@ -63,7 +65,7 @@ pub(crate) enum Event {
 }
 
 /// One exchange's router.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Router {
     attempt: Attempt,
     /// Attempts that took too long and go on beside it.
@@ -115,45 +117,14 @@ pub(crate) struct Router {
     strict: Option<Arc<[Known]>>,
     /// See [`Classes::uncharged`].
     uncharged: bool,
-}
-
-impl Default for Router {
-    fn default() -> Self {
-        Router {
-            attempt: Attempt::default(),
-            others: None,
-            routes: None,
-            id: RouteId { virtual_host: 0, route: 0 },
-            choice: None,
-            choices: Vec::new(),
-            cluster: None,
-            classes: Classes::default(),
-            priority: RoutingPriority::Default,
-            timeouts: Timeouts::default(),
-            retries: Retries::default(),
-            replay: Replay::default(),
-            shadows: Vec::new(),
-            cookies: Vec::new(),
-            named_hosts: 0,
-            started: false,
-            request_ended: None,
-            request_body: 0,
-            response_body: None,
-            load_reported: false,
-            responding: false,
-            finished: false,
-            buffer_limit: 0,
-            keeps_body: false,
-            body_lost: false,
-            attempt_count_upstream: false,
-            attempt_count_in_response: false,
-            timeout_retry_upstream: false,
-            suppress_envoy_headers: false,
-            respect_expected: false,
-            strict: None,
-            uncharged: false,
-        }
-    }
+    /// `reject_connect_request_early_data`.
+    no_early_data: bool,
+    /// `suppress_grpc_request_failure_code_stats`.
+    suppress_grpc_codes: bool,
+    /// Who is answering a gRPC request, and has not told yet how it went.
+    grpc_host: Option<Rc<WorkerHost>>,
+    /// Where attempts are logged, if they are.
+    log: Option<log::Log>,
 }
 
 impl Router {
@@ -184,6 +155,10 @@ impl Router {
         self.respect_expected = options.respect_expected_rq_timeout;
         self.strict = (!options.strict_check_headers.is_empty()).then(|| options.strict_check_headers.clone());
         self.uncharged = !options.dynamic_stats;
+        self.no_early_data = options.reject_connect_early_data;
+        self.suppress_grpc_codes = options.suppress_grpc_codes;
+        self.grpc_host = None;
+        self.log = options.upstream_log.clone().map(log::Log::new);
     }
 
     fn entry(&self) -> Option<&RouteEntry> {
@@ -204,6 +179,14 @@ impl Router {
                 self.request_ended = Some(now);
             }
             return self.start(cx, routes, end, now).err();
+        }
+        if let Piece::Data { bytes, .. } = &piece
+            && self.no_early_data
+            && !self.responding
+            && !bytes.is_empty()
+            && cx.request.method() == Some(b"CONNECT")
+        {
+            return Some(Box::new(LocalReply::new(400, "early_connect_data")));
         }
         self.forward(cx, piece, now);
         None
@@ -264,6 +247,14 @@ impl Router {
         if !self.started || self.finished {
             return Poll::Pending;
         }
+        let polled = self.advance(task, cx, now, may_read);
+        if self.log.is_some() && matches!(polled, Poll::Ready(Event::Reply(_))) {
+            self.log_attempts(cx);
+        }
+        polled
+    }
+
+    fn advance(&mut self, task: &mut Context<'_>, cx: &mut StreamCx, now: Time, may_read: bool) -> Poll<Event> {
         if let Some(event) = self.check_deadlines(cx, now) {
             return Poll::Ready(event);
         }
@@ -311,9 +302,10 @@ impl Router {
     }
 
     /// The exchange needs no more of this: the client has gone, or has been answered otherwise.
-    pub(crate) fn abort(&mut self) {
+    pub(crate) fn abort(&mut self, cx: &mut StreamCx) {
+        self.attempt.note_bytes(cx);
         self.attempt.clear();
-        self.others = None;
+        self.drop_others(cx);
         self.shadows.clear();
         self.finished = true;
         self.retries.end();
@@ -326,6 +318,7 @@ impl Router {
         self.shadows.clear();
         self.retries.end();
         self.replay.clear();
+        self.grpc_host = None;
         self.cluster = None;
         self.routes = None;
     }
@@ -356,6 +349,7 @@ impl Router {
                     *body += bytes.len() as u64;
                 }
                 if end {
+                    self.grpc_host.take().inspect(|host| charge::grpc_outcome(host, None));
                     self.complete(cx, now);
                 }
                 Poll::Ready(Some(Event::Data { bytes, end }))
@@ -366,6 +360,7 @@ impl Router {
                 {
                     self.load_reported = host.note_load(&cx.response_trailers);
                 }
+                self.grpc_host.take().inspect(|host| charge::grpc_outcome(host, Some(&cx.response_trailers)));
                 self.complete(cx, now);
                 Poll::Ready(Some(Event::Trailers))
             }
@@ -392,6 +387,7 @@ impl Router {
                 route: routes.route_stats(self.id),
                 alternative: charge::alternative(&mut cx.request),
                 uncharged: self.uncharged || cx.info.health_check,
+                suppressed: self.suppress_grpc_codes && is_grpc(&cx.request),
             };
             self.buffer_limit = buffer_limit(entry, self.buffer_limit);
             self.keeps_body = action.more.as_ref().is_some_and(|more| more.internal_redirect.is_some());
@@ -430,10 +426,6 @@ impl Router {
 
     /// A connection stands: sends the head.
     fn connected(&mut self, cx: &mut StreamCx, now: Time) -> Result<(), Reset> {
-        if self.attempt_count_upstream {
-            let n = u64::from(cx.info.attempts);
-            cx.request.set_with(Known::XEnvoyAttemptCount, |v| v.decimal(n));
-        }
         let began = (cx.info.attempts > 1).then_some(self.request_ended).flatten();
         self.timeouts.announce(&mut cx.request, began, now, !self.suppress_envoy_headers);
         if let Some(trace) = &cx.trace {
@@ -449,6 +441,7 @@ impl Router {
         let status = cx.response.status().unwrap_or(0);
         let cluster = self.cluster.clone()?;
         if status == 200 && upgrade::is_websocket(&cx.request) {
+            self.attempt.note_bytes(cx);
             self.attempt.clear();
             self.finished = true;
             return Some(Event::Reply(Box::new(LocalReply::new(200, "websocket_handshake_unsuccessful"))));
@@ -472,6 +465,7 @@ impl Router {
                     host.count(HostStat::RqError);
                 }
                 cx.response.clear();
+                self.attempt.note_bytes(cx);
                 self.attempt.discard(end);
                 self.attempt.back_off(now + wait);
                 return None;
@@ -484,6 +478,7 @@ impl Router {
             // One of the others may do better.
             host.inspect(|host| host.count(HostStat::RqError));
             cx.response.clear();
+            self.attempt.note_bytes(cx);
             self.attempt.clear();
             return None;
         }
@@ -492,35 +487,12 @@ impl Router {
 
     /// The answer in `cx.response` is the one for the client.
     fn answered(&mut self, cx: &mut StreamCx, end: bool, now: Time) -> Option<Event> {
-        self.others = None;
+        self.drop_others(cx);
         let status = cx.response.status().unwrap_or(0);
         if self.redirects().is_some_and(|policy| policy.statuses.contains(&status)) {
             return Some(Event::Redirect { end });
         }
         self.pass_head(cx, end, now)
-    }
-
-    fn redirects(&self) -> Option<&InternalRedirect> {
-        self.action()?.more.as_ref()?.internal_redirect.as_ref()
-    }
-
-    /// True if the request is complete, and its body was kept, so that it may be sent elsewhere.
-    pub(crate) fn may_redirect(&self) -> bool {
-        self.request_ended.is_some() && !self.body_lost
-    }
-
-    /// A redirect was followed, or could not be.
-    pub(crate) fn count_redirect(&self, followed: bool) {
-        let id = if followed { stat::UPSTREAM_INTERNAL_REDIRECT_SUCCEEDED_TOTAL } else { stat::UPSTREAM_INTERNAL_REDIRECT_FAILED_TOTAL };
-        self.cluster.iter().for_each(|cluster| cluster.cx().inc(id));
-    }
-
-    /// A redirect is followed: ends the attempt, and hands out the request's body.
-    pub(crate) fn redirected(&mut self, cx: &mut StreamCx, end: bool) -> Vec<u8> {
-        self.attempt.note_bytes(cx);
-        self.attempt.discard(end);
-        self.finished = true;
-        self.replay.take()
     }
 
     /// The response is to be passed on.
@@ -531,7 +503,11 @@ impl Router {
         let answer = Answer { cluster: cluster.cx(), host: host.as_deref(), internal: cx.info.internal, head: Some(&cx.response) };
         self.classes.status(status, answer);
         if let Some(host) = &host {
-            charge::outcome(host, status);
+            match is_grpc(&cx.request) && status < 500 {
+                true if end => charge::grpc_outcome(host, Some(&cx.response)),
+                true => self.grpc_host = Some(host.clone()),
+                false => charge::outcome(host, status),
+            }
         }
         cx.info.details = "via_upstream".into();
         cx.info.status = status;

@@ -165,6 +165,7 @@ impl Task {
         router.attempt_count_upstream = main.attempt_count_upstream;
         router.suppress_envoy_headers = main.suppress_envoy_headers;
         router.classes = Classes::default();
+        router.log = main.log.as_ref().map(super::log::Log::of_copy);
         router.cluster = Some(cluster);
         router.attempt.end_with_head(end);
         if end {
@@ -229,7 +230,9 @@ impl Future for Task {
             let now = this.cx.worker.clock.read();
             if this.is_over(task, now) {
                 this.feed.over.set(true);
+                this.router.attempt.note_bytes(&mut this.cx);
                 this.router.end();
+                this.router.log_attempts(&mut this.cx);
                 return Poll::Ready(());
             }
             this.deadline.set(this.router.deadline());

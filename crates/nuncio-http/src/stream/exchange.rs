@@ -455,7 +455,7 @@ impl Exchange {
     /// Answers the client from here; cuts the response instead when one has begun.
     fn answer<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, mut answer: LocalReply, now: Time) {
         self.engine.close_request();
-        self.router.abort();
+        self.router.abort(&mut self.cx);
         if self.head_sent {
             self.cx.info.flags.set(answer.flags);
             self.cx.info.details = answer.details;
@@ -495,7 +495,7 @@ impl Exchange {
         if !self.response_ended {
             self.cut_off(hcm, ResponseFlags::DC, Cow::Borrowed("downstream_remote_disconnect"));
         }
-        self.router.abort();
+        self.router.abort(&mut self.cx);
         Outcome::Gone
     }
 
@@ -509,7 +509,7 @@ impl Exchange {
         }
         self.cx.info.flags.set(flags);
         self.cx.info.details = details;
-        self.router.abort();
+        self.router.abort(&mut self.cx);
     }
 
     /// Ends the exchange: filters are told, it is logged and counted, and everything is let go of.
@@ -532,6 +532,7 @@ impl Exchange {
         if let Some(status) = unsent {
             self.cx.info.status = status;
         }
+        self.router.log_attempts(&mut self.cx);
         self.cx.worker.failures.note(&self.cx);
         hcm.log(&mut self.cx, LogMoment::DownstreamEnd);
         tracing::end(&mut self.cx, hcm, now);

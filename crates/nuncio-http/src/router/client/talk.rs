@@ -140,7 +140,7 @@ impl ClientStream for Talk {
 
 impl Drop for Talk {
     fn drop(&mut self) {
-        self.router.abort();
+        self.router.abort(&mut self.cx);
         self.router.end();
     }
 }

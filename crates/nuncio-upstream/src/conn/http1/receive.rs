@@ -45,7 +45,7 @@ impl Http1Stream {
         self.bytes.received += found.consumed as u64;
         let lines = header_lines(&input.filled()[..found.consumed]);
         // Envoy counts three bytes per received line beside name and value.
-        self.bytes.headers_received = lines.saturating_sub(head.len().saturating_sub(1) as u64);
+        self.bytes.headers_received += lines.saturating_sub(head.len().saturating_sub(1) as u64);
         input.consume(found.consumed);
         if found.dropped_headers > 0
             && let Some(codec) = self.host.cluster().info.codec_stats()
@@ -171,6 +171,7 @@ impl Http1Stream {
     fn broken(&mut self, reset: Reset) -> Reset {
         if let Some(conn) = self.conn.as_mut() {
             conn.spent = true;
+            self.bytes.received += conn.input.as_ref().map_or(0, |input| input.len() as u64);
         }
         if reset.reason == ResetReason::ProtocolError {
             self.host.cluster().inc(stat::UPSTREAM_CX_PROTOCOL_ERROR);
