@@ -33,10 +33,12 @@ fn one(cx: &mut CompileCx<'_>, log: &proto::AccessLog) -> Option<Arc<dyn AccessL
             cx.value_without_effect(&format!("the access logger `{name}`"));
             return None;
         };
-        let files = cx.log_files.clone();
-        let mut build = AccessLogCx { files: &*files, warnings: Vec::new() };
+        let (files, stats) = (cx.log_files.clone(), cx.stats.clone());
+        let mut build = AccessLogCx::new(&*files, &stats);
         let built = (entry.build)(FilterConfig { type_url: &config.type_url, value: &config.value }, &mut build);
-        cx.extension_findings(build.warnings);
+        let AccessLogCx { warnings, unsafe_without, .. } = build;
+        cx.extension_findings(warnings);
+        cx.extension_refusals(unsafe_without);
         built.map_err(|error| format_error(cx, error)).ok()
     })?;
     match filter? {

@@ -2,17 +2,15 @@
 
 use crate::codes;
 use crate::context::CompileCx;
-use crate::unbuilt;
 use nuncio_api::envoy::config::trace::v3::tracing::{Http, http};
 use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::Tracing as TracingProto;
 use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3::RequestIdExtension;
 use nuncio_api::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
-use nuncio_api::envoy::r#type::metadata::v3::{MetadataKey, MetadataKind, metadata_key, metadata_kind};
-use nuncio_api::envoy::r#type::tracing::v3::{CustomTag as TagProto, custom_tag};
+use nuncio_api::envoy::r#type::tracing::v3::CustomTag as TagProto;
 use nuncio_api::envoy::r#type::v3::Percent;
 use nuncio_core::format::Format;
-use nuncio_core::{BuildCx, FilterConfig, Fraction, RuntimeFraction, Tracer};
-use nuncio_http::config::{CustomTag, Tracing};
+use nuncio_core::{BuildCx, CustomTag, FilterConfig, Fraction, RuntimeFraction, Tracer};
+use nuncio_http::config::Tracing;
 use prost::{Message as _, Name as _};
 use std::sync::Arc;
 
@@ -115,39 +113,18 @@ fn format(cx: &mut CompileCx<'_>, text: &str) -> Option<Format> {
 
 /// The list `custom_tags`.
 pub(crate) fn custom_tags(cx: &mut CompileCx<'_>, list: &[TagProto]) -> Box<[CustomTag]> {
-    cx.each("custom_tags", list, |cx, from| {
-        let TagProto { tag, value_type, r#type } = from;
-        unbuilt!(cx, value_type);
-        let escaped = |text: &str| text.replace('%', "%%");
-        let (text, default) = match r#type.as_ref()? {
-            custom_tag::Type::Literal(custom_tag::Literal { value }) => (escaped(value), ""),
-            custom_tag::Type::Environment(custom_tag::Environment { name, default_value }) => {
-                let found = std::env::var(name).ok().filter(|value| !value.is_empty());
-                (escaped(&found.unwrap_or_else(|| default_value.clone())), "")
+    let mut warnings = Vec::new();
+    let tags = cx.each("custom_tags", list, |cx, from| {
+        let tag = nuncio_ext::custom_tags::read(from, &mut warnings);
+        cx.extension_findings(std::mem::take(&mut warnings));
+        match tag {
+            Ok(tag) => tag,
+            Err(error) => {
+                let said = error.message.clone();
+                cx.extension_error(codes::BAD_FORMAT, error).envoy(said);
+                None
             }
-            custom_tag::Type::RequestHeader(custom_tag::Header { name, default_value }) => (format!("%REQ({name})%"), default_value.as_str()),
-            custom_tag::Type::Metadata(custom_tag::Metadata { kind, metadata_key, default_value }) => {
-                (metadata(kind.as_ref()?, metadata_key.as_ref()?), default_value.as_str())
-            }
-            custom_tag::Type::Value(format) => (format.clone(), ""),
-        };
-        Some(CustomTag { name: tag.as_str().into(), value: format(cx, &text)?, default: default.into() })
-    })
-    .into()
-}
-
-/// The command that prints a value of metadata.
-fn metadata(kind: &MetadataKind, key: &MetadataKey) -> String {
-    let MetadataKey { key, path } = key;
-    let path = path.iter().filter_map(|segment| match segment.segment.as_ref()? {
-        metadata_key::path_segment::Segment::Key(key) => Some(format!(":{key}")),
-        metadata_key::path_segment::Segment::Index(index) => Some(format!(":{index}")),
+        }
     });
-    let whole = std::iter::once(key.clone()).chain(path).collect::<String>();
-    match &kind.kind {
-        Some(metadata_kind::Kind::Route(_)) => format!("%METADATA(ROUTE:{whole})%"),
-        Some(metadata_kind::Kind::Cluster(_)) => format!("%METADATA(CLUSTER:{whole})%"),
-        Some(metadata_kind::Kind::Host(_)) => format!("%METADATA(UPSTREAM_HOST:{whole})%"),
-        Some(metadata_kind::Kind::Request(_)) | None => format!("%DYNAMIC_METADATA({whole})%"),
-    }
+    tags.into()
 }

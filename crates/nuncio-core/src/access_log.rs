@@ -4,7 +4,7 @@
 
 use crate::{ConfigError, FilterConfig, ResponseFlags, RuntimeUint, StreamCx};
 use nuncio_codec::headers::Known;
-use nuncio_stats::Lane;
+use nuncio_stats::{Lane, Store};
 use std::{fmt, sync::Arc};
 
 /// Writes one line (or message) per exchange. Must not block: a full sink drops and counts.
@@ -30,8 +30,19 @@ pub trait LogFiles: Send + Sync + fmt::Debug + 'static {
 pub struct AccessLogCx<'a> {
     /// Files to write to.
     pub files: &'a dyn LogFiles,
+    /// Where to register stats.
+    pub stats: &'a Arc<Store>,
     /// Fields accepted without effect, with their path.
     pub warnings: Vec<ConfigError>,
+    /// Fields that are not built and unsafe to ignore, with their path: refused when starting.
+    pub unsafe_without: Vec<ConfigError>,
+}
+
+impl<'a> AccessLogCx<'a> {
+    /// A context for building one logger.
+    pub fn new(files: &'a dyn LogFiles, stats: &'a Arc<Store>) -> AccessLogCx<'a> {
+        AccessLogCx { files, stats, warnings: Vec::new(), unsafe_without: Vec::new() }
+    }
 }
 
 /// Builds an access logger from its configuration.

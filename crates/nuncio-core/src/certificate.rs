@@ -27,6 +27,22 @@ pub struct TlsFacts {
 }
 
 impl TlsFacts {
+    /// The cipher's number in IANA's list; 0 for none that is offered here.
+    pub fn cipher_id(&self) -> u32 {
+        match self.cipher {
+            "TLS_AES_128_GCM_SHA256" => 0x1301,
+            "TLS_AES_256_GCM_SHA384" => 0x1302,
+            "TLS_CHACHA20_POLY1305_SHA256" => 0x1303,
+            "ECDHE-ECDSA-AES128-GCM-SHA256" => 0xc02b,
+            "ECDHE-ECDSA-AES256-GCM-SHA384" => 0xc02c,
+            "ECDHE-RSA-AES128-GCM-SHA256" => 0xc02f,
+            "ECDHE-RSA-AES256-GCM-SHA384" => 0xc030,
+            "ECDHE-RSA-CHACHA20-POLY1305" => 0xcca8,
+            "ECDHE-ECDSA-CHACHA20-POLY1305" => 0xcca9,
+            _ => 0,
+        }
+    }
+
     /// The peer's own certificate.
     pub fn peer_certificate(&self) -> Option<&Arc<Certificate>> {
         self.peer.first()

@@ -75,5 +75,5 @@ pub use stream::{
     CloseType, ClusterFacts, FilterLevel, HostFacts, Protocol, RouteId, RouteRef, RouteTableView, RouteView, StreamCx,
     StreamInfo, Timings, UpstreamFacts, WireBytes,
 };
-pub use tracing::{Span, SpanContext, StreamTrace, TraceReason, Tracer, TracerEntry};
-pub use worker::{ClusterHealth, ClusterHealthPart, Common, Parts, Worker};
+pub use tracing::{CustomTag, Span, SpanContext, StreamTrace, TraceReason, Tracer, TracerEntry};
+pub use worker::{ClusterHealth, ClusterHealthPart, Common, NodePart, Parts, Worker};

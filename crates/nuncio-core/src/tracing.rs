@@ -8,6 +8,27 @@ use crate::{BuildCx, ConfigError, FilterConfig, StreamCx, Worker};
 use nuncio_codec::headers::{HeaderMap, Known};
 use std::{borrow::Cow, fmt, rc::Rc, sync::Arc, time::SystemTime};
 
+/// `CustomTag`.
+#[derive(Debug)]
+pub struct CustomTag {
+    /// Its name.
+    pub name: Box<str>,
+    /// Makes its value.
+    pub value: Format,
+    /// Where that is empty; a tag without a value is left out.
+    pub default: Box<str>,
+}
+
+impl CustomTag {
+    /// Its value for an exchange, if it has one.
+    pub fn value(&self, cx: &StreamCx) -> Option<String> {
+        let mut out = Vec::new();
+        self.value.write(cx, &mut out);
+        let value = if out.is_empty() { self.default.to_string() } else { String::from_utf8_lossy(&out).into_owned() };
+        (!value.is_empty()).then_some(value)
+    }
+}
+
 /// Where the digit of a UUID stands that tells why a request is traced.
 const REASON_AT: usize = 14;
 

@@ -105,6 +105,9 @@ impl Worker {
     }
 }
 
+/// The node as services are told of it: `core.v3.Node`, encoded. Among a worker's parts.
+pub struct NodePart(pub Arc<[u8]>);
+
 /// How healthy clusters are, as filters may ask. Among a worker's parts, as [`ClusterHealthPart`].
 pub trait ClusterHealth {
     /// Hosts of a cluster, and how many of them are healthy or degraded; `None` if there is no such cluster.

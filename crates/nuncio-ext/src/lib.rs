@@ -6,6 +6,7 @@ pub mod access_log;
 pub mod cel;
 mod bucket;
 mod compression;
+pub mod custom_tags;
 pub mod http;
 pub mod matcher;
 pub mod network;

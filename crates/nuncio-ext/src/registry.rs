@@ -54,8 +54,10 @@ pub static TRACERS: &[TracerEntry] = &[tracers::opentelemetry::ENTRY];
 /// Access loggers.
 pub static ACCESS_LOGGERS: &[&AccessLogEntry] = &[
     &access_log::FILE,
+    &access_log::HTTP_GRPC,
     &access_log::STDERR,
     &access_log::STDOUT,
+    &access_log::TCP_GRPC,
 ];
 
 #[cfg(test)]

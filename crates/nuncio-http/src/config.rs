@@ -4,7 +4,7 @@
 
 pub use crate::headers::client_cert::{ClientCertRules, ForwardClientCert};
 pub use crate::headers::detection::{Detector, Trusted};
-pub use crate::tracing::{CustomTag, Tracing};
+pub use crate::tracing::Tracing;
 use crate::stream::Installed;
 use nuncio_codec::headers::Known;
 use nuncio_codec::path::EscapedSlashes;

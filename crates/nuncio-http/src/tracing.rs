@@ -6,7 +6,7 @@ use crate::hcm::HcmWorker;
 use crate::routes::{RouteEntry, is_grpc};
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_core::format::Format;
-use nuncio_core::{Fraction, RuntimeFraction, Span, StreamCx, StreamTrace, TraceReason, Tracer};
+use nuncio_core::{CustomTag, Fraction, RuntimeFraction, Span, StreamCx, StreamTrace, TraceReason, Tracer};
 use nuncio_rt::{Address, Time};
 use nuncio_stats::tables::http_connection_manager as stat;
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
@@ -46,17 +46,6 @@ pub struct Tracing {
     pub marks_ids: bool,
     /// Requests are drawn by their ids (`use_request_id_for_trace_sampling`).
     pub draws_by_id: bool,
-}
-
-/// `CustomTag`.
-#[derive(Debug)]
-pub struct CustomTag {
-    /// Its name.
-    pub name: Box<str>,
-    /// Makes its value.
-    pub value: Format,
-    /// Where that is empty; a tag without a value is left out.
-    pub default: Box<str>,
 }
 
 /// Decides about a request whose route has been looked for. `again` for one that an upstream's redirect made.
@@ -313,11 +302,7 @@ fn custom_tags(cx: &StreamCx, span: &mut Span, tracing: &Tracing, entry: Option<
     let of_route = entry.and_then(|entry| entry.route.more.as_ref()?.tracing.as_ref()).map_or(&[][..], |route| &route.custom_tags);
     let others = tracing.custom_tags.iter().filter(|tag| !of_route.iter().any(|own| own.name == tag.name));
     for tag in of_route.iter().chain(others) {
-        let mut value = text(&tag.value, cx);
-        if value.is_empty() {
-            value = tag.default.to_string();
-        }
-        if !value.is_empty() {
+        if let Some(value) = tag.value(cx) {
             span.tags.push((Cow::Owned(tag.name.to_string()), value));
         }
     }

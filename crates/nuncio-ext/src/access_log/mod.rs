@@ -1,4 +1,4 @@
-//! Access loggers that write lines: file, stdout, stderr.
+//! Access loggers: lines to files, stdout and stderr; entries to services.
 //!
 //! A worker formats the line and puts it into its own bounded ring; one thread for all files writes them out. A slow
 //! disk costs lines, never traffic.
@@ -6,6 +6,7 @@
 mod file;
 mod files;
 mod format;
+mod grpc;
 mod ring;
 mod writer;
 
@@ -13,4 +14,5 @@ mod writer;
 mod tests;
 
 pub use file::{FILE, STDERR, STDOUT};
+pub use grpc::{HTTP_GRPC, TCP_GRPC};
 pub use files::{BackgroundFiles, FlushOptions, OpenError};

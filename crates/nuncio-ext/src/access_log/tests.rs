@@ -201,7 +201,8 @@ fn exchange() -> StreamCx {
 
 fn build(config: &FileAccessLog, files: &BackgroundFiles) -> Result<(Arc<dyn AccessLogger>, usize), String> {
     let value = config.encode_to_vec();
-    let mut cx = AccessLogCx { files, warnings: Vec::new() };
+    let stats = nuncio_stats::Store::new(1);
+    let mut cx = AccessLogCx::new(files, &stats);
     let logger = (FILE.build)(FilterConfig { type_url: FILE.message, value: &value }, &mut cx)
         .map_err(|error| error.to_string())?;
     Ok((logger, cx.warnings.len()))

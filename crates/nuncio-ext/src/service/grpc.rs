@@ -133,6 +133,11 @@ impl GrpcService {
         Ok(GrpcStream::new(stream.map_err(failure)?, self.max_message_bytes))
     }
 
+    /// Calls are tried again like this, whatever the message says.
+    pub fn set_retry(&mut self, retry: Option<Arc<ClientRetry>>) {
+        self.retry = retry;
+    }
+
     /// The cluster it is in.
     pub fn cluster(&self) -> &Arc<str> {
         &self.cluster

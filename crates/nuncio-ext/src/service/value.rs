@@ -14,6 +14,12 @@ pub fn namespaces(metadata: Option<&Metadata>, wanted: &[Box<str>]) -> core::Met
     core::Metadata { filter_metadata: found.collect(), ..core::Metadata::default() }
 }
 
+/// All namespaces.
+pub fn all(metadata: &Metadata) -> core::Metadata {
+    let wanted: Vec<Box<str>> = metadata.keys().map(|name| name.as_str().into()).collect();
+    namespaces(Some(metadata), &wanted)
+}
+
 /// Fields as a structure.
 pub fn structure(fields: &BTreeMap<String, MetadataValue>) -> Struct {
     Struct { fields: fields.iter().map(|(key, v)| (key.clone(), value(v))).collect() }

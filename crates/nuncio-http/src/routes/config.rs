@@ -4,7 +4,7 @@
 
 use super::action::{Action, MirrorPolicy};
 use nuncio_core::matching::{HeaderMatch, tree::MatchTree};
-use crate::tracing::CustomTag;
+use nuncio_core::CustomTag;
 use nuncio_core::Fraction;
 use nuncio_core::format::Format;
 use nuncio_core::metadata::Metadata;

@@ -11,6 +11,7 @@ pub mod dns;
 pub mod dns_cache;
 pub mod endpoint;
 pub mod filesystem;
+pub mod grpc_access_log;
 pub mod health_check;
 pub mod http1;
 pub mod http2;

@@ -20,10 +20,11 @@ use crate::cli::Options;
 use crate::load::{self, Loaded};
 use nuncio_admin::Server;
 use nuncio_config::EdsFiles;
-use nuncio_core::{Common, FailureLog, HttpFilterEntry, Worker};
+use nuncio_core::{Common, FailureLog, HttpFilterEntry, NodePart, Worker};
 use nuncio_listen::ListenAddress;
 use nuncio_listen::{ConnectionBudget, ListenerManager};
 use nuncio_rt::Time;
+use prost::Message as _;
 use nuncio_stats::{Lane, Store, tables::server::SERVER};
 use nuncio_upstream::{ClusterManager, dns::StubResolvers};
 use signals::{Asked, Signals};
@@ -118,10 +119,12 @@ async fn serve(options: Options, loaded: Loaded, filters: Vec<HttpFilterEntry>) 
 }
 
 fn start_workers(running: &Shared, inboxes: Vec<nuncio_listen::ListenerInbox>) -> io::Result<Workers> {
+    let node: Arc<[u8]> = node::shown(running).encode_to_vec().into();
+    running.main_worker.parts.set(Rc::new(NodePart(node.clone())));
     let feeds = inboxes.into_iter().map(|listeners| {
         let failures = Arc::<FailureLog>::default();
         running.failures.borrow_mut().push(failures.clone());
-        Feeds { clusters: running.clusters.subscribe(), listeners, runtime: running.runtime_news.subscribe(), common: Common { failures, failing_health_checks: running.failing_health_checks.clone() } }
+        Feeds { clusters: running.clusters.subscribe(), listeners, node: node.clone(), runtime: running.runtime_news.subscribe(), common: Common { failures, failing_health_checks: running.failing_health_checks.clone() } }
     });
     let threads = Workers::start(feeds.collect())?;
     running.listeners.workers_started();

@@ -1,6 +1,6 @@
 //! Worker threads: each with its own executor, timers, clusters and listeners.
 
-use nuncio_core::{Common, RuntimeValues, Worker};
+use nuncio_core::{Common, NodePart, RuntimeValues, Worker};
 use nuncio_listen::{ListenerInbox, WorkerListeners};
 use nuncio_stats::Lane;
 use nuncio_upstream::{ClusterUpdate, WorkerClusters};
@@ -18,6 +18,8 @@ pub(super) struct Feeds {
     pub(super) clusters: UnboundedReceiver<ClusterUpdate>,
     /// Listeners.
     pub(super) listeners: ListenerInbox,
+    /// The node, as services are told of it.
+    pub(super) node: Arc<[u8]>,
     /// Runtime values.
     pub(super) runtime: watch::Receiver<Arc<RuntimeValues>>,
     /// What it shares with the others.
@@ -75,6 +77,7 @@ async fn work(index: usize, feeds: Feeds, stopped: oneshot::Receiver<()>) {
     nuncio_rt::spawn(worker.timers.clone().drive());
     worker.runtime.set(feeds.runtime.borrow().clone());
     nuncio_rt::spawn(follow_runtime(worker.clone(), feeds.runtime));
+    worker.parts.set(Rc::new(NodePart(feeds.node)));
     let clusters = WorkerClusters::start(&worker);
     // Network filters may ask services where no connection manager is.
     nuncio_http::install_client(&worker, &clusters);
