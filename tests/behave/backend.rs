@@ -17,6 +17,7 @@
 //!   - {path: /pkg.Service/Method, unseen_body: true, body_hex: 0000000000}   # a body that is no text, either way
 //!   b3: [{tls: {cert: server}}, rules]             # speaks TLS, see link.rs
 //!   - {raw_echo: true}                            # no HTTP: sends back what comes until it ends, or ends with "bye"
+//!   b4: [{http2: {}}, rules]                      # speaks HTTP/2, see http2_backend.rs
 //!   b2: refuse                                     # nobody listens
 //!   d1: {dns: {a.test: 127.0.0.1}}                 # a DNS server, see names.rs
 //! ```
@@ -24,11 +25,13 @@
 //! Without a rule that fits, the answer is 200 with the backend's name.
 
 use crate::{
+    http2_backend,
     link::{self, Link},
     names,
     message::{self, Kind, Message, Stream},
     node::Node,
 };
+use nuncio_codec::http2::Options;
 use std::{
     fmt::Write as _,
     io::{BufRead, BufReader, Write},
@@ -44,12 +47,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Requests that backends saw, as transcript lines, in order of arrival.
 pub type Seen = Arc<Mutex<Vec<String>>>;
 
-struct Backend {
-    name: String,
+pub struct Backend {
+    pub name: String,
     rules: Vec<Node>,
     used: Mutex<Vec<u64>>,
     seen: Seen,
     tls: Option<Arc<rustls::ServerConfig>>,
+    http2: Option<Options>,
 }
 
 /// Starts a backend on a port, unless it is one that refuses.
@@ -69,8 +73,12 @@ pub fn start(name: &str, rules: &Node, port: u16, seen: &Seen) -> Result<(), Str
     if tls.is_some() {
         rules.remove(0);
     }
+    let http2 = rules.first().and_then(|first| first.get("http2")).map(http2_backend::options);
+    if http2.is_some() {
+        rules.remove(0);
+    }
     let used = Mutex::new(vec![0; rules.len()]);
-    let backend = Arc::new(Backend { name: name.to_owned(), rules, used, seen: Arc::clone(seen), tls });
+    let backend = Arc::new(Backend { name: name.to_owned(), rules, used, seen: Arc::clone(seen), tls, http2 });
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let backend = Arc::clone(&backend);
@@ -101,6 +109,11 @@ impl Backend {
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(text);
             return;
         }
+        if let Some(options) = self.http2 {
+            // As above.
+            let _ = http2_backend::serve(self, options, &mut stream);
+            return;
+        }
         while let Ok(true) = self.exchange(&mut stream) {}
     }
 
@@ -117,7 +130,9 @@ impl Backend {
         let rule = self.rule(&request);
         if !rule.flag("unseen") {
             let body = if rule.flag("unseen_body") { Vec::new() } else { request.body.clone() };
-            self.note(&Message { body, ..request.clone() });
+            let mut text = String::new();
+            Message { body, ..request.clone() }.show(&format!("{} <", self.name), &mut text);
+            self.note(&text);
         }
         if request.broken.is_some() {
             return Ok(false);
@@ -154,14 +169,13 @@ impl Backend {
         Ok(self.rules.iter().find(|rule| rule.flag("early") && fits(rule, &start)).cloned())
     }
 
-    fn note(&self, request: &Message) {
-        let mut text = String::new();
-        request.show(&format!("{} <", self.name), &mut text);
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    /// Adds to the transcript.
+    pub fn note(&self, text: &str) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
     }
 
     /// The rule that answers a request.
-    fn rule(&self, request: &Message) -> Node {
+    pub fn rule(&self, request: &Message) -> Node {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         for (rule, used) in self.rules.iter().zip(used.iter_mut()) {
             if fits(rule, &request.start) && rule.number("times").is_none_or(|times| *used < times) {

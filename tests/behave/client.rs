@@ -1,6 +1,7 @@
 //! The client's side of a step: requests, raw bytes, connections that are kept.
 
 use crate::{
+    http2_client::Http2,
     link::{self, Link},
     message::{self, Kind, Message, Stream},
     node::Node,
@@ -23,9 +24,10 @@ const QUIET: Duration = Duration::from_millis(250);
 #[derive(Default)]
 pub struct Client {
     kept: Vec<(String, Stream)>,
+    http2: Vec<(String, Http2)>,
 }
 
-fn connect(step: &Node, port: u16, out: &mut String) -> io::Result<Stream> {
+pub fn connect(step: &Node, port: u16, out: &mut String) -> io::Result<Stream> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -56,6 +58,18 @@ impl Client {
     /// Closes a kept connection.
     pub fn close(&mut self, name: &str) {
         self.kept.retain(|(known, _)| known != name);
+        self.http2.retain(|(known, _)| known != name);
+    }
+
+    /// Plays a step of HTTP/2.
+    pub fn http2(&mut self, step: &Node, ports: &mut Ports, out: &mut String) -> Result<(), String> {
+        let name = step.string("conn");
+        let at = name.as_ref().and_then(|name| self.http2.iter().position(|(known, _)| known == name));
+        let kept = at.map(|at| self.http2.swap_remove(at).1);
+        if let (Some(left), Some(name)) = (Http2::step(kept, step, ports, out)?, name) {
+            self.http2.push((name, left));
+        }
+        Ok(())
     }
 
     /// Sends a request and shows the answer.

@@ -17,6 +17,9 @@
 mod backend;
 mod client;
 mod config;
+mod frames;
+mod http2_backend;
+mod http2_client;
 mod link;
 mod mask;
 mod message;

@@ -4,8 +4,9 @@ use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use std::fmt::Write;
 
 /// A value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub enum Node {
+    #[default]
     Null,
     Bool(bool),
     Int(i64),

@@ -5,6 +5,7 @@
 //! ```yaml
 //! {req: POST /x, host: h, headers: {}, body: text, body_len: n, body_hex: 00ff, chunked: true, trailers: {}, http: '1.0', conn: name,
 //!  to: listener, wait_100: true, abort: true, after_ms: n, tls: {…}}   (`tls`: see link.rs)
+//! {http2: [frames], title: text, …}   see http2_client.rs
 //! {raw: [bytes, …], gap_ms: n, quiet_ms: n, shutdown: true, conn: name, to: listener}
 //! {admin: GET /path, only: text}  status and body, or its lines with that text
 //! {count: GET /path, n: 200, within: {body: [least, most]}}      how often which body came
@@ -158,6 +159,7 @@ fn title(step: &Node) -> String {
     match step {
         Node::Str(line) => line.clone(),
         _ if step.has("rewrite") => "rewrite".to_owned(),
+        _ if step.has("http2") => format!("http2 {}", step.string("title").unwrap_or_default()).trim_end().to_owned(),
         _ if step.has("raw") => {
             let first = step.get("raw").and_then(|raw| raw.items().first()).map(Node::text).unwrap_or_default();
             format!("raw {}", first.split(['\r', '\n']).next().unwrap_or_default().escape_debug())
@@ -190,6 +192,9 @@ impl Run {
         }
         if step.has("raw") {
             return self.client.raw(step, &mut self.ports, out);
+        }
+        if step.has("http2") {
+            return self.client.http2(step, &mut self.ports, out);
         }
         if let Some(steps) = step.get("same") {
             return steps.items().iter().try_for_each(|step| {

@@ -5,7 +5,7 @@ use super::{
     relay::{End, Patience, Relay},
     tunnel::{Tunnel, Tunneling},
 };
-use nuncio_core::{ConnInfo, Connection, DrainSignal, LeftByFilters, Protocol, ResponseFlags, StreamCx, Worker};
+use nuncio_core::{ConnInfo, Connection, DrainSignal, LeftByFilters, Protocol, ResponseFlags, StreamCx, StreamInfo, WireBytes, Worker};
 use nuncio_rt::{Address, Deadline, Time};
 use nuncio_stats::{
     CounterId,
@@ -72,6 +72,11 @@ impl Session {
         self.stream.info.moment = moment;
         self.stream.info.downstream.received = self.stream.info.bytes_received;
         self.stream.info.downstream.sent = self.stream.info.bytes_sent;
+        let StreamInfo { upstream, bytes_received, bytes_sent, .. } = &mut self.stream.info;
+        if upstream.local.is_some() {
+            // Bytes go through as they are; what frames of a tunnel add is not told of.
+            upstream.bytes = WireBytes { sent: *bytes_received, received: *bytes_sent, ..WireBytes::default() };
+        }
         self.proxy.config.access_logs.iter().for_each(|log| log.log(&self.stream));
     }
 

@@ -125,13 +125,21 @@ fn common(cx: &StreamCx, wanted: &Wanted) -> AccessLogCommon {
         custom_tags: wanted.tags.iter().filter_map(|tag| Some((tag.name.to_string(), tag.value(cx)?))).collect(),
         upstream_request_attempt_count: info.attempts,
         connection_termination_details: info.termination_details.to_string(),
-        stream_id: text(&cx.request, Known::XRequestId),
+        stream_id: stream_id(cx),
         downstream_wire_bytes_sent: info.downstream.sent,
         downstream_wire_bytes_received: info.downstream.received,
         upstream_wire_bytes_sent: info.upstream.bytes.sent,
         upstream_wire_bytes_received: info.upstream.bytes.received,
         access_log_type: AccessLogType::from_str_name(info.log_moment().name()).unwrap_or(AccessLogType::NotSet) as i32,
         ..AccessLogCommon::default()
+    }
+}
+
+/// The request's id; a connection has a number of its own for each entry.
+fn stream_id(cx: &StreamCx) -> String {
+    match cx.info.protocol {
+        Protocol::None => String::from_utf8_lossy(&cx.worker.rng.uuid_text()).into_owned(),
+        _ => text(&cx.request, Known::XRequestId),
     }
 }
 

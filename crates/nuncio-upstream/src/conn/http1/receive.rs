@@ -111,6 +111,10 @@ impl Http1Stream {
         let Some(consumed) = decoded.map_err(|v| Reset::protocol_error(v.details()))? else { return Ok(None) };
         input.consume(consumed);
         self.bytes.received += consumed as u64;
+        if !trailers.is_empty() {
+            // Counted as those of heads: three bytes a line besides name and value.
+            self.bytes.headers_received += consumed.saturating_sub(trailers.len() + 2) as u64;
+        }
         self.phase = Phase::Done;
         Ok(Some(match trailers.is_empty() {
             true => UpPiece::Data(Buf::with_capacity(0), true),
