@@ -33,6 +33,7 @@ pub mod format;
 pub mod grpc;
 pub mod hash;
 mod http2_stats;
+pub mod json;
 mod keepalive;
 pub mod logging;
 pub mod matching;

@@ -68,6 +68,10 @@ pub trait RouteView {
     fn virtual_host_name(&self) -> &str;
     /// `typed_per_filter_config` for a filter at one level, if there are settings at it. See [`RouteRef::filter_config`].
     fn filter_config_at(&self, level: FilterLevel, filter: &str) -> Option<&(dyn Any + Send + Sync)>;
+    /// Whether any filter has settings at any level; if not, none is asked for.
+    fn has_filter_configs(&self) -> bool {
+        true
+    }
     /// The route's metadata.
     fn metadata(&self) -> Option<&Metadata> {
         None
@@ -105,9 +109,23 @@ pub struct RouteRef {
     pub id: RouteId,
     /// Which of the route's weighted clusters the request goes to, where it has such.
     pub choice: Option<u32>,
+    /// Some filter has settings for this route.
+    configured: bool,
 }
 
 impl RouteRef {
+    /// The route at `id` of a table, and which of its weighted clusters was chosen.
+    pub fn new(table: Rc<dyn RouteTableView>, id: RouteId, choice: Option<u32>) -> RouteRef {
+        let configured = table.route(id).is_some_and(RouteView::has_filter_configs);
+        RouteRef { table, id, choice, configured }
+    }
+
+    /// Whether any filter has settings for this route.
+    #[inline]
+    pub fn is_configured(&self) -> bool {
+        self.configured
+    }
+
     /// What there is to know of the route.
     pub fn view(&self) -> Option<&dyn RouteView> {
         self.table.route(self.id)
@@ -115,13 +133,16 @@ impl RouteRef {
 
     /// The settings of the filter configured under `filter`, at each level that has any; the most specific first.
     pub fn filter_configs<'r, 'f, T: 'static>(&'r self, filter: &'f str) -> impl DoubleEndedIterator<Item = &'r T> {
-        let view = self.view();
+        let view = if self.configured { self.view() } else { None };
         let levels = [self.choice.map(FilterLevel::WeightedCluster), Some(FilterLevel::Route), Some(FilterLevel::VirtualHost), Some(FilterLevel::RouteConfig)];
         levels.into_iter().flatten().filter_map(move |level| view?.filter_config_at(level, filter)?.downcast_ref())
     }
 
     /// The most specific settings of the filter configured under `filter`.
     pub fn filter_config<T: 'static>(&self, filter: &str) -> Option<&T> {
+        if !self.configured {
+            return None;
+        }
         self.filter_configs(filter).next()
     }
 

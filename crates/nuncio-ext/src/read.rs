@@ -9,7 +9,7 @@ use nuncio_api::envoy::r#type::matcher::v3 as proto;
 use nuncio_api::envoy::r#type::metadata::v3 as key;
 use nuncio_api::envoy::r#type::v3 as kinds;
 use nuncio_codec::headers::HeaderName;
-use nuncio_core::format::Format;
+use nuncio_core::format::{Format, Formatter};
 use nuncio_core::matching::{
     Cidr, Fold, HeaderMatch, HeaderTest, MetadataMatcher, Pattern, QueryMatch, QueryTest, TextMatch, ValueMatch,
 };
@@ -209,9 +209,52 @@ pub fn duration(from: &prost_types::Duration) -> Duration {
 
 /// A substitution format without extra formatters; its warnings are added to `warnings`.
 pub fn format(text: &str, warnings: &mut Vec<ConfigError>) -> Result<Format, ConfigError> {
-    let (format, told) = Format::compile(text).map_err(|error| ConfigError::at("", error.to_string()))?;
+    format_with(text, &[], warnings)
+}
+
+/// The same with the commands that formatters add.
+pub fn format_with(text: &str, formatters: &[Formatter], warnings: &mut Vec<ConfigError>) -> Result<Format, ConfigError> {
+    let (format, told) = Format::compile_with(text, formatters).map_err(|error| ConfigError::at("", error.to_string()))?;
     warnings.extend(told.iter().map(|warning| ConfigError::at("", warning.to_string())));
     Ok(format.omit_empty())
+}
+
+/// `formatters`: those that are built; a warning for each of the others.
+pub fn formatters(field: &str, from: &[core::TypedExtensionConfig], warnings: &mut Vec<ConfigError>) -> Vec<Formatter> {
+    let mut known = Vec::new();
+    for (index, formatter) in from.iter().enumerate() {
+        let type_url = formatter.typed_config.as_ref().map_or("", |any| any.type_url.as_str());
+        match Formatter::by_message(type_url.rsplit('/').next().unwrap_or_default()) {
+            Some(formatter) => known.push(formatter),
+            None => {
+                let message = format!("formatter `{}` is accepted without effect: it is not built yet", formatter.name);
+                warnings.push(ConfigError::at(format!("{field}[{index}]"), message));
+            }
+        }
+    }
+    known
+}
+
+/// What a data source holds. A file is read now, and not again.
+pub fn data_source(from: &core::DataSource) -> Result<Vec<u8>, ConfigError> {
+    use core::data_source::Specifier;
+    let core::DataSource { watched_directory: _, specifier } = from;
+    match specifier {
+        Some(Specifier::InlineString(text)) => Ok(text.clone().into_bytes()),
+        Some(Specifier::InlineBytes(bytes)) => Ok(bytes.clone()),
+        Some(Specifier::Filename(path)) => {
+            std::fs::read(path).map_err(|error| ConfigError::at("filename", format!("cannot read `{path}`: {error}")))
+        }
+        Some(Specifier::EnvironmentVariable(name)) => {
+            std::env::var(name).map(String::into_bytes).map_err(|_| ConfigError::at("environment_variable", format!("`{name}` is not set")))
+        }
+        None => Err(ConfigError::at("", "names no source")),
+    }
+}
+
+/// A text from a data source.
+pub fn text_source(from: &core::DataSource) -> Result<String, ConfigError> {
+    String::from_utf8(data_source(from)?).map_err(|_| ConfigError::at("", "is not UTF-8"))
 }
 
 /// `core.v3.Metadata`, its structured part.

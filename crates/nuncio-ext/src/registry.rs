@@ -6,8 +6,12 @@ use nuncio_core::{AccessLogEntry, HttpFilterEntry, NetworkFilterEntry, TracerEnt
 
 /// HTTP filters.
 pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
+    http::api_key_auth::ENTRY,
     http::bandwidth_limit::ENTRY,
+    http::basic_auth::ENTRY,
+    http::body_size_limit::ENTRY,
     http::buffer::ENTRY,
+    http::cdn_loop::ENTRY,
     http::composite::COMPOSITE,
     http::compressor::ENTRY,
     http::cors::ENTRY,
@@ -23,6 +27,8 @@ pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     http::header_mutation::ENTRY,
     http::header_to_metadata::ENTRY,
     http::health_check::ENTRY,
+    http::ip_tagging::ENTRY,
+    http::json_to_metadata::ENTRY,
     http::local_ratelimit::ENTRY,
     http::lua::ENTRY,
     http::composite::DELEGATE,

@@ -204,6 +204,12 @@ impl HeaderMap {
         !self.present.and(names).is_empty()
     }
 
+    /// Whether a well-known name may have more than one value here; never a pseudo header.
+    #[inline]
+    pub fn is_repeated(&self, known: Known) -> bool {
+        self.repeated.has(self.resolve(known))
+    }
+
     /// Every value of a name, in order.
     pub fn get_all<'a, N: Name + 'a>(
         &'a self,

@@ -1,11 +1,11 @@
 //! `%COALESCE({"operators": ["A", {"command": "REQ", "param": "b", "max_length": 5}]})%`: the first command of
 //! several that has something to print.
 
+use crate::json::{self, Value};
 use super::{
     FormatCx,
     command::{Args, Command, Parametric, Written, cut},
     grammar,
-    json::read::{self, Value},
 };
 
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl Parametric for Coalesce {
         for operator in &self.operators {
             let written = operator.write(cx, out);
             if written != Written::Absent {
-                if written == Written::Text {
+                if matches!(written, Written::Text | Written::Plain) {
                     cut(out, from, self.length);
                 }
                 return written;
@@ -31,7 +31,7 @@ impl Parametric for Coalesce {
 }
 
 pub(super) fn coalesce(args: Args<'_>) -> Result<Command, String> {
-    let tree = read::read(args.params).map_err(|at| {
+    let tree = json::read(args.params).map_err(|at| {
         format!("COALESCE: failed to parse JSON configuration: JSON supplied is not valid at byte {at}")
     })?;
     let operators = match tree.get("operators") {

@@ -10,6 +10,8 @@ pub(super) enum Written {
     Absent,
     /// Text, which may be empty.
     Text,
+    /// Text of which nothing has to be escaped, neither in JSON nor elsewhere.
+    Plain,
     /// A number, or another value as JSON: bare in JSON.
     Number,
 }

@@ -327,6 +327,8 @@ struct Moment {
     /// The same, where it can be kept for a second.
     recent: Option<RecentDate>,
     local: bool,
+    /// What every moment is written as: plain, unless the format has something else in it.
+    written: Written,
     /// `None` where there is nothing to date.
     of: fn(&FormatCx<'_>) -> Option<SystemTime>,
 }
@@ -335,10 +337,10 @@ impl Parametric for Moment {
     fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
         let Some(time) = (self.of)(cx) else { return Written::Absent };
         if self.recent.as_ref().is_some_and(|recent| recent.write(time, out)) {
-            return Written::Text;
+            return self.written;
         }
         self.format.write(&if self.local { Civil::local(time) } else { Civil::utc(time) }, out);
-        Written::Text
+        self.written
     }
 }
 
@@ -387,8 +389,10 @@ fn moment(args: Args<'_>, local: bool, of: fn(&FormatCx<'_>) -> Option<SystemTim
         "" => "%Y-%m-%dT%H:%M:%E3SZ",
         format => format,
     };
+    let plain = format.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
+    let written = if plain { Written::Plain } else { Written::Text };
     let format = DateFormat::new(format);
-    Ok(Command::with(Moment { recent: RecentDate::new(&format, local), format, local, of }))
+    Ok(Command::with(Moment { recent: RecentDate::new(&format, local), format, local, written, of }))
 }
 
 /// `%n` would split a log line in two.

@@ -71,7 +71,7 @@ pub(super) fn proxied() -> StreamCx {
     for (name, value) in [(":status", "200"), ("content-type", "text/plain"), ("x-envoy-upstream-service-time", "5")] {
         cx.response.append(name, value.as_bytes());
     }
-    cx.route = Some(RouteRef { table: Rc::new(Route), id: RouteId { virtual_host: 0, route: 0 }, choice: None });
+    cx.route = Some(RouteRef::new(Rc::new(Route), RouteId { virtual_host: 0, route: 0 }, None));
     let info = &mut cx.info;
     info.start = ms(100);
     info.end = Some(ms(106));

@@ -199,6 +199,15 @@ impl Format {
         self.pieces.iter().all(|piece| matches!(piece, Piece::Text(_)))
     }
 
+    /// What it always writes, if it has no command.
+    pub fn constant(&self) -> Option<Box<[u8]>> {
+        let texts: Option<Vec<&[u8]>> = self.pieces.iter().map(|piece| match piece {
+            Piece::Text(text) => Some(&**text),
+            Piece::Command(_) => None,
+        }).collect();
+        texts.map(|texts| texts.concat().into())
+    }
+
     /// Appends the exchange in this format to `out`, as of its end.
     pub fn write(&self, stream: &StreamCx, out: &mut Vec<u8>) {
         self.write_in(&FormatCx::from(stream), out);

@@ -8,7 +8,7 @@ use super::{
 use nuncio_codec::Known;
 
 pub(super) fn moment(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-    write::non_empty(out, cx.stream.info.log_moment().name())
+    write::word(out, cx.stream.info.log_moment().name())
 }
 
 pub(super) fn trace_id(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
@@ -26,7 +26,7 @@ fn hexadecimal(out: &mut Vec<u8>, id: Option<&[u8]>) -> Written {
 }
 
 pub(super) fn protocol(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-    write::non_empty(out, cx.stream.info.protocol.name())
+    write::word(out, cx.stream.info.protocol.name())
 }
 
 pub(super) fn response_code(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
@@ -58,6 +58,7 @@ fn flag_names(cx: &FormatCx<'_>, out: &mut Vec<u8>, pick: fn(crate::FlagName) ->
     let flags = cx.stream.info.flags;
     if flags.is_empty() {
         out.push(b'-');
+        return Written::Plain;
     }
     for (index, name) in flags.names().enumerate() {
         if index > 0 {
@@ -65,11 +66,11 @@ fn flag_names(cx: &FormatCx<'_>, out: &mut Vec<u8>, pick: fn(crate::FlagName) ->
         }
         out.extend_from_slice(pick(name).as_bytes());
     }
-    Written::Text
+    Written::Plain
 }
 
 pub(super) fn downstream_close_type(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-    write::non_empty(out, cx.stream.info.downstream_close_type.name())
+    write::word(out, cx.stream.info.downstream_close_type.name())
 }
 
 pub(super) fn route_name(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {

@@ -25,7 +25,7 @@ pub(super) fn connection_id(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
 }
 
 pub(super) fn protocol(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-    write::non_empty(out, facts(cx).protocol.map_or("", |protocol| protocol.name()))
+    write::word(out, facts(cx).protocol.map_or("", |protocol| protocol.name()))
 }
 
 pub(super) fn attempts(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
@@ -41,7 +41,7 @@ pub(super) fn close_type(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
     if facts(cx).host.is_none() {
         return Written::Absent;
     }
-    write::non_empty(out, facts(cx).close_type.name())
+    write::word(out, facts(cx).close_type.name())
 }
 
 fn host_of(stream: &StreamCx) -> Option<IpOrPath<'_>> {

@@ -46,17 +46,19 @@ impl HeaderMatch {
 
     /// Whether the headers of a message satisfy it.
     pub fn matches_in(&self, headers: &HeaderMap, side: Side) -> bool {
-        let mut values = headers.get_all(&self.name).peekable();
-        if values.peek().is_none() {
+        let known = self.name.known();
+        let Some(first) = headers.get(&self.name) else {
             return match &self.test {
                 HeaderTest::Present(wanted) if !self.missing_as_empty => *wanted == self.invert,
                 _ => self.missing_as_empty && self.test.holds(b"") != self.invert,
             };
-        }
-        let matched = if is_single(self.name.known(), side) {
+        };
+        let matched = if known != Known::Other && !headers.is_repeated(known) {
+            self.test.holds(first)
+        } else if is_single(known, side) {
             self.test.holds(&headers.get_joined(&self.name).unwrap_or_default())
         } else {
-            values.any(|value| self.test.holds(value))
+            headers.get_all(&self.name).any(|value| self.test.holds(value))
         };
         matched != self.invert
     }

@@ -1,8 +1,7 @@
 //! A line's format as configured: text or JSON.
 
-use nuncio_api::envoy::config::core::v3::{
-    DataSource, SubstitutionFormatString, data_source, substitution_format_string,
-};
+use crate::read;
+use nuncio_api::envoy::config::core::v3::{SubstitutionFormatString, substitution_format_string};
 use nuncio_core::{
     AccessLogCx, ConfigError, StreamCx,
     format::{DEFAULT_ACCESS_LOG, Format, Formatter, JsonFormat, JsonTemplate},
@@ -81,18 +80,7 @@ impl LineFormat {
         cx: &mut AccessLogCx<'_>,
     ) -> Result<LineFormat, ConfigError> {
         use substitution_format_string::Format as Kind;
-        let mut formatters = Vec::new();
-        for (index, formatter) in config.formatters.iter().enumerate() {
-            let type_url = formatter.typed_config.as_ref().map_or("", |any| any.type_url.as_str());
-            match Formatter::by_message(type_url.rsplit('/').next().unwrap_or_default()) {
-                Some(known) => formatters.push(known),
-                None => {
-                    let message =
-                        format!("formatter `{}` is accepted without effect: it is not built yet", formatter.name);
-                    cx.warnings.push(ConfigError::at(format!("{path}.formatters[{index}]"), message));
-                }
-            }
-        }
+        let formatters = read::formatters(&format!("{path}.formatters"), &config.formatters, &mut cx.warnings);
         let options = Options { omit_empty: config.omit_empty_values, formatters: &formatters };
         #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
         match &config.format {
@@ -100,29 +88,12 @@ impl LineFormat {
             Some(Kind::JsonFormat(tree)) => LineFormat::json(tree, options, &format!("{path}.json_format"), cx),
             Some(Kind::TextFormatSource(source)) => {
                 let path = format!("{path}.text_format_source");
-                let text = read(source).map_err(|message| ConfigError::at(&path, message))?;
+                let text = read::text_source(source).map_err(read::within(&path))?;
                 LineFormat::text(&text, options, &path, cx)
             }
             None => LineFormat::default_text(),
         }
     }
-}
-
-/// The text of a data source.
-fn read(source: &DataSource) -> Result<String, String> {
-    use data_source::Specifier;
-    let bytes = match &source.specifier {
-        Some(Specifier::InlineString(text)) => return Ok(text.clone()),
-        Some(Specifier::InlineBytes(bytes)) => bytes.clone(),
-        Some(Specifier::Filename(path)) => {
-            std::fs::read(path).map_err(|error| format!("cannot read {path}: {error}"))?
-        }
-        Some(Specifier::EnvironmentVariable(name)) => std::env::var_os(name)
-            .ok_or_else(|| format!("Environment variable doesn't exist: {name}"))?
-            .into_encoded_bytes(),
-        None => return Err("Unexpected DataSource::specifier_case(): 0".to_owned()),
-    };
-    String::from_utf8(bytes).map_err(|_| "the format is not UTF-8".to_owned())
 }
 
 fn object(tree: &Struct) -> JsonTemplate {

@@ -93,10 +93,17 @@ impl Ring {
             let end = into.len() + len;
             at += 1;
             while into.len() < end {
-                let bytes = self.word(at).load(Ordering::Relaxed).to_le_bytes();
-                into.extend_from_slice(&bytes[..(end - into.len()).min(8)]);
-                at += 1;
+                let room = self.words(at);
+                let words = (end - into.len()).div_ceil(8).min(room.len());
+                let from = into.len();
+                into.resize(from + words * 8, 0);
+                for (bytes, word) in into[from..].as_chunks_mut::<8>().0.iter_mut().zip(room) {
+                    *bytes = word.load(Ordering::Relaxed).to_le_bytes();
+                }
+                at += words as u64;
             }
+            // The last word may be padded.
+            into.truncate(end);
             lines += 1;
         }
         self.tail.0.store(at, Ordering::Release);

@@ -12,7 +12,7 @@ use nuncio_core::{
 };
 use nuncio_rt::Buf;
 use nuncio_stats::Scope;
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 /// The registry's line.
 pub const ENTRY: HttpFilterEntry = HttpFilterEntry {
@@ -21,7 +21,7 @@ pub const ENTRY: HttpFilterEntry = HttpFilterEntry {
     route_message: "",
     posture: Posture::UntrustedBoth,
     build,
-    route,
+    route: super::no_route_config,
 };
 
 /// Bytes of a foreign answer that become an error's message.
@@ -53,10 +53,6 @@ struct Call {
 fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Arc<dyn HttpFilter>, ConfigError> {
     let proto::GrpcWeb {} = read::message(config)?;
     Ok(Arc::new(GrpcWeb { calls: Calls::new(cx.stats, "grpc-web"), state: cx.state_slot() }))
-}
-
-fn route(_: FilterConfig<'_>, _: &mut BuildCx<'_>) -> Result<Arc<dyn Any + Send + Sync>, ConfigError> {
-    Err(ConfigError::at("", "this filter has no settings for routes"))
 }
 
 fn is_text(kind: Option<&[u8]>) -> bool {

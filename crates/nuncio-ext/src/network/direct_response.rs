@@ -1,7 +1,6 @@
 //! `envoy.filters.network.direct_response`: says what is configured, and closes.
 
 use crate::read::{self, within};
-use nuncio_api::envoy::config::core::v3::{DataSource, data_source::Specifier};
 use nuncio_api::envoy::extensions::filters::network::direct_response::v3::Config as Message;
 use nuncio_core::{BuildCx, ConfigError, Connection, FilterConfig, LocalFuture, NetworkFilterEntry, NetworkPart, Posture, Terminal, TerminalWorker, Worker};
 use std::{future::poll_fn, rc::Rc, sync::Arc};
@@ -19,21 +18,8 @@ struct DirectResponse(Arc<[u8]>);
 
 fn build(config: FilterConfig<'_>, _: &mut BuildCx<'_>) -> Result<NetworkPart, ConfigError> {
     let Message { response } = read::message(config)?;
-    let bytes = response.as_ref().map(data).transpose().map_err(within("response"))?.unwrap_or_default();
+    let bytes = response.as_ref().filter(|source| source.specifier.is_some()).map(read::data_source).transpose().map_err(within("response"))?.unwrap_or_default();
     Ok(NetworkPart::Terminal(Arc::new(DirectResponse(bytes.into()))))
-}
-
-/// What a data source holds.
-fn data(from: &DataSource) -> Result<Vec<u8>, ConfigError> {
-    match &from.specifier {
-        Some(Specifier::InlineString(text)) => Ok(text.clone().into_bytes()),
-        Some(Specifier::InlineBytes(bytes)) => Ok(bytes.clone()),
-        Some(Specifier::Filename(name)) => std::fs::read(name).map_err(|error| ConfigError::at("filename", format!("cannot read `{name}`: {error}"))),
-        Some(Specifier::EnvironmentVariable(name)) => {
-            std::env::var(name).map(String::into_bytes).map_err(|_| ConfigError::at("environment_variable", format!("`{name}` is not set")))
-        }
-        None => Ok(Vec::new()),
-    }
 }
 
 impl Terminal for DirectResponse {

@@ -55,6 +55,8 @@ pub struct RouteEntry {
     pub host: Arc<VirtualHost>,
     /// Filter settings of the route configuration.
     inherited: FilterOverrides,
+    /// Some filter has settings at some level.
+    configured: bool,
 }
 
 /// What a request was matched with.
@@ -247,7 +249,14 @@ impl HostEntry {
             None => PathIndex::build(&routes).map_or(Finder::Scan, Finder::Index),
         };
         let host = Arc::new(host);
-        let entry = |route| RouteEntry { route, host: host.clone(), inherited: inherited.clone() };
+        let entry = |route: Route| {
+            let weighted = match &route.action {
+                Action::Forward(action) => action.weighted().is_some_and(|weighted| weighted.clusters.iter().any(|c| !c.filters.is_empty())),
+                _ => false,
+            };
+            let configured = weighted || ![&route.filters, &host.filters, inherited].iter().all(|level| level.is_empty());
+            RouteEntry { route, host: host.clone(), inherited: inherited.clone(), configured }
+        };
         HostEntry { routes: routes.into_iter().map(entry).collect(), host, finder }
     }
 
@@ -359,6 +368,10 @@ impl RouteView for RouteEntry {
 
     fn filter_config_at(&self, level: FilterLevel, filter: &str) -> Option<&(dyn Any + Send + Sync)> {
         self.override_at(level, filter)?.config.as_deref()
+    }
+
+    fn has_filter_configs(&self) -> bool {
+        self.configured
     }
 
     fn metadata(&self) -> Option<&Metadata> {

@@ -138,7 +138,7 @@ pub(super) fn resolve(cx: &mut StreamCx, routes: &Rc<Routes>) -> Option<Box<Loca
                 Some(Action::Forward(action)) => action.choose(cx),
                 _ => None,
             };
-            cx.route = Some(RouteRef { table: table as Rc<dyn RouteTableView>, id, choice });
+            cx.route = Some(RouteRef::new(table as Rc<dyn RouteTableView>, id, choice));
             if let Some(class) = entry.and_then(|entry| entry.host.virtual_cluster(&cx.request)) {
                 cx.info.virtual_cluster = Some(class.name.clone());
             }

@@ -15,29 +15,36 @@ pub struct Installed {
     pub disabled: bool,
 }
 
-/// Filters in configured order, and for each kind of piece the positions that want it.
+/// No filter.
+const NONE: u8 = u8::MAX;
+
+/// Filters in configured order, and for each kind of piece and position the first position from there on that wants it.
 ///
 /// A position counts from where its direction starts: requests run first to last, responses last to first.
 #[derive(Debug, Default)]
 pub struct Chain {
     filters: Vec<Installed>,
-    wants: [Vec<u8>; 6],
+    next: [Box<[u8]>; 6],
 }
 
 impl Chain {
     /// A chain of at most 255 filters; the router is not one of them, it ends the request lane.
     pub fn new(filters: Vec<Installed>) -> Chain {
-        let last = filters.len().min(usize::from(u8::MAX)) as u8;
-        let mut chain = Chain { filters, wants: Default::default() };
-        chain.wants = std::array::from_fn(|kind| {
-            (0..last)
-                .filter(|&at| chain.at(kind >= 3, at).is_some_and(|f| f.phases().has(Phases::nth(kind))))
-                .collect()
+        let len = filters.len().min(usize::from(NONE));
+        let mut chain = Chain { filters, next: Default::default() };
+        chain.next = std::array::from_fn(|kind| {
+            let mut next = vec![NONE; len + 1];
+            for at in (0..len).rev() {
+                let wants = chain.at(kind >= 3, at as u8).is_some_and(|f| f.phases().has(Phases::nth(kind)));
+                next[at] = if wants { at as u8 } else { next[at + 1] };
+            }
+            next.into()
         });
         chain
     }
 
     /// The filter at a position of a direction.
+    #[inline]
     pub(crate) fn at(&self, response: bool, position: u8) -> Option<&dyn HttpFilter> {
         let index = if response {
             self.filters.len().checked_sub(1 + usize::from(position))?
@@ -50,7 +57,7 @@ impl Chain {
     /// The first position from `from` on that wants pieces of this kind (0–2 request, 3–5 response).
     #[inline]
     pub(crate) fn next_wanting(&self, kind: usize, from: u8) -> Option<u8> {
-        self.wants[kind].iter().copied().find(|&at| at >= from)
+        self.next[kind].get(usize::from(from)).copied().filter(|&at| at != NONE)
     }
 
     /// All filters, in configured order.

@@ -93,7 +93,7 @@ fn fill(cx: &mut StreamCx, input: &Input) {
 
 fn follow(cx: &mut StreamCx, table: &Arc<RouteTable>, id: RouteId, input: &Input, asked: &mut Asked) {
     let Some(entry) = table.get(id) else { return };
-    cx.route = Some(RouteRef { table: table.pin(), id, choice: None });
+    cx.route = Some(RouteRef::new(table.pin(), id, None));
     let Action::Forward(action) = &entry.route.action else {
         asked.route = Some((id, None));
         asked.redirect = Some(match (redirect_reply(cx, entry, true), &entry.route.action) {

@@ -5,7 +5,6 @@
 //! are objects nothing is left of.
 
 mod escape;
-pub(super) mod read;
 
 use super::{
     Format, FormatCx, FormatError, FormatWarning, Formatter, Piece,
@@ -45,10 +44,32 @@ enum Node {
     Object(Vec<(Box<[u8]>, Node)>),
 }
 
+/// A value that depends on the exchange, and what is written before it in any case.
+#[derive(Debug)]
+struct Field {
+    before: Box<[u8]>,
+    value: FieldValue,
+}
+
+#[derive(Debug)]
+enum FieldValue {
+    Typed(Command),
+    Text(Format),
+}
+
+/// How a format is written.
+#[derive(Debug)]
+enum Shape {
+    /// Nothing is ever left out: values in a row, with fixed bytes between them and behind the last one.
+    Row(Box<[Field]>, Box<[u8]>),
+    /// What is left of a list or object is known when its values are.
+    Tree(Node),
+}
+
 /// A compiled JSON format.
 #[derive(Debug)]
 pub struct JsonFormat {
-    root: Node,
+    shape: Shape,
     omit_empty: bool,
 }
 
@@ -84,7 +105,8 @@ impl JsonFormat {
     ) -> Result<(JsonFormat, Vec<(String, FormatWarning)>), JsonFormatError> {
         let mut compiler = Compiler { omit_empty, formatters, path: String::new(), warnings: Vec::new() };
         let root = compiler.compile(template)?;
-        Ok((JsonFormat { root, omit_empty }, compiler.warnings))
+        let shape = if omit_empty { Shape::Tree(root) } else { Shape::row(root) };
+        Ok((JsonFormat { shape, omit_empty }, compiler.warnings))
     }
 
     /// Appends the exchange as one JSON value without a line end, as of its end.
@@ -94,8 +116,24 @@ impl JsonFormat {
 
     /// Appends the exchange as one JSON value without a line end.
     pub fn write_in(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) {
-        if !self.node(&self.root, cx, out) {
-            out.extend_from_slice(b"{}");
+        match &self.shape {
+            Shape::Row(fields, last) => {
+                let typed = FormatCx { typed: true, ..*cx };
+                for Field { before, value } in fields {
+                    out.extend_from_slice(before);
+                    match value {
+                        FieldValue::Typed(command) if write_typed(command, &typed, out) => {}
+                        FieldValue::Typed(_) => out.extend_from_slice(b"null"),
+                        FieldValue::Text(format) => write_text(format, cx, out),
+                    }
+                }
+                out.extend_from_slice(last);
+            }
+            Shape::Tree(root) => {
+                if !self.node(root, cx, out) {
+                    out.extend_from_slice(b"{}");
+                }
+            }
         }
     }
 
@@ -105,25 +143,11 @@ impl JsonFormat {
             Node::Fixed(text) => out.extend_from_slice(text),
             Node::Null => return self.null(out),
             Node::Typed(command) => {
-                let from = out.len();
-                out.push(b'"');
-                match command.write(&FormatCx { typed: true, ..*cx }, out) {
-                    Written::Text => quote_tail(out, from),
-                    Written::Number => {
-                        out.remove(from);
-                    }
-                    Written::Absent => {
-                        out.truncate(from);
-                        return self.null(out);
-                    }
+                if !write_typed(command, &FormatCx { typed: true, ..*cx }, out) {
+                    return self.null(out);
                 }
             }
-            Node::Text(format) => {
-                let from = out.len();
-                out.push(b'"');
-                format.write_in(cx, out);
-                quote_tail(out, from);
-            }
+            Node::Text(format) => write_text(format, cx, out),
             Node::Array(items) => {
                 out.push(b'[');
                 let from = out.len();
@@ -165,6 +189,63 @@ impl JsonFormat {
             out.extend_from_slice(b"null");
         }
         !self.omit_empty
+    }
+}
+
+/// Writes the value of a command with its type; false (and nothing written) if there is none.
+#[inline]
+fn write_typed(command: &Command, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> bool {
+    let from = out.len();
+    out.push(b'"');
+    match command.write(cx, out) {
+        Written::Text => quote_tail(out, from),
+        Written::Plain => out.push(b'"'),
+        Written::Number => drop(out.remove(from)),
+        Written::Absent => out.truncate(from),
+    }
+    out.len() > from
+}
+
+fn write_text(format: &Format, cx: &FormatCx<'_>, out: &mut Vec<u8>) {
+    let from = out.len();
+    out.push(b'"');
+    format.write_in(cx, out);
+    quote_tail(out, from);
+}
+
+impl Shape {
+    fn row(root: Node) -> Shape {
+        let (mut fields, mut before) = (Vec::new(), Vec::new());
+        lay_out(root, &mut fields, &mut before);
+        Shape::Row(fields.into(), before.into())
+    }
+}
+
+/// Adds a node to a row; `before` is what stands since the last value.
+fn lay_out(node: Node, fields: &mut Vec<Field>, before: &mut Vec<u8>) {
+    let mut field = |before: &mut Vec<u8>, value| fields.push(Field { before: std::mem::take(before).into(), value });
+    match node {
+        Node::Fixed(text) => before.extend_from_slice(&text),
+        Node::Null => before.extend_from_slice(b"null"),
+        Node::Typed(command) => field(before, FieldValue::Typed(command)),
+        Node::Text(format) => field(before, FieldValue::Text(format)),
+        Node::Array(items) => {
+            before.push(b'[');
+            for (index, item) in items.into_iter().enumerate() {
+                before.extend_from_slice(if index > 0 { b"," } else { b"" });
+                lay_out(item, fields, before);
+            }
+            before.push(b']');
+        }
+        Node::Object(properties) => {
+            before.push(b'{');
+            for (index, (name, value)) in properties.into_iter().enumerate() {
+                before.extend_from_slice(if index > 0 { b"," } else { b"" });
+                before.extend_from_slice(&name);
+                lay_out(value, fields, before);
+            }
+            before.push(b'}');
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::script::Script;
 use super::{LUA, Lua};
 use crate::read::{self, within};
-use nuncio_api::envoy::config::core::v3::{DataSource, data_source::Specifier};
+use nuncio_api::envoy::config::core::v3::DataSource;
 use nuncio_api::envoy::extensions::filters::http::lua::v3 as proto;
 use nuncio_core::metadata::MetadataValue;
 use nuncio_core::{BuildCx, ConfigError, FilterConfig, HttpFilter};
@@ -33,24 +33,8 @@ pub(super) struct PerRoute {
     pub(super) context: Option<BTreeMap<String, MetadataValue>>,
 }
 
-fn source(from: &DataSource) -> Result<String, ConfigError> {
-    let DataSource { watched_directory: _, specifier } = from;
-    let utf8 = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| ConfigError::at("inline_bytes", "is not UTF-8"));
-    match specifier {
-        Some(Specifier::InlineString(text)) => Ok(text.clone()),
-        Some(Specifier::InlineBytes(bytes)) => utf8(bytes),
-        Some(Specifier::Filename(path)) => {
-            std::fs::read_to_string(path).map_err(|error| ConfigError::at("filename", format!("cannot read `{path}`: {error}")))
-        }
-        Some(Specifier::EnvironmentVariable(name)) => {
-            std::env::var(name).map_err(|_| ConfigError::at("environment_variable", format!("`{name}` is not set")))
-        }
-        None => Err(ConfigError::at("", "names no source")),
-    }
-}
-
 fn script(field: &str, from: &DataSource, paths: &[String]) -> Result<Arc<Script>, ConfigError> {
-    let text = source(from).map_err(within(field))?;
+    let text = read::text_source(from).map_err(within(field))?;
     Script::new(text, paths).map(Arc::new).map_err(within(field))
 }
 

@@ -3,7 +3,7 @@
 //! A condition that is not built can never hold, whatever is made of it: rules with one are refused when starting.
 
 use super::policy::{Condition, Policy};
-use super::{Action, Engine, PolicyStats, RBAC, RBAC_SHADOW, Rbac, Rules, Settings, Verdict};
+use super::{Action, Engine, Keys, PolicyStats, RBAC, RBAC_SHADOW, Rbac, Rules, Settings, Verdict};
 use crate::cel::{self, CelError};
 use crate::matcher::{self, Findings, Place};
 use crate::read::{self, within};
@@ -18,13 +18,14 @@ use proto::{permission::Rule, principal::Identifier};
 use std::{any::Any, sync::Arc};
 
 pub(super) fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Arc<dyn HttpFilter>, ConfigError> {
-    let settings = settings(&read::message(config)?, cx)?;
+    let config: filter::Rbac = read::message(config)?;
+    let settings = settings(&config, cx)?;
     let prefix = format!("{}rbac.", cx.stat_prefix);
     let scope = |own: &str| if own.is_empty() { prefix.clone() } else { format!("{prefix}{own}.") };
     Ok(Arc::new(Rbac {
         name: cx.filter_name.to_owned(),
-        stats: cx.stats.scope(&scope(&settings.rules_prefix), &RBAC),
-        shadow_stats: cx.stats.scope(&scope(&settings.shadow_prefix), &RBAC_SHADOW),
+        stats: cx.stats.scope(&scope(&config.rules_stat_prefix), &RBAC),
+        shadow_stats: cx.stats.scope(&scope(&config.shadow_rules_stat_prefix), &RBAC_SHADOW),
         policy_stats: PolicyStats { store: cx.stats.clone(), prefix: prefix.clone(), scopes: Default::default() },
         settings,
     }))
@@ -44,8 +45,8 @@ fn settings(from: &filter::Rbac, cx: &mut BuildCx<'_>) -> Result<Settings, Confi
     Ok(Settings {
         rules: engine(Place::Rbac, rules.as_ref(), matcher.as_ref(), ["rules", "matcher"], cx)?,
         shadow: engine(Place::Rbac, shadow_rules.as_ref(), shadow_matcher.as_ref(), ["shadow_rules", "shadow_matcher"], cx)?,
-        rules_prefix: rules_stat_prefix.clone(),
-        shadow_prefix: shadow_rules_stat_prefix.clone(),
+        rules_keys: Keys::new(rules_stat_prefix, "enforced"),
+        shadow_keys: Keys::new(shadow_rules_stat_prefix, "shadow"),
         per_rule_stats: *track_per_rule_stats,
     })
 }

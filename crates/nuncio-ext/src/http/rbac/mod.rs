@@ -85,8 +85,8 @@ pub(crate) struct Rules {
 struct Settings {
     rules: Option<Engine>,
     shadow: Option<Engine>,
-    rules_prefix: String,
-    shadow_prefix: String,
+    rules_keys: Keys,
+    shadow_keys: Keys,
     per_rule_stats: bool,
 }
 
@@ -178,13 +178,26 @@ impl Rules {
     }
 }
 
-/// Leaves the outcome as metadata, under `<prefix>_engine_result` and `<prefix>_effective_policy_id`.
-fn note(cx: &mut StreamCx, prefix: &str, passes: bool, met: Option<&str>) {
-    if let Some(policy) = met {
-        set_dynamic(&mut cx.metadata, NAMESPACE, &format!("{prefix}_effective_policy_id"), MetadataValue::Text(policy.to_owned()));
+/// Under which names the outcome is left as metadata.
+#[derive(Debug, Default)]
+struct Keys {
+    policy: String,
+    result: String,
+}
+
+impl Keys {
+    /// For the rules (`enforced`) or the shadow rules (`shadow`).
+    fn new(own: &str, which: &str) -> Keys {
+        Keys { policy: format!("{own}{which}_effective_policy_id"), result: format!("{own}{which}_engine_result") }
     }
-    let result = if passes { "allowed" } else { "denied" };
-    set_dynamic(&mut cx.metadata, NAMESPACE, &format!("{prefix}_engine_result"), MetadataValue::Text(result.to_owned()));
+
+    fn note(&self, cx: &mut StreamCx, passes: bool, met: Option<&str>) {
+        if let Some(policy) = met {
+            set_dynamic(&mut cx.metadata, NAMESPACE, &self.policy, MetadataValue::Text(policy.to_owned()));
+        }
+        let result = if passes { "allowed" } else { "denied" };
+        set_dynamic(&mut cx.metadata, NAMESPACE, &self.result, MetadataValue::Text(result.to_owned()));
+    }
 }
 
 /// How logs tell of a refusal.
@@ -208,7 +221,7 @@ impl HttpFilter for Rbac {
             if let (true, Some(policy)) = (settings.per_rule_stats, met) {
                 self.policy_stats.inc(cx, policy, if passes { POLICY_SHADOW_ALLOWED } else { POLICY_SHADOW_DENIED });
             }
-            note(cx, &format!("{}shadow", settings.shadow_prefix), passes, met);
+            settings.shadow_keys.note(cx, passes, met);
         }
         let Some(rules) = &settings.rules else { return Step::Continue };
         let Judgement { passes, met, hint } = rules.judge(cx);
@@ -219,7 +232,7 @@ impl HttpFilter for Rbac {
         if let (true, Some(policy)) = (settings.per_rule_stats, met) {
             self.policy_stats.inc(cx, policy, if passes { POLICY_ALLOWED } else { POLICY_DENIED });
         }
-        note(cx, &format!("{}enforced", settings.rules_prefix), passes, met);
+        settings.rules_keys.note(cx, passes, met);
         if passes {
             return Step::Continue;
         }

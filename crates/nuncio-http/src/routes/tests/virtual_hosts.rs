@@ -153,7 +153,7 @@ fn filter_settings_come_from_the_most_specific_level() {
     let hosts = vec![VirtualHost { filters: setting(21), ..host("v", &["*"], routes) }];
     let config = RouteConfig { virtual_hosts: hosts, filters: setting(22), ..RouteConfig::default() };
     let table = Arc::new(RouteTable::compile(config).expect("valid")).pin();
-    let route = nuncio_core::RouteRef { table, id: nuncio_core::RouteId { virtual_host: 0, route: 0 }, choice: None };
+    let route = nuncio_core::RouteRef::new(table, nuncio_core::RouteId { virtual_host: 0, route: 0 }, None);
     let number = |name: &str| route.filter_config::<u32>(name).copied();
     assert_eq!((number("f1"), number("f2"), number("f3")), (Some(11), Some(21), None));
     assert_eq!(route.filter_configs::<u32>("f2").collect::<Vec<_>>(), [&21, &22]);
