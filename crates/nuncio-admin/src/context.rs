@@ -9,7 +9,7 @@ use crate::view::{
     Certificates, Client, Cluster, ConfigSection, Drain, Listener, Logger, Memory, Runtime, ServerInfo,
     State, UnreadyTargets,
 };
-use nuncio_stats::{OutputRules, Store};
+use nuncio_stats::{EndpointStats, OutputRules, Store};
 use std::pin::Pin;
 
 /// Whether a text matches, anywhere in it.
@@ -34,6 +34,11 @@ pub trait AdminContext {
 
     /// Hands every cluster to `each` whose name is `wanted`. Nothing of the others is gathered.
     fn clusters(&self, wanted: &dyn Fn(&str) -> bool, each: &mut dyn FnMut(Cluster));
+
+    /// The statistics of hosts, of clusters that want them (`track_cluster_stats.per_endpoint_stats`).
+    fn endpoint_stats(&self) -> Vec<EndpointStats> {
+        Vec::new()
+    }
 
     /// The listeners that have sockets, in the order they were added.
     fn listeners(&self) -> Vec<Listener>;

@@ -27,6 +27,7 @@ mod report;
 pub mod routes;
 pub mod runtime;
 mod snapshot;
+mod socket_options;
 mod tls;
 mod tracing;
 mod unbuilt;

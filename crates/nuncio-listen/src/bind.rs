@@ -6,10 +6,10 @@
 
 use crate::{
     address::ListenAddress,
-    config::{SocketConfig, SocketState},
-    socket_option,
+    config::SocketConfig,
 };
 use nuncio_rt::Address;
+use nuncio_rt::SocketState;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{
     fmt, io,
@@ -235,8 +235,12 @@ fn apply_options(
     config: &SocketConfig,
     state: SocketState,
 ) -> Result<(), BindError> {
-    for option in config.options.iter().filter(|o| o.state == state) {
-        socket_option::apply(socket, option).map_err(|source| BindError {
+    let ip = match address {
+        ListenAddress::Ip { socket, .. } => Some(socket.ip()),
+        _ => None,
+    };
+    for option in &config.options {
+        option.apply(socket, state, ip).map_err(|source| BindError {
             address: address.clone(),
             step: BindStep::Option(format!("socket option {}/{}", option.level, option.name)),
             source,

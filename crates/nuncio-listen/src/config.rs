@@ -3,6 +3,7 @@
 //! A value here never changes once made. Reloading makes new ones and compares: what is equal keeps running. Filters
 //! cannot be compared, so whoever builds a filter chain says by its [`Digest`] what it was built from.
 
+use nuncio_rt::SocketOption;
 use crate::{address::ListenAddress, proxy_protocol::ProxyProtocolRules, matching::ChainMatch, tls::{Live, TlsConfig}};
 use nuncio_core::matching::tree::MatchTree;
 use nuncio_core::{AccessLogger, NetworkFilter, Terminal};
@@ -66,32 +67,6 @@ pub enum DrainType {
     Default,
     /// Drain on removal and change only.
     ModifyOnly,
-}
-
-/// When a socket option is set (`SocketOption.SocketState`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SocketState {
-    /// Before `bind`.
-    Prebind,
-    /// After `bind`, before `listen`.
-    Bound,
-    /// After `listen`.
-    Listening,
-}
-
-/// One of `socket_options`: `setsockopt(level, name, value)`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SocketOption {
-    /// `level`, for example 6 for TCP.
-    pub level: i64,
-    /// `name`, for example 1 for `TCP_NODELAY`.
-    pub name: i64,
-    /// `int_value`.
-    pub value: i64,
-    /// `state`.
-    pub state: SocketState,
-    /// `description`, for messages.
-    pub description: String,
 }
 
 /// `tcp_keepalive`; `None` leaves the system's values.

@@ -35,7 +35,6 @@ mod original_dst;
 mod plan;
 mod proxy_protocol;
 mod serve;
-pub mod socket_option;
 mod stats;
 pub mod status;
 mod targets;
@@ -50,7 +49,7 @@ pub use bind::{BindError, BindStep};
 pub use config::{
     ChainMatcher,
     BUFFER_LIMIT_BYTES, Digest, DrainType, FilterChainConfig, Inspectors, Keepalive, LISTENER_FILTERS_TIMEOUT, ListenerConfig,
-    SocketConfig, SocketOption, SocketState, TrafficDirection, Transport,
+    SocketConfig, TrafficDirection, Transport,
 };
 pub use drain::{DrainPace, DrainStrategy};
 pub use error::ListenerError;

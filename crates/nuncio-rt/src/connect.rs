@@ -1,8 +1,10 @@
 //! Opening connections: the socket's options, and several addresses of one host.
 
-use crate::{Address, Io};
+use crate::{Address, Io, SocketOption, SocketState};
 use socket2::{SockRef, TcpKeepalive};
 use std::{
+    error::Error,
+    fmt,
     future::poll_fn,
     io,
     net::SocketAddr,
@@ -19,11 +21,22 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(300);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TcpOptions {
     /// Local addresses to bind (`upstream_bind_config`): the first of the peer's IP version is taken, else the first.
-    pub sources: Vec<SocketAddr>,
+    pub sources: Vec<TcpSource>,
     /// `IP_FREEBIND`: the local address need not exist (`freebind`).
     pub freebind: bool,
     /// `SO_KEEPALIVE` (`upstream_connection_options.tcp_keepalive`).
     pub keepalive: Option<Keepalive>,
+    /// `socket_options`.
+    pub options: Vec<SocketOption>,
+}
+
+/// A local address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpSource {
+    /// The address; port 0 for any.
+    pub address: SocketAddr,
+    /// `extra_source_addresses.socket_options`: in the place of those of all.
+    pub options: Option<Vec<SocketOption>>,
 }
 
 /// `TcpKeepalive`; the system's values where there are none.
@@ -37,9 +50,42 @@ pub struct Keepalive {
     pub interval: Option<Duration>,
 }
 
+/// Why a socket could not be set up to connect: a failure of ours, whatever the host.
+#[derive(Debug)]
+pub struct SetupError {
+    /// What was tried, if there is more to say than that it is an option that could not be set.
+    pub said: String,
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.said.is_empty() { "a socket option cannot be set" } else { &self.said })
+    }
+}
+
+impl Error for SetupError {}
+
+impl SetupError {
+    fn option(_: io::Error) -> io::Error {
+        io::Error::other(SetupError { said: String::new() })
+    }
+
+    fn bind(to: &SocketAddr, error: &io::Error) -> io::Error {
+        let text = error.to_string();
+        let text = text.split(" (os error").next().unwrap_or_default();
+        io::Error::other(SetupError { said: format!("failed to bind to {to}: {text}") })
+    }
+}
+
 impl TcpOptions {
-    fn source(&self, to: &SocketAddr) -> Option<SocketAddr> {
-        self.sources.iter().find(|source| source.is_ipv4() == to.is_ipv4()).or(self.sources.first()).copied()
+    fn source(&self, to: &SocketAddr) -> Option<&TcpSource> {
+        self.sources.iter().find(|source| source.address.is_ipv4() == to.is_ipv4()).or(self.sources.first())
+    }
+
+    fn apply(&self, socket: &TcpSocket, to: &SocketAddr, state: SocketState) -> io::Result<()> {
+        let own = self.source(to).and_then(|source| source.options.as_ref());
+        let mut options = own.unwrap_or(&self.options).iter();
+        options.try_for_each(|option| option.apply(&SockRef::from(socket), state, Some(to.ip()))).map_err(SetupError::option)
     }
 
     fn set(&self, socket: &TcpSocket, to: &SocketAddr) -> io::Result<()> {
@@ -51,19 +97,21 @@ impl TcpOptions {
             wanted = probes.map_or(wanted.clone(), |probes| wanted.with_retries(probes));
             SockRef::from(socket).set_tcp_keepalive(&wanted)?;
         }
-        let Some(source) = self.source(to) else { return Ok(()) };
+        self.apply(socket, to, SocketState::Prebind)?;
+        let Some(source) = self.source(to) else { return self.apply(socket, to, SocketState::Bound) };
         if self.freebind {
             let socket = SockRef::from(socket);
             if to.is_ipv4() { socket.set_freebind_v4(true)? } else { socket.set_freebind_v6(true)? }
         }
-        socket.bind(source)
+        socket.bind(source.address).map_err(|error| SetupError::bind(&source.address, &error))?;
+        self.apply(socket, to, SocketState::Bound)
     }
 }
 
 /// Opens a connection, with `TCP_NODELAY` on TCP.
 ///
 /// # Errors
-/// What the system says; [`io::ErrorKind::TimedOut`] after `timeout`.
+/// What the system says; a [`SetupError`] where the socket could not be set up; [`io::ErrorKind::TimedOut`] after `timeout`.
 pub async fn connect(to: &Address, options: &TcpOptions, timeout: Duration) -> io::Result<Io> {
     in_time(timeout, open(to, options)).await
 }
@@ -154,10 +202,12 @@ mod tests {
     fn the_source_is_of_the_peers_version_if_there_is_one() {
         let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
-        let options = TcpOptions { sources: vec![v4, v6], ..TcpOptions::default() };
-        assert_eq!((options.source(&v6), options.source(&v4)), (Some(v6), Some(v4)));
-        let one = TcpOptions { sources: vec![v4], ..TcpOptions::default() };
-        assert_eq!((one.source(&v6), TcpOptions::default().source(&v4)), (Some(v4), None));
+        let from = |address| TcpSource { address, options: None };
+        let options = TcpOptions { sources: [v4, v6].map(from).to_vec(), ..TcpOptions::default() };
+        let source = |options: &TcpOptions, to| options.source(to).map(|source| source.address);
+        assert_eq!((source(&options, &v6), source(&options, &v4)), (Some(v6), Some(v4)));
+        let one = TcpOptions { sources: vec![from(v4)], ..TcpOptions::default() };
+        assert_eq!((source(&one, &v6), source(&TcpOptions::default(), &v4)), (Some(v4), None));
     }
 
     #[test]

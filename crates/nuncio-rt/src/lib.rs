@@ -19,14 +19,16 @@ mod outbox;
 mod rng;
 mod runtime;
 mod socket;
+mod socket_option;
 mod timer;
 
 pub use buf::{BUF_BYTES, Buf, BufPool};
 pub use clock::{Clock, Time};
-pub use connect::{Keepalive, TcpOptions, connect, connect_any};
+pub use connect::{Keepalive, SetupError, TcpOptions, TcpSource, connect, connect_any};
 pub use io::{Address, ByteStream, Io};
 pub use out::{COPY_BYTES, OutQueue};
 pub use rng::Rng;
 pub use runtime::{block_on_worker, spawn};
 pub use socket::{Socket, never_wait};
+pub use socket_option::{SocketOption, SocketState, SocketValue};
 pub use timer::{Deadline, Timers};

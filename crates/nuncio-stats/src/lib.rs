@@ -8,6 +8,7 @@
 
 mod cells;
 mod codes;
+mod endpoints;
 mod histogram;
 mod lane;
 pub mod output;
@@ -21,6 +22,7 @@ pub mod tables;
 pub mod tags;
 
 pub use codes::CodeCounts;
+pub use endpoints::EndpointStats;
 pub use histogram::{Bin, Histogram, QUANTILES};
 pub use lane::Lane;
 pub use output_rules::{DEFAULT_BUCKETS, NameMatch, OutputRules};

@@ -2,6 +2,7 @@
 //!
 //! Taking one reads every cell once. It holds the scopes it came from, so names cost nothing until they are written.
 
+use crate::endpoints::{EndpointStats, Endpoints};
 use crate::codes::CodeCounts;
 use crate::scope::{HistogramView, Scope};
 use crate::store::Store;
@@ -52,6 +53,7 @@ pub struct Snapshot {
     entries: Vec<Entry>,
     histograms: Vec<Arc<HistogramView>>,
     texts: Vec<String>,
+    endpoints: Endpoints,
 }
 
 /// One statistic: where its name is, and its value (of histograms and texts the place in the snapshot's list).
@@ -223,12 +225,21 @@ impl Snapshot {
         })
     }
 
-    /// How many statistics there are.
+    /// Adds the statistics of hosts; names are chosen by `select` alone.
+    pub fn add_endpoints(&mut self, hosts: Vec<EndpointStats>, select: &Select<'_>) {
+        self.endpoints = Endpoints::new(hosts, select);
+    }
+
+    pub(crate) fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// How many statistics there are, without those of hosts.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// There is none.
+    /// There is none, but for those of hosts.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -72,6 +72,8 @@ pub struct ClusterConfig {
     pub tells_client: bool,
     /// `metadata`.
     pub metadata: Option<Arc<Metadata>>,
+    /// `connection_pool_per_downstream_connection`.
+    pub pool_per_downstream: bool,
     /// `track_cluster_stats`.
     pub track: TrackClusterStats,
     /// `close_connections_on_host_health_failure`.
@@ -91,6 +93,8 @@ pub struct TrackClusterStats {
     pub timeout_budgets: bool,
     /// `request_response_sizes`.
     pub sizes: bool,
+    /// `per_endpoint_stats`: what hosts count is among the statistics.
+    pub per_endpoint: bool,
 }
 
 /// Where a request names hosts.
@@ -133,6 +137,7 @@ impl ClusterConfig {
             transports: Arc::default(),
             tells_client: false,
             metadata: None,
+            pool_per_downstream: false,
             track: TrackClusterStats::default(),
             close_connections_on_host_health_failure: false,
             ignore_health_on_host_removal: false,

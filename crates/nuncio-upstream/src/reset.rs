@@ -2,6 +2,7 @@
 
 use crate::host::Host;
 use nuncio_core::ResponseFlags;
+use nuncio_rt::SetupError;
 use std::{borrow::Cow, fmt, io, sync::Arc};
 
 /// What went wrong.
@@ -122,6 +123,10 @@ pub struct PoolFailure {
 pub(crate) fn connect_failure(error: &io::Error, address: &nuncio_rt::Address) -> Reset {
     if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() {
         return Reset::new(ResetReason::ConnectionTimeout);
+    }
+    if let Some(setup) = error.get_ref().and_then(|source| source.downcast_ref::<SetupError>()) {
+        let transport_failure = setup.said.replace(' ', "_").into();
+        return Reset { transport_failure, ..Reset::new(ResetReason::LocalConnectionFailure) };
     }
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();

@@ -163,6 +163,8 @@ pub struct TransportOptions {
     pub expected_names: Vec<String>,
     /// The client that hosts are told of (PROXY protocol).
     pub client: Option<ProxiedClient>,
+    /// The client's connection that it is for alone (`connection_pool_per_downstream_connection`).
+    pub downstream: Option<u64>,
 }
 
 /// What a pool wants of its connections.

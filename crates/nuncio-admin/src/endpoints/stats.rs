@@ -153,14 +153,23 @@ impl Wanted {
         };
         let all = self.filter.is_none() && rules.accepts.is_none();
         let names = (!all).then_some(&chosen as &dyn Fn(&str) -> bool);
-        Snapshot::take(
-            cx.stats(),
-            &Select {
-                used_only: self.used_only,
-                only: self.only,
-                names,
-            },
-        )
+        let select = Select {
+            used_only: self.used_only,
+            only: self.only,
+            names,
+        };
+        let mut snapshot = Snapshot::take(cx.stats(), &select);
+        let hosts = cx.endpoint_stats();
+        if !hosts.is_empty() {
+            // Which statistics there are does not concern those of hosts.
+            let matches = |name: &str| {
+                let filter = self.filter.as_ref();
+                filter.is_none_or(|filter| filter(name) != self.invert)
+            };
+            let names = Some(&matches as &dyn Fn(&str) -> bool);
+            snapshot.add_endpoints(hosts, &Select { names, ..select });
+        }
+        snapshot
     }
 }
 

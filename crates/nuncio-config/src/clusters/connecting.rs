@@ -3,10 +3,13 @@
 
 use crate::codes;
 use crate::context::CompileCx;
+use crate::socket_options::socket_options;
 use crate::{address, unbuilt};
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
-use nuncio_rt::{Address, Keepalive, TcpOptions};
+use nuncio_api::envoy::config::upstream::local_address_selector::v3::DefaultLocalAddressSelector;
+use nuncio_rt::{Address, Keepalive, TcpOptions, TcpSource};
+use prost::Name;
 use proto::upstream_connection_options::{FirstAddressFamilyVersion, HappyEyeballsConfig};
 use std::time::Duration;
 
@@ -36,13 +39,17 @@ pub(crate) fn bind(cx: &mut CompileCx<'_>, bind: &core::BindConfig) -> TcpOption
     let core::BindConfig {
         source_address,
         freebind,
-        socket_options,
+        socket_options: socket_options_of_all,
         extra_source_addresses,
         additional_source_addresses,
         local_address_selector,
         validate_network_namespaces,
     } = bind;
-    unbuilt!(cx, socket_options, local_address_selector, validate_network_namespaces);
+    unbuilt!(cx, validate_network_namespaces);
+    let options = socket_options(cx, socket_options_of_all);
+    if let Some(selector) = local_address_selector {
+        cx.at("local_address_selector", |cx| known_selector(cx, selector));
+    }
     if extra_source_addresses.len() + additional_source_addresses.len() > 1 && local_address_selector.is_none() {
         let field = if extra_source_addresses.is_empty() { "additional_source_addresses" } else { "extra_source_addresses" };
         cx.at(field, |cx| {
@@ -53,13 +60,26 @@ pub(crate) fn bind(cx: &mut CompileCx<'_>, bind: &core::BindConfig) -> TcpOption
         });
     }
     let first = source_address.as_ref().and_then(|from| cx.at("source_address", |cx| address::socket_addr(cx, from)));
+    let plain = |address| TcpSource { address, options: None };
     let extra = cx.each("extra_source_addresses", extra_source_addresses, |cx, extra| {
-        let core::ExtraSourceAddress { address, socket_options } = extra;
-        unbuilt!(cx, socket_options);
-        address.as_ref().and_then(|from| cx.at("address", |cx| address::socket_addr(cx, from)))
+        let core::ExtraSourceAddress { address, socket_options: own } = extra;
+        let options = own.as_ref().map(|own| cx.at("socket_options", |cx| socket_options(cx, &own.socket_options)));
+        let address = address.as_ref().and_then(|from| cx.at("address", |cx| address::socket_addr(cx, from)))?;
+        Some(TcpSource { address, options })
     });
     let additional = cx.each("additional_source_addresses", additional_source_addresses, address::socket_addr);
-    TcpOptions { sources: first.into_iter().chain(extra).chain(additional).collect(), freebind: freebind.unwrap_or(false), keepalive: None }
+    let sources = first.map(plain).into_iter().chain(extra).chain(additional.into_iter().map(plain)).collect();
+    TcpOptions { sources, freebind: freebind.unwrap_or(false), keepalive: None, options }
+}
+
+/// There is one way to choose among local addresses: by the host's IP version.
+fn known_selector(cx: &mut CompileCx<'_>, from: &core::TypedExtensionConfig) {
+    let core::TypedExtensionConfig { name, typed_config } = from;
+    let url = typed_config.as_ref().map_or("", |config| &config.type_url);
+    if nuncio_api::schema::type_name(url) != DefaultLocalAddressSelector::full_name() {
+        let finding = cx.error(codes::UNKNOWN_EXTENSION, format!("there is no local address selector `{name}`"));
+        finding.envoy(format!("Didn't find a registered implementation for '{name}' with type URL: '{}'", nuncio_api::schema::type_name(url)));
+    }
 }
 
 /// `per_upstream_preconnect_ratio`: how many connections a request is worth.

@@ -67,12 +67,11 @@ fn shared<T: PartialEq>(made: T, last: &mut Option<Arc<T>>) -> Arc<T> {
 }
 
 /// What is counted only on request; the older field asks for one thing of it.
-fn track(cx: &mut CompileCx<'_>, budgets: bool, from: Option<&proto::TrackClusterStats>) -> TrackClusterStats {
+fn track(budgets: bool, from: Option<&proto::TrackClusterStats>) -> TrackClusterStats {
     let Some(proto::TrackClusterStats { timeout_budgets, request_response_sizes, per_endpoint_stats }) = from else {
-        return TrackClusterStats { timeout_budgets: budgets, sizes: false };
+        return TrackClusterStats { timeout_budgets: budgets, ..TrackClusterStats::default() };
     };
-    cx.at("track_cluster_stats", |cx| unbuilt!(cx, per_endpoint_stats));
-    TrackClusterStats { timeout_budgets: budgets || *timeout_budgets, sizes: *request_response_sizes }
+    TrackClusterStats { timeout_budgets: budgets || *timeout_budgets, sizes: *request_response_sizes, per_endpoint: *per_endpoint_stats }
 }
 
 /// Compiles a cluster. What cannot be had is reported; the result is whole enough to go on with.
@@ -139,7 +138,6 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         lrs_server,
         lrs_report_endpoint_metrics,
         upstream_config,
-        connection_pool_per_downstream_connection,
         queuing_policies,
         filters,
         protocol_selection,
@@ -206,7 +204,8 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         tells_client: transports.tells_client(),
         transports: shared(transports, &mut cx.last_cluster.transports),
         metadata: metadata::compile(cx, cluster_metadata.as_ref()),
-        track: track(cx, *track_timeout_budgets, track_cluster_stats.as_ref()),
+        pool_per_downstream: *connection_pool_per_downstream_connection,
+        track: track(*track_timeout_budgets, track_cluster_stats.as_ref()),
         close_connections_on_host_health_failure: *close_connections_on_host_health_failure,
         ignore_health_on_host_removal: *ignore_health_on_host_removal,
         // A cluster whose hosts never come must not hold up the start.

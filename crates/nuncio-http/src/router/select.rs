@@ -135,18 +135,19 @@ pub(super) fn auto_host_rewrite(action: Option<&RouteAction>, cx: &mut StreamCx,
     }
 }
 
-/// What a request wants of its connection (`auto_sni`, `auto_san_validation`).
+/// What a request wants of its connection (`auto_sni`, `auto_san_validation`, a pool of its client's own).
 #[inline]
 pub(super) fn transport_options(host: &WorkerHost, cx: &StreamCx) -> Option<TransportOptions> {
     let config = &host.cluster().info.config;
     let http = &config.http;
     let tells_client = config.tells_client;
-    if !http.asks_requests() && !tells_client {
+    if !http.asks_requests() && !tells_client && !config.pool_per_downstream {
         return None;
     }
+    let downstream = config.pool_per_downstream.then_some(cx.conn.id);
     let client = if tells_client { ProxiedClient::of(&cx.conn) } else { None };
     if !http.asks_requests() {
-        return Some(TransportOptions { client, ..TransportOptions::default() });
+        return Some(TransportOptions { client, downstream, ..TransportOptions::default() });
     }
     let named = http.override_auto_sni_header.as_ref().and_then(|header| cx.request.get(header.as_str()));
     let named = named.filter(|value| !value.is_empty()).or_else(|| cx.request.authority())?;
@@ -155,6 +156,7 @@ pub(super) fn transport_options(host: &WorkerHost, cx: &StreamCx) -> Option<Tran
         server_name: (http.auto_sni && !is_address).then(|| name.clone()),
         expected_names: if http.auto_san_validation { vec![name] } else { Vec::new() },
         client,
+        downstream,
     })
 }
 

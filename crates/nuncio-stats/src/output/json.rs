@@ -39,6 +39,15 @@ pub fn write_json(
             comma = ",";
         }
     }
+    for metric in snapshot.endpoints().iter() {
+        write!(
+            out,
+            "{comma}{{\"name\":{},\"value\":{}}}",
+            Quoted(&metric),
+            metric.value
+        )?;
+        comma = ",";
+    }
     let mut histograms = snapshot.iter().filter_map(|metric| match metric.value() {
         Value::Histogram(view, unit) => Some((metric, view, unit)),
         _ => None,

@@ -6,6 +6,7 @@
 
 use super::histogram_text::{BucketMode, counts, quantiles, scale};
 use super::number::Exact;
+use crate::endpoints::{EndpointMetric, EndpointStats};
 use crate::histogram::QUANTILES;
 use crate::output_rules::OutputRules;
 use crate::scope::HistogramView;
@@ -57,7 +58,46 @@ pub fn write_prometheus(
     let families = families(snapshot, rules, options, &mut labels)?;
     families
         .iter()
-        .try_for_each(|family| write_family(out, family, &labels, rules, options))
+        .try_for_each(|family| write_family(out, family, &labels, rules, options))?;
+    snapshot
+        .endpoints()
+        .families()
+        .iter()
+        .try_for_each(|family| write_endpoints(out, family, rules))
+}
+
+/// One statistic of every host.
+fn write_endpoints(
+    out: &mut impl Write,
+    family: &[EndpointMetric<'_>],
+    rules: &OutputRules,
+) -> Result {
+    let Some(first) = family.first() else {
+        return Ok(());
+    };
+    let name = format!("envoy_cluster_endpoint_{}", first.name);
+    let kind = if first.is_gauge { "gauge" } else { "counter" };
+    writeln!(out, "# TYPE {name} {kind}")?;
+    for metric in family {
+        let mut labels = String::new();
+        rules
+            .tags
+            .fixed()
+            .for_each(|(tag, value)| push_label(&mut labels, 0, tag, value));
+        let EndpointStats {
+            cluster,
+            address,
+            hostname,
+            ..
+        } = metric.of;
+        push_label(&mut labels, 0, "envoy.cluster_name", cluster);
+        push_label(&mut labels, 0, "envoy.endpoint_address", address);
+        if !hostname.is_empty() {
+            push_label(&mut labels, 0, "envoy.endpoint_hostname", hostname);
+        }
+        writeln!(out, "{name}{{{labels}}} {}", metric.value)?;
+    }
+    Ok(())
 }
 
 /// The families in order; their labels go to `labels`.

@@ -22,6 +22,9 @@ pub fn write_text(
             writeln!(out, "{metric}: {value}")?;
         }
     }
+    for metric in snapshot.endpoints().iter() {
+        writeln!(out, "{metric}: {}", metric.value)?;
+    }
     let mut name = String::new();
     for metric in snapshot.iter() {
         if let Value::Histogram(view, unit) = metric.value() {

@@ -9,7 +9,6 @@ pub mod control_plane;
 pub mod dispatcher;
 pub mod dns;
 pub mod dns_cache;
-pub mod endpoint;
 pub mod filesystem;
 pub mod grpc_access_log;
 pub mod health_check;

@@ -132,6 +132,14 @@ impl TagRules {
         self.add(tag, None, Pattern::Fixed(value.to_owned()));
     }
 
+    /// The tags that every statistic gets.
+    pub(crate) fn fixed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.unprefixed.iter().filter_map(|rule| match &rule.pattern {
+            Pattern::Fixed(value) => Some((&*rule.tag, &**value)),
+            _ => None,
+        })
+    }
+
     fn add(&mut self, tag: &str, first: Option<&str>, pattern: Pattern) {
         let rules = match first {
             Some(first) => self.prefixed.entry(first.to_owned()).or_default(),

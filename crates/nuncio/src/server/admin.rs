@@ -10,7 +10,7 @@ use nuncio_core::logging::{self, Level};
 use nuncio_http::routes::Pattern;
 use nuncio_listen::Which;
 use nuncio_rt::Time;
-use nuncio_stats::{OutputRules, Store};
+use nuncio_stats::{EndpointStats, OutputRules, Store};
 use prost::Message;
 use std::{
     pin::Pin,
@@ -53,6 +53,11 @@ impl AdminContext for Running {
                 each(views::cluster(&view));
             }
         }
+    }
+
+    fn endpoint_stats(&self) -> Vec<EndpointStats> {
+        let clusters = self.clusters.view().into_iter().filter(|view| view.info.config.track.per_endpoint);
+        clusters.flat_map(|view| views::endpoints(&view)).collect()
     }
 
     fn listeners(&self) -> Vec<Listener> {

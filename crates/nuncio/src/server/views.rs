@@ -3,7 +3,9 @@
 use nuncio_listen::tls::CertificateFacts;
 use nuncio_admin as admin;
 use nuncio_rt::Address;
-use nuncio_upstream::{Breakers, ClusterView, HealthFlags, Host, HostStat, Resource, RoutingPriority};
+use nuncio_stats::EndpointStats;
+use nuncio_upstream::{Breakers, ClusterView, Health, HealthFlags, Host, HostStat, Resource, RoutingPriority};
+use std::sync::Arc;
 
 /// A cluster for `/clusters`.
 pub(super) fn cluster(view: &ClusterView) -> admin::Cluster {
@@ -22,6 +24,22 @@ pub(super) fn cluster(view: &ClusterView) -> admin::Cluster {
         limits: [RoutingPriority::Default, RoutingPriority::High].map(|p| limits(&view.info.breakers, p)),
         hosts: view.hosts.hosts().map(|h| host(h)).collect(),
     }
+}
+
+/// What a cluster's hosts count.
+pub(super) fn endpoints(view: &ClusterView) -> Vec<EndpointStats> {
+    let cluster = view.info.config.display_name();
+    let of = |host: &Arc<Host>| {
+        let [failed, total, error, success, timeout, requests, open, active, pending] = HostStat::ALL.map(|stat| host.state.stat(stat));
+        let healthy = u64::from(host.state.flags().health() == Health::Healthy);
+        EndpointStats {
+            cluster: cluster.clone(),
+            address: host.address.to_string(),
+            hostname: host.hostname.clone(),
+            values: [failed, total, error, success, timeout, requests, open, active, pending, healthy],
+        }
+    };
+    view.hosts.hosts().map(of).collect()
 }
 
 fn limits(breakers: &Breakers, priority: RoutingPriority) -> admin::Limits {
