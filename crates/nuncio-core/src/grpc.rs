@@ -21,6 +21,44 @@ pub fn status_of_http(http: u16) -> u32 {
     }
 }
 
+/// The HTTP status of an error of gRPC, as `google.rpc.Code` maps them.
+pub fn http_of_status(status: u64) -> u16 {
+    match status {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    }
+}
+
+/// What gRPC's percent-encoding of a status message says.
+pub fn percent_decode(text: &[u8]) -> Vec<u8> {
+    let digit = |at: usize| text.get(at).and_then(|b| char::from(*b).to_digit(16));
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high << 4 | low) as u8);
+                at += 3;
+            }
+            _ => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
 /// The status an exchange ended with as a gRPC client would see it: from trailers, the head, or HTTP's status.
 pub fn status(cx: &StreamCx) -> u32 {
     let told = [&cx.response_trailers, &cx.response].into_iter().find_map(|map| map.get_str(Known::GrpcStatus));

@@ -406,6 +406,8 @@ pub struct StreamCx {
     pub filter_state: FilterState,
     /// How much of the request filters may keep, in bytes, where it is not the connection's limit.
     pub request_buffer_limit: Option<usize>,
+    /// `per_connection_buffer_limit_bytes`: how much filters should keep of either direction, in bytes.
+    pub buffer_limit: usize,
     /// Whether answers from here are gRPC's, where a filter has changed the content type that tells it.
     pub grpc_replies: Option<bool>,
     /// A filter has changed what routes are matched by: the route is looked up again before the next filter.
@@ -434,6 +436,7 @@ impl StreamCx {
             metadata: Metadata::new(),
             filter_state: FilterState::default(),
             request_buffer_limit: None,
+            buffer_limit: 0,
             grpc_replies: None,
             route_is_stale: false,
             random: 0,

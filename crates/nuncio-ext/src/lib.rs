@@ -14,4 +14,5 @@ pub mod rate_limits;
 pub mod read;
 pub mod registry;
 pub mod service;
+mod transcoding;
 pub mod tracers;

@@ -28,6 +28,9 @@ static NAMES: [(&str, &str); 17] = [
     ("Unauthenticated", "UNAUTHENTICATED"),
 ];
 
+/// Told as -1.
+const NO_STATUS: u64 = u64::MAX;
+
 /// The status of a gRPC exchange; `None` if the request was none.
 fn status_of(cx: &FormatCx<'_>) -> Option<u64> {
     let kind = cx.stream.request.get(Known::ContentType)?;
@@ -38,7 +41,8 @@ fn status_of(cx: &FormatCx<'_>) -> Option<u64> {
     let sent =
         [&cx.stream.response_trailers, &cx.stream.response].into_iter().find_map(|map| map.get_str(Known::GrpcStatus));
     match sent {
-        Some(text) => text.trim().parse().ok(),
+        // What is no status is told as one that there is not.
+        Some(text) => Some(text.trim().parse().unwrap_or(NO_STATUS)),
         None if cx.stream.info.status == 0 => None,
         None => Some(u64::from(crate::grpc::status_of_http(cx.stream.info.status))),
     }
@@ -60,6 +64,7 @@ pub(super) fn status(args: Args<'_>) -> Result<Command, String> {
 
 pub(super) fn status_number(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
     match status_of(cx) {
+        Some(NO_STATUS) => write::non_empty(out, "-1"),
         Some(code) => write::decimal(out, code),
         None => Written::Absent,
     }
@@ -71,6 +76,9 @@ fn named(
     pick: fn(&'static (&'static str, &'static str)) -> &'static str,
 ) -> Written {
     let Some(code) = status_of(cx) else { return Written::Absent };
+    if code == NO_STATUS {
+        return write::non_empty(out, "-1");
+    }
     match usize::try_from(code).ok().and_then(|code| NAMES.get(code)) {
         Some(names) => write::non_empty(out, pick(names)),
         None => {

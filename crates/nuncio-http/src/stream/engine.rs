@@ -157,6 +157,13 @@ impl Engine {
         self.work.retain(|(dir, ..)| *dir == Dir::Response);
     }
 
+    /// What filters keep of a response is nobody's any more: another one takes its place.
+    pub(crate) fn drop_response(&mut self) {
+        self.held[1].clear();
+        self.parked.retain(|p| p.dir == Dir::Request);
+        self.work.retain(|(dir, ..)| *dir == Dir::Request);
+    }
+
     /// Bytes kept back by filters of a direction.
     pub(crate) fn held_bytes(&self, dir: Dir) -> usize {
         self.held[dir as usize].iter().flat_map(|h| h.seen.iter().chain(&h.queued)).map(Piece::len).sum()

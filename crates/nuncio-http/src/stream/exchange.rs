@@ -174,6 +174,7 @@ impl Exchange {
         let hcm = scope.as_deref().unwrap_or(hcm);
         let plain = || hcm.chains.of(hcm.routes.table(), self.cx.route.as_ref());
         let chain = upgrade::chain(&self.cx, hcm).unwrap_or_else(plain);
+        self.cx.buffer_limit = hcm.config.buffer_limit;
         self.engine.begin(chain, hcm.config.buffer_limit);
         let entry = self.cx.route.as_ref().and_then(|route| hcm.routes.table().get(route.id));
         if let Some(BufferLimit::Body(limit)) = entry.and_then(RouteEntry::buffer_limit) {
@@ -455,6 +456,7 @@ impl Exchange {
     /// Answers the client from here; cuts the response instead when one has begun.
     fn answer<C: ClientSide>(&mut self, hcm: &HcmWorker, client: &mut C, mut answer: LocalReply, now: Time) {
         self.engine.close_request();
+        self.engine.drop_response();
         self.router.abort(&mut self.cx);
         if self.head_sent {
             self.cx.info.flags.set(answer.flags);
@@ -469,7 +471,7 @@ impl Exchange {
             client.close_after();
         }
         // What is left of a request that is too long is not waited for.
-        if answer.details == "request_payload_too_large" {
+        if answer.status == 413 {
             client.close_after();
         }
         reply::prepare(&mut self.cx, &answer);
