@@ -217,9 +217,9 @@ impl Probe {
                 let bytes = replace(&self.template, parent, number, &any);
                 let findings = self.compile(&bytes);
                 let owner = place.path.rsplit_once('.').map_or("", |(owner, _)| owner);
-                // What an extension has against an empty configuration names it not.
-                let named = |f: &Finding| f.path == owner || f.message.contains(&format!("`{}`", extension.name));
-                let said = |code| findings.iter().any(|f| f.code == code && (f.path == owner || f.path == place.path) && named(f));
+                // What an extension has against an empty configuration is said in its own words.
+                let whole = |f: &Finding| f.path == owner || f.code != codes::NOT_BUILT || f.message.contains("is not built yet");
+                let said = |code| findings.iter().any(|f| f.code == code && (f.path == owner || f.path == place.path) && whole(f));
                 let status = if said(codes::NOT_BUILT) {
                     Status::Refused
                 } else if said(codes::WITHOUT_EFFECT) {

@@ -53,13 +53,11 @@ fn wrong(message: impl std::fmt::Display) -> ConfigError {
     ConfigError::at("", format!("transcoding_filter: {message}"))
 }
 
-impl From<Broken> for ConfigError {
-    fn from(broken: Broken) -> ConfigError {
-        wrong(match broken {
-            Broken::Parse => "Unable to parse proto descriptor",
-            Broken::Build => "Unable to build proto descriptor pool",
-        })
-    }
+fn broken(broken: Broken) -> ConfigError {
+    wrong(match broken {
+        Broken::Parse => "Unable to parse proto descriptor",
+        Broken::Build => "Unable to build proto descriptor pool",
+    })
 }
 
 /// Reads the settings.
@@ -72,13 +70,13 @@ pub(super) fn read(config: FilterConfig<'_>) -> Result<Settings, ConfigError> {
     let mut pool = match &from.descriptor_set {
         Some(DescriptorSet::ProtoDescriptor(path)) => {
             let bytes = std::fs::read(path).map_err(|error| ConfigError::at("proto_descriptor", format!("cannot read {path}: {error}")))?;
-            Pool::new(&bytes)?
+            Pool::new(&bytes).map_err(broken)?
         }
-        Some(DescriptorSet::ProtoDescriptorBin(bytes)) => Pool::new(bytes)?,
+        Some(DescriptorSet::ProtoDescriptorBin(bytes)) => Pool::new(bytes).map_err(broken)?,
         None => return Err(wrong("descriptor not set")),
     };
     if from.convert_grpc_status {
-        pool.add_status()?;
+        pool.add_status().map_err(broken)?;
     }
     let mut matcher = Matcher::default();
     matcher.unescape = match UrlUnescapeSpec::try_from(from.url_unescape_spec) {
