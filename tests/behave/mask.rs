@@ -71,6 +71,11 @@ fn mask_line(line: &str) -> String {
             line.push_str(mask);
         }
     }
+    // The port that the proxy speaks from.
+    const PROXIED: &str = "PROXY TCP4 127.0.0.1 127.0.0.1 ";
+    if let Some((before, after)) = line.split_once(PROXIED) {
+        line = format!("{before}{PROXIED}PORT{}", after.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
     line = mask_trace(&line);
     if let Some(masked) = mask_default_log(&line) {
         line = masked;

@@ -291,6 +291,16 @@ pub struct ResolverConfig {
     pub use_tcp: bool,
     /// `no_default_search_domain`.
     pub no_default_search_domain: bool,
+    /// `use_resolvers_as_fallback`: the servers are asked only where `/etc/resolv.conf` names none.
+    pub servers_are_fallback: bool,
+    /// `filter_unroutable_families`: no addresses of an IP version that this machine has no way to.
+    pub routable_only: bool,
+    /// `query_timeout_seconds`: how long one server is waited for; as `/etc/resolv.conf` says if it is not said.
+    pub query_timeout: Option<Duration>,
+    /// `query_tries`: how often every server is asked; likewise.
+    pub query_tries: Option<u32>,
+    /// `rotate_nameservers`: every question begins with the next server.
+    pub rotate: bool,
 }
 
 /// `DnsLookupFamily`.

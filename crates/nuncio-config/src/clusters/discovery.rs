@@ -143,6 +143,7 @@ pub(crate) fn dns_resolution(cx: &mut CompileCx<'_>, from: &core::DnsResolutionC
         servers: servers(cx, "resolvers", resolvers),
         use_tcp: dns_resolver_options.is_some_and(|o| o.use_tcp_for_dns_lookups),
         no_default_search_domain: dns_resolver_options.is_some_and(|o| o.no_default_search_domain),
+        ..ResolverConfig::default()
     }
 }
 
@@ -186,32 +187,26 @@ fn cares_resolver(cx: &mut CompileCx<'_>, config: &cares::CaresDnsResolverConfig
         use_resolvers_as_fallback,
         filter_unroutable_families,
         dns_resolver_options,
-        udp_max_queries,
+        // Every question has a socket of its own, and `/etc/resolv.conf` is read again when it changes: what these are for.
+        udp_max_queries: _,
+        max_udp_channel_duration: _,
+        reinit_channel_on_timeout: _,
         query_timeout_seconds,
         query_tries,
         rotate_nameservers,
         edns0_max_payload_size,
-        max_udp_channel_duration,
-        reinit_channel_on_timeout,
         qcache_max_ttl,
     } = config;
-    unbuilt!(
-        cx,
-        use_resolvers_as_fallback,
-        filter_unroutable_families,
-        udp_max_queries,
-        query_timeout_seconds,
-        query_tries,
-        rotate_nameservers,
-        edns0_max_payload_size,
-        max_udp_channel_duration,
-        reinit_channel_on_timeout,
-        qcache_max_ttl,
-    );
+    unbuilt!(cx, edns0_max_payload_size, qcache_max_ttl);
     ResolverConfig {
         servers: servers(cx, "resolvers", resolvers),
         use_tcp: dns_resolver_options.is_some_and(|o| o.use_tcp_for_dns_lookups),
         no_default_search_domain: dns_resolver_options.is_some_and(|o| o.no_default_search_domain),
+        servers_are_fallback: *use_resolvers_as_fallback,
+        routable_only: *filter_unroutable_families,
+        query_timeout: query_timeout_seconds.map(Duration::from_secs),
+        query_tries: *query_tries,
+        rotate: *rotate_nameservers,
     }
 }
 

@@ -9,6 +9,7 @@ use nuncio_api::envoy::r#type::v3::{CodecClientType, Int64Range};
 use nuncio_api::envoy::extensions::health_checkers::redis::v3::Redis;
 use nuncio_api::envoy::extensions::health_check::event_sinks::file::v3::HealthCheckEventFileSink;
 use nuncio_api::envoy::r#type::matcher::v3::StringMatcher;
+use nuncio_core::proxy_protocol::ProxyVersion;
 use nuncio_upstream::{EventLog, Metadata, MetadataValue};
 use std::sync::Arc;
 use nuncio_upstream::health::{
@@ -224,10 +225,14 @@ fn status_range(cx: &mut CompileCx<'_>, from: &Int64Range) -> Option<StatusRange
 
 fn tcp(cx: &mut CompileCx<'_>, from: &proto::health_check::TcpHealthCheck) -> TcpHealthCheck {
     let proto::health_check::TcpHealthCheck { send, receive, proxy_protocol_config } = from;
-    unbuilt!(cx, proxy_protocol_config);
+    // Nobody is told of, so that there is nothing to pass on.
+    let proxy = proxy_protocol_config.as_ref().map(|proto::ProxyProtocolConfig { version, pass_through_tlvs: _, added_tlvs: _ }| {
+        if *version == proto::proxy_protocol_config::Version::V2 as i32 { ProxyVersion::V2 } else { ProxyVersion::V1 }
+    });
     TcpHealthCheck {
         send: send.as_ref().and_then(|p| cx.at("send", |cx| payload(cx, p))),
         receive: cx.each("receive", receive, payload),
+        proxy,
     }
 }
 

@@ -11,11 +11,11 @@ use nuncio_core::LocalFuture;
 use nuncio_rt::Rng;
 use nuncio_stats::{Lane, Scope, Store, tables::dns as stat};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     future::poll_fn,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -33,6 +33,8 @@ pub struct StubResolver(Rc<Inner>);
 struct Inner {
     config: ResolverConfig,
     system: Rc<System>,
+    /// Who is asked first, where servers take turns.
+    next_server: Cell<usize>,
 }
 
 /// What all resolvers of the process share.
@@ -68,7 +70,7 @@ impl Resolvers for StubResolvers {
     fn resolver(&self, config: &ResolverConfig) -> Rc<dyn Resolve> {
         let mut made = self.made.borrow_mut();
         let resolver = made.entry(config.clone()).or_insert_with(|| {
-            Rc::new(StubResolver(Rc::new(Inner { config: config.clone(), system: self.system.clone() })))
+            Rc::new(StubResolver(Rc::new(Inner { config: config.clone(), system: self.system.clone(), next_server: Cell::new(0) })))
         });
         resolver.clone()
     }
@@ -137,9 +139,16 @@ impl Inner {
     /// The system's settings with the configuration's on top.
     fn settings(&self) -> ResolvConf {
         let mut conf = (*self.system.resolv_conf.get()).clone();
-        if !self.config.servers.is_empty() {
+        if !self.config.servers.is_empty() && (conf.names_none || !self.config.servers_are_fallback) {
             conf.servers.clone_from(&self.config.servers);
         }
+        if self.config.rotate && !conf.servers.is_empty() {
+            let first = self.next_server.get() % conf.servers.len();
+            self.next_server.set(first + 1);
+            conf.servers.rotate_left(first);
+        }
+        conf.timeout = self.config.query_timeout.unwrap_or(conf.timeout);
+        conf.attempts = self.config.query_tries.unwrap_or(conf.attempts);
         if self.config.no_default_search_domain {
             conf.search.clear();
         }
@@ -148,7 +157,14 @@ impl Inner {
     }
 
     async fn ask_families(&self, name: &str, family: LookupFamily, conf: &ResolvConf) -> Answer {
-        let (first, second, only_if_empty) = plan(family);
+        let (mut first, mut second, only_if_empty) = plan(family);
+        if self.config.routable_only {
+            second = second.filter(|family| is_routable(*family));
+            if !is_routable(first) {
+                let Some(other) = second.take() else { return Answer::NotFound };
+                first = other;
+            }
+        }
         let answer = self.ask_servers(name, first, conf).await;
         let Some(second) = second else { return answer };
         let mut found = match answer {
@@ -185,6 +201,15 @@ impl Inner {
         }
         Answer::Failed(failed)
     }
+}
+
+/// Whether this machine has a way to addresses of this kind. Nothing is sent: the kernel looks for a route.
+fn is_routable(family: Family) -> bool {
+    let (from, to): (SocketAddr, SocketAddr) = match family {
+        Family::V4 => ((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into()),
+        Family::V6 => ((Ipv6Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into()),
+    };
+    std::net::UdpSocket::bind(from).and_then(|socket| socket.connect(to)).is_ok()
 }
 
 /// The names to try: those with enough dots as they are first, others with the search domains first.
@@ -290,6 +315,24 @@ mod tests {
             }
         });
         address
+    }
+
+    #[test]
+    fn the_configuration_says_whom_to_ask_how_often_and_in_which_order() {
+        let server = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let store = Store::new(1);
+        let settings = |config: ResolverConfig| {
+            let resolvers = StubResolvers::new(&store);
+            let inner = Inner { config, system: resolvers.system.clone(), next_server: Cell::new(0) };
+            [inner.settings(), inner.settings(), inner.settings()]
+        };
+        let config = ResolverConfig { servers: vec![server(1), server(2)], rotate: true, query_tries: Some(7), ..Default::default() };
+        let [first, second, third] = settings(config.clone());
+        assert_eq!([first.servers[0], second.servers[0], third.servers[0]], [server(1), server(2), server(1)]);
+        assert_eq!(first.attempts, 7);
+        let system = settings(ResolverConfig::default())[0].clone();
+        let [fallback, ..] = settings(ResolverConfig { servers_are_fallback: true, rotate: false, ..config });
+        assert_eq!(fallback.servers[0], if system.names_none { server(1) } else { system.servers[0] });
     }
 
     #[test]

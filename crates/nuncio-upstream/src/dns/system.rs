@@ -27,6 +27,8 @@ pub(super) struct ResolvConf {
     pub(super) attempts: u32,
     /// Ask over TCP only.
     pub(super) use_tcp: bool,
+    /// No server is named: the one that is asked is a guess.
+    pub(super) names_none: bool,
 }
 
 impl Default for ResolvConf {
@@ -38,6 +40,7 @@ impl Default for ResolvConf {
             timeout: Duration::from_secs(2),
             attempts: 3,
             use_tcp: false,
+            names_none: false,
         }
     }
 }
@@ -58,7 +61,8 @@ impl ResolvConf {
                 _ => {}
             }
         }
-        if conf.servers.is_empty() {
+        conf.names_none = conf.servers.is_empty();
+        if conf.names_none {
             conf.servers.push(SocketAddr::from(([127, 0, 0, 1], 53)));
         }
         conf

@@ -1,6 +1,7 @@
 //! `envoy.config.core.v3.HealthCheck`, as plain values.
 
 use crate::events::EventLog;
+use nuncio_core::proxy_protocol::ProxyVersion;
 use nuncio_codec::headers::HeaderMap;
 use nuncio_core::metadata::Metadata;
 use std::{fmt, sync::Arc, time::Duration};
@@ -241,6 +242,8 @@ pub struct TcpHealthCheck {
     pub send: Option<Payload>,
     /// `receive`: each must be found, in this order.
     pub receive: Vec<Payload>,
+    /// `proxy_protocol_config`: a connection begins with a PROXY protocol header, of version 2 without addresses.
+    pub proxy: Option<ProxyVersion>,
 }
 
 /// Bytes of a TCP health check.

@@ -5,7 +5,7 @@ use crate::host::Host;
 use crate::manager::Cluster;
 use crate::transport::Dial;
 use nuncio_rt::{Address, Io, TcpOptions};
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 /// Opens connections to one host, and says whether they are kept between checks.
 #[derive(Debug)]
@@ -35,9 +35,19 @@ impl Door {
         self.dial.secure(nuncio_rt::connect(&self.to, &self.options, Duration::MAX).await?).await
     }
 
+    /// The connection of the last check, if it may still be used.
+    pub(super) fn kept(&self, kept: &mut Option<Io>) -> Option<Io> {
+        kept.take().and_then(|mut io| io.is_quiet().then_some(io))
+    }
+
+    /// Where it leads, if that is a socket address.
+    pub(super) fn socket_addr(&self) -> Option<SocketAddr> {
+        if let Address::Ip(to) = self.to { Some(to) } else { None }
+    }
+
     /// The connection of the last check if it may still be used, else a new one.
     pub(super) async fn enter(&self, kept: &mut Option<Io>) -> io::Result<Io> {
-        match kept.take().and_then(|mut io| io.is_quiet().then_some(io)) {
+        match self.kept(kept) {
             Some(io) => Ok(io),
             None => self.open().await,
         }

@@ -1,8 +1,10 @@
-//! TCP health checks: a connection that opens is enough, unless bytes are to be sent and found.
+//! TCP health checks: a connection that opens is enough, unless bytes are to be found. Where none are, none are sent, as in
+//! Envoy.
 
 use super::config::TcpHealthCheck;
 use super::door::Door;
 use super::tally::Verdict;
+use nuncio_core::proxy_protocol::{ProxyVersion, encode_v1, encode_v2};
 use nuncio_rt::{Buf, Io, OutQueue};
 use std::{future::poll_fn, rc::Rc};
 
@@ -28,28 +30,47 @@ impl TcpProbe {
     }
 
     pub(super) async fn check(&mut self) -> Verdict {
-        let Ok(mut io) = self.door.enter(&mut self.open).await else { return Verdict::NetworkFailure };
-        if let Some(send) = &self.check.send {
-            let mut out = OutQueue::new(Rc::default());
-            out.copy(send);
+        let kept = self.door.kept(&mut self.open);
+        let fresh = kept.is_none();
+        let Some(mut io) = (match kept {
+            Some(io) => Some(io),
+            None => self.door.open().await.ok(),
+        }) else {
+            return Verdict::NetworkFailure;
+        };
+        if self.check.receive.is_empty() {
+            return Verdict::Pass { degraded: false };
+        }
+        let mut out = OutQueue::new(Rc::default());
+        if fresh {
+            out.copy(&self.proxy_header(&io));
+        }
+        out.copy(self.check.send.as_deref().unwrap_or_default());
+        if !out.is_empty() {
             let mut written = 0;
             if poll_fn(|cx| out.poll_flush(cx, &mut io, &mut written)).await.is_err() {
                 return Verdict::NetworkFailure;
             }
         }
-        if !self.check.receive.is_empty() {
-            let mut answer = Buf::with_capacity(ANSWER_BYTES);
-            while !finds_in_order(answer.filled(), &self.check.receive) {
-                match poll_fn(|cx| io.poll_read(cx, &mut answer)).await {
-                    Ok(n) if n > 0 && answer.room() > 0 => {}
-                    _ => return Verdict::NetworkFailure,
-                }
-            }
-            if self.door.reuse {
-                self.open = Some(io);
+        let mut answer = Buf::with_capacity(ANSWER_BYTES);
+        while !finds_in_order(answer.filled(), &self.check.receive) {
+            match poll_fn(|cx| io.poll_read(cx, &mut answer)).await {
+                Ok(n) if n > 0 && answer.room() > 0 => {}
+                _ => return Verdict::NetworkFailure,
             }
         }
+        if self.door.reuse {
+            self.open = Some(io);
+        }
         Verdict::Pass { degraded: false }
+    }
+
+    fn proxy_header(&self, io: &Io) -> Vec<u8> {
+        match self.check.proxy {
+            None => Vec::new(),
+            Some(ProxyVersion::V1) => encode_v1(io.local_addr().zip(self.door.socket_addr())),
+            Some(ProxyVersion::V2) => encode_v2(None, &[]),
+        }
     }
 }
 
