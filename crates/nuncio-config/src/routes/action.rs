@@ -35,7 +35,8 @@ pub(super) fn compile(
         rate_limits,
         include_vh_rate_limits,
         hash_policy,
-        cors,
+        // Settings of a filter: see `filters::with_cors`.
+        cors: _,
         max_grpc_timeout,
         grpc_timeout_offset,
         upgrade_configs,
@@ -51,8 +52,6 @@ pub(super) fn compile(
         cx,
         early_data_policy,
         retry_policy_typed_config,
-        cors,
-        hedge_policy,
         flush_timeout,
     );
     let metadata_match = clusters::metadata_match(cx, metadata_match.as_ref(), None);

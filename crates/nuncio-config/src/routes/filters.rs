@@ -3,20 +3,67 @@
 use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::route::v3 as proto;
+use nuncio_api::envoy::extensions::filters::http::cors::v3::CorsPolicy;
 use nuncio_core::{BuildCx, FilterConfig};
+use nuncio_ext::http::cors::CORS_OF_ROUTES;
 use nuncio_http::routes::{FilterOverride, FilterOverrides};
 use prost::{Message, Name};
 use std::collections::HashMap;
 
 /// Compiles the map; entries are looked at in the order of their names, so that reports are the same every time.
 pub(super) fn compile(cx: &mut CompileCx<'_>, map: &HashMap<String, prost_types::Any>) -> FilterOverrides {
+    with_cors(cx, map, None)
+}
+
+/// The same where `cors` of a virtual host or route stands for settings of the CORS filter.
+pub(super) fn with_cors(cx: &mut CompileCx<'_>, map: &HashMap<String, prost_types::Any>, cors: Option<&proto::CorsPolicy>) -> FilterOverrides {
     let mut entries: Vec<_> = map.iter().collect();
     entries.sort_unstable_by_key(|(name, _)| name.as_str());
     let made = entries.into_iter().filter_map(|(name, config)| {
         let made = cx.entry("typed_per_filter_config", name, |cx| entry(cx, name, config));
         Some((name.as_str().into(), made?))
     });
-    FilterOverrides::new(made.collect())
+    let mut made: Vec<_> = made.collect();
+    if let Some(cors) = cors.map(CorsPolicy::from_route) {
+        let config = cx.at("cors", |cx| settings(cx, CORS_OF_ROUTES, &cors, false));
+        made.extend(config.map(|config| (CORS_OF_ROUTES.into(), FilterOverride { config: Some(config), disabled: None })));
+    }
+    FilterOverrides::new(made)
+}
+
+/// The older message as the filter's own.
+trait FromRoute {
+    fn from_route(from: &proto::CorsPolicy) -> prost_types::Any;
+}
+
+impl FromRoute for CorsPolicy {
+    fn from_route(from: &proto::CorsPolicy) -> prost_types::Any {
+        let proto::CorsPolicy {
+            allow_origin_string_match,
+            allow_methods,
+            allow_headers,
+            expose_headers,
+            max_age,
+            allow_credentials,
+            shadow_enabled,
+            allow_private_network_access,
+            forward_not_matching_preflights,
+            enabled_specifier,
+        } = from.clone();
+        let policy = CorsPolicy {
+            allow_origin_string_match,
+            allow_methods,
+            allow_headers,
+            expose_headers,
+            max_age,
+            allow_credentials,
+            filter_enabled: enabled_specifier.map(|proto::cors_policy::EnabledSpecifier::FilterEnabled(part)| part),
+            shadow_enabled,
+            allow_private_network_access,
+            forward_not_matching_preflights,
+        };
+        prost_types::Any { type_url: CorsPolicy::type_url(), value: policy.encode_to_vec() }
+    }
 }
 
 fn entry(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any) -> Option<FilterOverride> {

@@ -38,9 +38,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, host: &proto::VirtualHost, rules: 
     } = host;
     unbuilt!(
         cx,
-        cors,
         retry_policy_typed_config,
-        hedge_policy,
         metadata,
         route_specifiers,
     );
@@ -76,7 +74,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, host: &proto::VirtualHost, rules: 
         mirror_policies: extras::mirrors(cx, request_mirror_policies, rules),
         virtual_clusters: cx.each("virtual_clusters", virtual_clusters, virtual_cluster),
         rate_limits: extras::rate_limits(cx, rate_limits),
-        filters: filters::compile(cx, typed_per_filter_config),
+        filters: filters::with_cors(cx, typed_per_filter_config, cors.as_ref()),
     }
 }
 
@@ -133,7 +131,8 @@ pub(super) fn route(cx: &mut CompileCx<'_>, route: &proto::Route, rules: Rules) 
         response_remove: response_headers_to_remove,
     }
     .compile(cx);
-    let filters = filters::compile(cx, typed_per_filter_config);
+    let cors = if let Some(proto::route::Action::Route(action)) = action { action.cors.as_ref() } else { None };
+    let filters = filters::with_cors(cx, typed_per_filter_config, cors);
     let more = RouteExtras {
         stat_prefix: stat_prefix.as_str().into(),
         buffer_limit: buffer_limit(*request_body_buffer_limit, *per_request_buffer_limit_bytes),

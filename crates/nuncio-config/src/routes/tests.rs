@@ -232,25 +232,18 @@ fn what_most_likely_is_a_mistake_is_warned_of() {
 }
 
 #[test]
-#[allow(deprecated)]
 fn fields_without_effect_are_told() {
-    let mut action = forward("a");
-    action.cors = Some(proto::CorsPolicy::default());
-    let (table, findings) = compiled(&config(vec![route(prefix("/"), action)]));
-    assert!(table.is_some());
-    let told: Vec<&str> = findings.iter().map(|f| f.path.rsplit('.').next().unwrap_or_default()).collect();
-    assert_eq!(told, ["cors"]);
     let mut mirrored = forward("a");
     mirrored.request_mirror_policies = vec![proto::route_action::RequestMirrorPolicy {
         cluster: "b".into(),
         trace_sampled: Some(true),
         ..Default::default()
     }];
-    mirrored.cors = Some(proto::CorsPolicy::default());
+    mirrored.flush_timeout = Some(prost_types::Duration { seconds: 1, nanos: 0 });
     let (table, findings) = compiled(&config(vec![route(prefix("/"), mirrored)]));
     assert!(table.is_some());
     let told: Vec<&str> = findings.iter().map(|f| f.path.rsplit('.').next().unwrap_or_default()).collect();
-    assert_eq!(told, ["cors", "trace_sampled"]);
+    assert_eq!(told, ["flush_timeout", "trace_sampled"]);
     assert!(findings.iter().all(|finding| finding.code == codes::WITHOUT_EFFECT));
 }
 

@@ -33,6 +33,10 @@ stats_table! {
     }
 }
 
+/// Under this name are the policies that routes and virtual hosts have in their field `cors`. They count where there are no
+/// settings of the filter, whatever its name is.
+pub const CORS_OF_ROUTES: &str = "cors of routes";
+
 #[derive(Debug)]
 struct Policy {
     origins: Box<[TextMatch]>,
@@ -93,8 +97,9 @@ struct Policies<'p>(Vec<&'p Policy>);
 
 impl<'p> Policies<'p> {
     fn of(route: &'p Option<RouteRef>, name: &str) -> Policies<'p> {
-        let levels = route.iter().flat_map(|route| route.filter_configs(name));
-        Policies(levels.collect())
+        let levels = |name| route.iter().flat_map(move |route| route.filter_configs(name)).collect();
+        let own: Vec<_> = levels(name);
+        Policies(if own.is_empty() { levels(CORS_OF_ROUTES) } else { own })
     }
 
     fn first<T>(&self, what: impl Fn(&'p Policy) -> Option<T>) -> Option<T> {
