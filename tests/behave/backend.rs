@@ -18,6 +18,7 @@
 //!   b3: [{tls: {cert: server}}, rules]             # speaks TLS, see link.rs
 //!   - {raw_echo: true}                            # no HTTP: sends back what comes until it ends, or ends with "bye"
 //!   b4: [{http2: {}}, rules]                      # speaks HTTP/2, see http2_backend.rs
+//!   r1: [{redis: true}, rules]                     # a Redis server, see redis.rs
 //!   b2: refuse                                     # nobody listens
 //!   d1: {dns: {a.test: 127.0.0.1}}                 # a DNS server, see names.rs
 //! ```
@@ -30,6 +31,7 @@ use crate::{
     names,
     message::{self, Kind, Message, Stream},
     node::Node,
+    redis,
 };
 use nuncio_codec::http2::Options;
 use std::{
@@ -63,6 +65,9 @@ pub fn start(name: &str, rules: &Node, port: u16, seen: &Seen) -> Result<(), Str
     }
     if rules.get("dns").is_some() {
         return names::start(rules, port);
+    }
+    if rules.items().first().is_some_and(|first| first.flag("redis")) {
+        return redis::start(name, &rules.items()[1..], port, seen);
     }
     let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("backend {name}: {error}"))?;
     let mut rules = rules.items().to_vec();

@@ -154,6 +154,13 @@ impl Client {
             Err(error) => message::describe(&error),
         };
         let mut rest = &got[..];
+        if step.flag("plain") {
+            // No HTTP: line by line as it is.
+            for line in rest.split_inclusive(|byte| *byte == b'\n') {
+                let _ = writeln!(out, "> | {}", line.escape_ascii());
+            }
+            rest = &[];
+        }
         while let Ok(Some(message)) = message::read(&mut rest, Kind::Response) {
             message.show(">", out);
             if message.status() == 101 {

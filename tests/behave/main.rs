@@ -28,6 +28,7 @@ mod node;
 mod play;
 mod ports;
 mod proxy;
+mod redis;
 mod script;
 mod transcript;
 

@@ -6,7 +6,7 @@
 //! {req: POST /x, host: h, headers: {}, body: text, body_len: n, body_hex: 00ff, chunked: true, trailers: {}, http: '1.0', conn: name,
 //!  to: listener, wait_100: true, abort: true, after_ms: n, tls: {…}}   (`tls`: see link.rs)
 //! {http2: [frames], title: text, …}   see http2_client.rs
-//! {raw: [bytes, …], gap_ms: n, quiet_ms: n, shutdown: true, conn: name, to: listener}
+//! {raw: [bytes, …], gap_ms: n, quiet_ms: n, shutdown: true, plain: true, conn: name, to: listener}    (`plain`: the answer is no HTTP)
 //! {admin: GET /path, only: text}  status and body, or its lines with that text
 //! {count: GET /path, n: 200, within: {body: [least, most]}}      how often which body came
 //! {close: name}                   a kept connection

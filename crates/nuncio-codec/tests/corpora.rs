@@ -12,6 +12,8 @@ mod header_map;
 mod http1;
 #[path = "../../../fuzz/drive/http2.rs"]
 mod http2;
+#[path = "../../../fuzz/drive/resp.rs"]
+mod resp;
 #[allow(dead_code, reason = "only the escapes are needed here")]
 mod table;
 
@@ -48,6 +50,11 @@ fn the_corpus_of_chunked_bodies_holds() {
 #[test]
 fn the_corpus_of_frames_holds() {
     run("http2", http2::http2);
+}
+
+#[test]
+fn the_corpus_of_resp_holds() {
+    run("resp", resp::resp);
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub struct ClusterConfig {
     pub hash_policy: Option<Attached>,
     /// What `HttpProtocolOptions` says about requests, for who routes them: retries, mirrors, what a failure is.
     pub http_policies: Option<Attached>,
+    /// What protocols other than HTTP say of it, for those who speak them: options of the Redis proxy.
+    pub redis: Option<Attached>,
     /// What names hosts to take before any other (`OverrideHost`).
     pub named_by: Vec<NamedBy>,
     /// `connect_timeout`.
@@ -125,6 +127,7 @@ impl ClusterConfig {
             subsets: None,
             hash_policy: None,
             http_policies: None,
+            redis: None,
             named_by: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             per_connection_buffer_limit_bytes: 1024 * 1024,

@@ -168,7 +168,8 @@ impl ClusterInfo {
         self.config.display_name()
     }
 
-    pub(crate) fn store(&self) -> Option<Arc<Store>> {
+    /// Where its statistics are; `None` once they are gone.
+    pub fn store(&self) -> Option<Arc<Store>> {
         self.store.upgrade()
     }
 

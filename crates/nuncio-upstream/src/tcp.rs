@@ -26,7 +26,7 @@ pub struct TcpConnection {
     pub tls: Option<Rc<TlsFacts>>,
     counted: Counted,
     failure: Option<Rc<HostFailed>>,
-    _request: Permit,
+    _request: Option<Permit>,
 }
 
 impl fmt::Debug for TcpConnection {
@@ -53,7 +53,7 @@ impl WorkerHost {
             return Err(overflow());
         };
         let wanted = Wanted { options: options.map(Rc::new), protocols: &[] };
-        let mut counted = Counted::begin(self, permit);
+        let mut counted = Counted::begin(self, Some(permit));
         let again = || {
             cluster.inc(stat::UPSTREAM_CX_TOTAL);
             self.count(HostStat::CxTotal);
@@ -73,7 +73,25 @@ impl WorkerHost {
         };
         counted.connected();
         self.note(Outcome::ConnectedOnly);
-        Ok(TcpConnection { io, local, tls, counted, failure: self.watch_failure(), _request: request })
+        Ok(TcpConnection { io, local, tls, counted, failure: self.watch_failure(), _request: Some(request) })
+    }
+
+    /// Connects to the host for many requests of a protocol of the caller's, who counts them: outside of the cluster's limits,
+    /// as in Envoy.
+    ///
+    /// # Errors
+    /// [`PoolFailure`] when the host cannot be connected to.
+    pub async fn connect_shared(self: &Rc<Self>) -> Result<TcpConnection, PoolFailure> {
+        let wanted = Wanted { options: None, protocols: &[] };
+        let mut counted = Counted::begin(self, None);
+        let made = self.cluster().open(&self.host, &wanted, || {}).await;
+        let Opened { io, local, tls } = made.map_err(|reset| {
+            counted.failed(&reset);
+            self.note(Outcome::ConnectFailed);
+            PoolFailure { reset, host: Some(self.host.clone()) }
+        })?;
+        self.note(Outcome::ConnectedOnly);
+        Ok(TcpConnection { io, local, tls, counted, failure: self.watch_failure(), _request: None })
     }
 }
 
@@ -92,6 +110,11 @@ impl TcpConnection {
     /// (`close_connections_on_host_health_failure`).
     pub fn poll_host_failed(&self, cx: &Context<'_>) -> Poll<()> {
         self.failure.as_ref().map_or(Poll::Pending, |failure| failure.poll(cx))
+    }
+
+    /// Says that requests are under way on it as it ends.
+    pub fn closed_with_requests(&mut self) {
+        self.counted.busy = true;
     }
 
     /// Says that the host ended the connection, or the network did; else its end counts as ours.
@@ -130,21 +153,25 @@ struct Counted {
     begun: Time,
     connected: bool,
     by_peer: bool,
-    _permit: Permit,
+    /// Its end cuts off requests.
+    busy: bool,
+    /// `None`: requests are somebody else's to count.
+    permit: Option<Permit>,
 }
 
 impl Counted {
-    fn begin(host: &Rc<WorkerHost>, permit: Permit) -> Counted {
+    fn begin(host: &Rc<WorkerHost>, permit: Option<Permit>) -> Counted {
         let cluster = host.cluster();
         cluster.inc(stat::UPSTREAM_CX_TOTAL);
         cluster.gauge(stat::UPSTREAM_CX_ACTIVE, 1);
         host.count(HostStat::CxTotal);
         host.count(HostStat::CxActive);
-        Counted { host: host.clone(), begun: Time::now(), connected: false, by_peer: false, _permit: permit }
+        Counted { host: host.clone(), begun: Time::now(), connected: false, by_peer: false, busy: false, permit }
     }
 
     fn connected(&mut self) {
         self.connected = true;
+        self.busy = true;
         let cluster = self.host.cluster();
         cluster.record(stat::UPSTREAM_CX_CONNECT_MS, self.milliseconds());
         cluster.inc(stat::UPSTREAM_RQ_TOTAL);
@@ -156,7 +183,9 @@ impl Counted {
     fn failed(&mut self, reset: &Reset) {
         let cluster = self.host.cluster();
         cluster.inc(stat::UPSTREAM_CX_CONNECT_FAIL);
-        cluster.inc(stat::UPSTREAM_RQ_PENDING_FAILURE_EJECT);
+        if self.permit.is_some() {
+            cluster.inc(stat::UPSTREAM_RQ_PENDING_FAILURE_EJECT);
+        }
         self.host.count(HostStat::CxConnectFail);
         if reset.reason == ResetReason::ConnectionTimeout {
             cluster.inc(stat::UPSTREAM_CX_CONNECT_TIMEOUT);
@@ -180,14 +209,18 @@ impl Drop for Counted {
             (stat::UPSTREAM_CX_DESTROY_LOCAL, stat::UPSTREAM_CX_DESTROY_LOCAL_WITH_ACTIVE_RQ)
         };
         cluster.inc(total);
-        if self.connected {
+        if self.busy {
             cluster.inc(with_request);
             cluster.inc(stat::UPSTREAM_CX_DESTROY_WITH_ACTIVE_RQ);
+        }
+        if self.connected {
             cluster.gauge(stat::UPSTREAM_RQ_ACTIVE, -1);
             self.host.uncount(HostStat::RqActive);
         }
         cluster.gauge(stat::UPSTREAM_CX_ACTIVE, -1);
         self.host.uncount(HostStat::CxActive);
-        cluster.record(stat::UPSTREAM_CX_LENGTH_MS, self.milliseconds());
+        if self.permit.is_some() {
+            cluster.record(stat::UPSTREAM_CX_LENGTH_MS, self.milliseconds());
+        }
     }
 }

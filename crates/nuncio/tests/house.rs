@@ -14,10 +14,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nuncio-upstream", &["nuncio-tls", "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats"]),
     ("nuncio-http", &["nuncio-upstream", "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats"]),
     ("nuncio-listen", &["nuncio-upstream", "nuncio-tls", "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats"]),
+    ("nuncio-redis", &["nuncio-upstream", "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats"]),
     ("nuncio-ext", &["nuncio-core", "nuncio-api", "nuncio-codec", "nuncio-stats", "nuncio-rt"]),
     (
         "nuncio-config",
-        &["nuncio-http", "nuncio-listen", "nuncio-upstream", "nuncio-tls", "nuncio-ext", "nuncio-api", "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats"],
+        &["nuncio-http", "nuncio-listen", "nuncio-redis", "nuncio-upstream", "nuncio-tls", "nuncio-ext", "nuncio-api", "nuncio-core", "nuncio-rt", "nuncio-codec", "nuncio-stats"],
     ),
     ("nuncio-admin", &["nuncio-api", "nuncio-stats", "nuncio-codec"]),
     (

@@ -18,6 +18,7 @@ pub(crate) mod metadata;
 mod outlier;
 mod policies;
 mod protocol;
+mod redis;
 
 use crate::codes;
 use crate::context::CompileCx;
@@ -186,6 +187,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         // What the balancing itself says goes first.
         hash_policy: hash_policy.or(of_options),
         http_policies: protocol::policies(cx, cluster),
+        redis: redis::compile(cx, cluster),
         named_by,
         connect_timeout: cx.duration("connect_timeout", connect_timeout.as_ref()).unwrap_or(Duration::from_secs(5)),
         per_connection_buffer_limit_bytes: per_connection_buffer_limit_bytes.unwrap_or(1024 * 1024),

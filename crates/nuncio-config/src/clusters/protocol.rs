@@ -88,7 +88,7 @@ fn strictness(cx: &CompileCx<'_>) -> Strictness {
 
 /// Options are for extensions, by name: HTTP's, or those of a filter that has some.
 fn check_keys(cx: &mut CompileCx<'_>, cluster: &Cluster) {
-    for key in cluster.typed_extension_protocol_options.keys().filter(|k| *k != KEY) {
+    for key in cluster.typed_extension_protocol_options.keys().filter(|k| *k != KEY && *k != super::redis::KEY) {
         let known = nuncio_api::extensions().iter().any(|e| {
             e.name == key && matches!(e.category, "envoy.filters.network" | "envoy.filters.http" | "envoy.upstream_options")
         });

@@ -9,6 +9,7 @@ pub(crate) use inspect::pass_through;
 mod kinds;
 mod matching;
 mod sockets;
+mod redis_proxy;
 mod tcp_proxy;
 mod terminal;
 

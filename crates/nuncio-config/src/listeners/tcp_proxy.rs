@@ -174,7 +174,7 @@ fn clusters(cx: &mut CompileCx<'_>, from: Option<&ClusterSpecifier>, wanted: Opt
 }
 
 /// A TCP proxy may name a cluster that comes later; that nobody declares it is worth a word.
-fn known(cx: &mut CompileCx<'_>, name: &str) {
+pub(super) fn known(cx: &mut CompileCx<'_>, name: &str) {
     if cx.cluster(name).is_none() && !cx.dynamic_clusters() {
         cx.unknown_cluster(Severity::Warning, name).note("Envoy accepts this, and closes every connection");
     }

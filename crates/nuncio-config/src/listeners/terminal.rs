@@ -1,12 +1,13 @@
 //! Network filters: the one that ends the chain, and those before it.
 
 use super::chains::Around;
-use super::tcp_proxy;
+use super::{redis_proxy, tcp_proxy};
 use crate::codes;
 use crate::context::CompileCx;
 use crate::hcm;
 use nuncio_api::envoy::config::listener::v3 as proto;
 use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
+use nuncio_api::envoy::extensions::filters::network::redis_proxy::v3::RedisProxy;
 use nuncio_api::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 use nuncio_core::{BuildCx, Connection, FilterConfig, LocalFuture, NetworkFilter, NetworkPart, Terminal, TerminalWorker, Worker};
 use prost::{Message as _, Name as _};
@@ -101,6 +102,10 @@ fn one(
     if message == TcpProxy::full_name() {
         let from = TcpProxy::decode(config.value.as_slice()).unwrap_or_default();
         return Some(NetworkPart::Terminal(tcp_proxy::compile(cx, &from)));
+    }
+    if message == RedisProxy::full_name() {
+        let from = RedisProxy::decode(config.value.as_slice()).unwrap_or_default();
+        return Some(NetworkPart::Terminal(redis_proxy::compile(cx, &from)));
     }
     if let Some(entry) = cx.network_filters.iter().find(|entry| entry.message == message) {
         let built = (entry.build)(FilterConfig { type_url: &config.type_url, value: &config.value }, build);

@@ -23,6 +23,7 @@ pub mod listener_worker;
 pub mod opentelemetry;
 pub mod outlier_detection;
 pub mod overload;
+pub mod redis;
 pub mod router;
 pub mod runtime;
 pub mod server;

@@ -205,7 +205,7 @@ impl WorkerHost {
     }
 
     /// Takes one from a gauge of the host's own statistics.
-    pub(crate) fn uncount(&self, stat: HostStat) {
+    pub fn uncount(&self, stat: HostStat) {
         if let Some(cells) = self.counters() {
             cells.dec(stat);
         }
