@@ -124,7 +124,7 @@ fn a_reload_touches_only_what_changed() {
 #[test]
 fn a_guard_that_is_not_built_stops_the_start_and_not_the_check() {
     let guard = r#"          - name: auth
-            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.cdn_loop.v3.CdnLoopConfig, cdn_id: x }
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, config: { vm_config: { runtime: envoy.wasm.runtime.null, code: { local: { inline_string: x } } } } }
           - name: router"#;
     let text = CANARY.replace("          - name: router", guard);
     assert!(load(&text, Purpose::Check).is_ok());
