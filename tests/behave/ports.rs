@@ -1,4 +1,4 @@
-//! Free ports by name: `PORT_b1` in a script is always the same number within one run.
+//! Free ports by name: `PORT_b1` in a script is always the same number within one run; texts with them that are sealed.
 
 use std::{
     net::TcpListener,
@@ -44,17 +44,52 @@ impl Ports {
             out.push_str(&self.get(&name[..end]).to_string());
             rest = &name[end..];
         }
-        out + rest
+        sealed(out + rest)
     }
 
     /// Puts names in the place of numbers.
     pub fn mask(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (name, port) in &self.named {
+            for (word, seal) in SEALS {
+                text = text.replace(&seal(&format!("127.0.0.1:{port}")), &format!("{word}(127.0.0.1:PORT_{name})"));
+            }
             text = replace_number(&text, &port.to_string(), &format!("PORT_{name}"));
         }
         text
     }
+}
+
+/// Words that stand for a sealed text: `BASE64(127.0.0.1:PORT_b1)`, `SESSION64(…)` as in the cookies of stateful sessions.
+const SEALS: [(&str, fn(&str) -> String); 2] = [
+    ("SESSION64", |text| base64(&[&[0x0a, u8::try_from(text.len()).unwrap_or_default()], text.as_bytes()].concat())),
+    ("BASE64", |text| base64(text.as_bytes())),
+];
+
+fn sealed(mut text: String) -> String {
+    for (word, seal) in SEALS {
+        let open = format!("{word}(");
+        while let Some(at) = text.find(&open) {
+            let from = at + open.len();
+            let Some(len) = text[from..].find(')') else { break };
+            let made = seal(&text[from..from + len]);
+            text.replace_range(at..=from + len, &made);
+        }
+    }
+    text
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for group in bytes.chunks(3) {
+        let bits = group.iter().enumerate().fold(0_u32, |bits, (index, byte)| bits | u32::from(*byte) << (16 - 8 * index));
+        for digit in 0..4 {
+            let there = digit <= group.len();
+            out.push(if there { char::from(DIGITS[(bits >> (18 - 6 * digit)) as usize & 63]) } else { '=' });
+        }
+    }
+    out
 }
 
 fn free() -> u16 {

@@ -73,6 +73,7 @@ pub use runtime::{
     Fraction, RuntimeDouble, RuntimeFlag, RuntimeFraction, RuntimeUint, RuntimeValue, RuntimeValues, RuntimeView,
 };
 pub use stream::{
+    OverrideHost,
     CloseType, ClusterFacts, FilterLevel, HostFacts, Protocol, RouteId, RouteRef, RouteTableView, RouteView, StreamCx,
     StreamInfo, Timings, UpstreamFacts, WireBytes,
 };

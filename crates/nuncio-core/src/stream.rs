@@ -385,6 +385,15 @@ impl Default for StreamInfo {
     }
 }
 
+/// The host that a filter wants a request to go to first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverrideHost {
+    /// Its address, as `%UPSTREAM_HOST%` prints it.
+    pub address: Box<str>,
+    /// Where it is not there, or not well, the request is not sent elsewhere, but answered with this status.
+    pub strict: Option<u16>,
+}
+
 /// One exchange: heads, facts, the matched route, and state that filters keep for its length.
 #[derive(Debug)]
 pub struct StreamCx {
@@ -412,6 +421,8 @@ pub struct StreamCx {
     pub grpc_replies: Option<bool>,
     /// A filter has changed what routes are matched by: the route is looked up again before the next filter.
     pub route_is_stale: bool,
+    /// Where its first attempt goes, if that host is there and well.
+    pub override_host: Option<Box<OverrideHost>>,
     /// The random number by which a route's weighted cluster is picked; drawn once per request.
     pub random: u64,
     /// Its trace, where it has one.
@@ -439,6 +450,7 @@ impl StreamCx {
             buffer_limit: 0,
             grpc_replies: None,
             route_is_stale: false,
+            override_host: None,
             random: 0,
             trace: None,
             conn,
@@ -460,6 +472,7 @@ impl StreamCx {
         self.request_buffer_limit = None;
         self.grpc_replies = None;
         self.route_is_stale = false;
+        self.override_host = None;
         self.trace = None;
         self.slots.clear();
     }

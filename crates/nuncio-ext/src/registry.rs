@@ -37,6 +37,7 @@ pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     http::rbac::ENTRY,
     http::set_filter_state::ENTRY,
     http::set_metadata::ENTRY,
+    http::stateful_session::ENTRY,
 ];
 
 /// Network filters, but for the HTTP connection manager and the TCP proxy.

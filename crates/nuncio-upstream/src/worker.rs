@@ -6,6 +6,7 @@
 
 use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::config::Discovery;
+use crate::host::Health;
 use crate::host_set::HostSet;
 use crate::info::{ClusterCx, ClusterInfo, Parts};
 use crate::lb::{Balancer, PickCx, PickEnv, PriorityLoads};
@@ -13,6 +14,7 @@ use crate::pool::{Reaper, WorkerHost};
 use crate::names;
 use crate::provided::{Member, Provided};
 use nuncio_core::{ClusterHealth, ClusterHealthPart, NameLookup, NamedClusters, NamedClustersPart, Worker};
+use nuncio_rt::Address;
 use nuncio_stats::tables::cluster as stat;
 use nuncio_stats::tables::cluster_manager::{CLUSTERS_INFLATED, THREAD_CLUSTERS};
 use nuncio_stats::{Lane, Scope};
@@ -20,6 +22,7 @@ use std::{
     borrow::Cow,
     cell::{Cell, OnceCell, RefCell},
     collections::{HashMap, HashSet},
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
 };
@@ -293,6 +296,20 @@ impl WorkerCluster {
         let host = WorkerHost::new(members.balancer.host(choice)?.clone(), self.cx.clone());
         *place = Some(host.clone());
         Some(host)
+    }
+
+    /// The host with this address, unless it is unwell (`override_host_status`: its default).
+    pub fn find_address(&self, address: &str) -> Option<Rc<WorkerHost>> {
+        let mut members = self.members.borrow_mut();
+        let members = members.get_or_insert_with(|| Box::new(self.inflate(None)));
+        let wanted: SocketAddr = address.parse().ok()?;
+        let choice = members.balancer.find(|host| matches!(*host.address, Address::Ip(own) if own == wanted))?;
+        let host = members.balancer.host(choice)?.clone();
+        if host.state.flags().health() == Health::Unhealthy {
+            return None;
+        }
+        let place = members.hosts.get_mut(choice.priority)?.get_mut(choice.index)?;
+        Some(place.get_or_insert_with(|| WorkerHost::new(host, self.cx.clone())).clone())
     }
 
     /// What is known of a name that a request asks for, where the cluster goes by names; if nothing is, it is looked up.

@@ -33,6 +33,7 @@ pub mod ratelimit;
 pub mod rbac;
 pub mod set_filter_state;
 pub mod set_metadata;
+pub mod stateful_session;
 
 use nuncio_core::{BuildCx, ConfigError, FilterConfig, RouteRef};
 use std::{any::Any, sync::Arc};

@@ -57,7 +57,16 @@ impl Router {
             reject_attempts: policy.map_or(1, |p| p.host_selection_retry_max_attempts),
             loads,
         };
-        let found = if let Member::Nowhere = member { None } else { from.find(&pick) };
+        // A filter's wish counts for the first attempt.
+        let wish = cx.override_host.as_deref().filter(|_| !retry);
+        let wished = wish.and_then(|wish| from.find_address(&wish.address));
+        let strict = wish.and_then(|wish| wish.strict).filter(|_| wished.is_none());
+        let found = match (wished, &member) {
+            (Some(host), _) => Some(host),
+            (None, Member::Nowhere) => None,
+            (None, _) if strict.is_some() => None,
+            (None, _) => from.find(&pick),
+        };
         // The name has been waited for, in vain.
         let mut unresolved = self.attempt.unresolved();
         if found.is_none() && unresolved.is_none() {
@@ -75,6 +84,7 @@ impl Router {
             self.attempt.clear();
             self.classes.status(503, Answer { cluster: cluster.cx(), host: None, internal: cx.info.internal, head: None });
             let mut reply = failure::no_healthy_host();
+            reply.status = strict.unwrap_or(reply.status);
             if let Some(details) = unresolved {
                 reply.details = format!("dns_resolution_failure{{{details}}}").into();
             }

@@ -113,6 +113,12 @@ impl Balancer {
         self.whole.set.priorities.get(choice.priority)?.hosts.get(choice.index)
     }
 
+    /// The first host that is wanted.
+    pub fn find(&self, wanted: impl Fn(&Host) -> bool) -> Option<Choice> {
+        let tiers = self.whole.set.priorities.iter().enumerate();
+        tiers.into_iter().find_map(|(priority, tier)| tier.hosts.iter().position(|host| wanted(host)).map(|index| Choice { priority, index }))
+    }
+
     /// Chooses a host.
     pub fn pick(&mut self, env: &PickEnv<'_>, cx: &PickCx<'_>) -> Option<Choice> {
         let plan = &self.whole.set.plan;
