@@ -6,6 +6,7 @@ use nuncio_core::{AccessLogEntry, HttpFilterEntry, NetworkFilterEntry, TracerEnt
 
 /// HTTP filters.
 pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
+    http::adaptive_concurrency::ENTRY,
     http::api_key_auth::ENTRY,
     http::bandwidth_limit::ENTRY,
     http::basic_auth::ENTRY,

@@ -1,5 +1,6 @@
 //! HTTP filters, one file or folder each; `registry` lists them.
 
+pub mod adaptive_concurrency;
 mod additions;
 pub mod api_key_auth;
 pub mod bandwidth_limit;
