@@ -8,6 +8,7 @@ mod bucket;
 mod compression;
 pub mod custom_tags;
 pub mod http;
+mod line_format;
 pub mod matcher;
 pub mod network;
 pub mod rate_limits;

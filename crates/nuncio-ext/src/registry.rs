@@ -7,6 +7,7 @@ use nuncio_core::{AccessLogEntry, HttpFilterEntry, NetworkFilterEntry, TracerEnt
 /// HTTP filters.
 pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     http::adaptive_concurrency::ENTRY,
+    http::admission_control::ENTRY,
     http::api_key_auth::ENTRY,
     http::bandwidth_limit::ENTRY,
     http::basic_auth::ENTRY,
@@ -17,6 +18,7 @@ pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     http::compressor::ENTRY,
     http::cors::ENTRY,
     http::csrf::ENTRY,
+    http::custom_response::ENTRY,
     http::decompressor::ENTRY,
     http::dynamic_forward_proxy::ENTRY,
     http::ext_authz::ENTRY,

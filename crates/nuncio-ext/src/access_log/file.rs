@@ -1,6 +1,6 @@
 //! `envoy.access_loggers.file`, `.stdout` and `.stderr`: a line per exchange.
 
-use super::format::{LineFormat, Options};
+use crate::line_format::{LineFormat, Options};
 use nuncio_api::envoy::extensions::access_loggers::{
     file::v3::{FileAccessLog, file_access_log},
     stream::v3::{StderrAccessLog, StdoutAccessLog, stderr_access_log, stdout_access_log},
@@ -69,12 +69,12 @@ fn build_file(config: FilterConfig<'_>, cx: &mut AccessLogCx<'_>) -> Result<Arc<
     let format = match &config.access_log_format {
         None => LineFormat::default_text(),
         Some(AccessLogFormat::Format(text)) if text.is_empty() => LineFormat::default_text(),
-        Some(AccessLogFormat::Format(text)) => LineFormat::text(text, Options::default(), "format", cx),
-        Some(AccessLogFormat::JsonFormat(tree)) => LineFormat::json(tree, Options::default(), "json_format", cx),
+        Some(AccessLogFormat::Format(text)) => LineFormat::text(text, Options::default(), "format", &mut cx.warnings),
+        Some(AccessLogFormat::JsonFormat(tree)) => LineFormat::json(tree, Options::default(), "json_format", &mut cx.warnings),
         Some(AccessLogFormat::TypedJsonFormat(tree)) => {
-            LineFormat::json(tree, Options::default(), "typed_json_format", cx)
+            LineFormat::json(tree, Options::default(), "typed_json_format", &mut cx.warnings)
         }
-        Some(AccessLogFormat::LogFormat(format)) => LineFormat::substitution(format, "log_format", cx),
+        Some(AccessLogFormat::LogFormat(format)) => LineFormat::substitution(format, "log_format", &mut cx.warnings),
     }?;
     logger(format, &config.path, cx)
 }
@@ -83,7 +83,7 @@ fn build_stdout(config: FilterConfig<'_>, cx: &mut AccessLogCx<'_>) -> Result<Ar
     let config: StdoutAccessLog = decode(config)?;
     let format = match &config.access_log_format {
         Some(stdout_access_log::AccessLogFormat::LogFormat(format)) => {
-            LineFormat::substitution(format, "log_format", cx)
+            LineFormat::substitution(format, "log_format", &mut cx.warnings)
         }
         None => LineFormat::default_text(),
     }?;
@@ -94,7 +94,7 @@ fn build_stderr(config: FilterConfig<'_>, cx: &mut AccessLogCx<'_>) -> Result<Ar
     let config: StderrAccessLog = decode(config)?;
     let format = match &config.access_log_format {
         Some(stderr_access_log::AccessLogFormat::LogFormat(format)) => {
-            LineFormat::substitution(format, "log_format", cx)
+            LineFormat::substitution(format, "log_format", &mut cx.warnings)
         }
         None => LineFormat::default_text(),
     }?;

@@ -5,7 +5,6 @@
 
 mod file;
 mod files;
-mod format;
 mod grpc;
 mod ring;
 mod writer;

@@ -2,6 +2,7 @@
 
 pub mod adaptive_concurrency;
 mod additions;
+pub mod admission_control;
 pub mod api_key_auth;
 pub mod bandwidth_limit;
 pub mod basic_auth;
@@ -12,6 +13,7 @@ pub mod composite;
 pub mod compressor;
 pub mod cors;
 pub mod csrf;
+pub mod custom_response;
 pub mod decompressor;
 pub mod ext_authz;
 pub mod dynamic_forward_proxy;

@@ -25,6 +25,8 @@ use std::{
 
 /// gRPC's status of a stream that took too long.
 const DEADLINE_EXCEEDED: u32 = 4;
+/// Filters that may put another answer in the place of one, one after the other; then the stream is cut off.
+const MAX_ANSWERS: u8 = 32;
 
 /// What the client's side has to tell.
 #[derive(Debug)]
@@ -81,6 +83,8 @@ pub(crate) struct Exchange {
     request_ended: bool,
     request_closed: bool,
     head_sent: bool,
+    /// Answers from here so far: a filter may replace one by another.
+    answers: u8,
     response_ended: bool,
     end: Option<Outcome>,
     last_progress: Time,
@@ -159,6 +163,7 @@ impl Exchange {
             request_ended: false,
             request_closed: false,
             head_sent: false,
+            answers: 0,
             response_ended: false,
             end: None,
             last_progress: Time::default(),
@@ -184,6 +189,7 @@ impl Exchange {
         self.request_ended = end;
         self.request_closed = false;
         self.head_sent = false;
+        self.answers = 0;
         self.response_ended = false;
         self.end = None;
         self.last_progress = now;
@@ -458,7 +464,8 @@ impl Exchange {
         self.engine.close_request();
         self.engine.drop_response();
         self.router.abort(&mut self.cx);
-        if self.head_sent {
+        self.answers = self.answers.saturating_add(1);
+        if self.head_sent || self.answers > MAX_ANSWERS {
             self.cx.info.flags.set(answer.flags);
             self.cx.info.details = answer.details;
             self.end = Some(Outcome::Cut);
@@ -487,8 +494,12 @@ impl Exchange {
             rules.rewrite(&mut self.cx, &mut answer);
         }
         let body = reply::seal(&mut self.cx, &answer);
+        let answers = self.answers;
         self.arrive(hcm, client, Dir::Response, Piece::Head { end: body.is_none() }, now);
-        if let Some(bytes) = body {
+        // Unless a filter has put another answer in its place.
+        if let Some(bytes) = body
+            && self.answers == answers
+        {
             self.arrive(hcm, client, Dir::Response, Piece::Data { bytes, end: true }, now);
         }
     }
