@@ -6,7 +6,7 @@
 //!   - {http2: {max_concurrent_streams: 1, initial_stream_window_size: 65535, allow_connect: true}}
 //!   - {path: /x, status: 503, headers: {}, body: text, body_len: n, trailers: {}, informational: [103]}
 //!   - {path: /r, rst: 8}                            # instead of an answer
-//!   - {path: /f, frames: [{head: 0, stream…}]}      # frames as they are, see frames.rs
+//!   - {path: /f, frames: [{head: this, …}]}         # frames as they are, see frames.rs
 //!   - {path: /g, goaway: true}                      # answers, and says goodbye
 //!   - {path: /early, early: true}, {path: /never, hang: true}, {path: /e, echo: true}
 //!   - {path: /p.S/M, grpc: envoy.service.accesslog.v3.StreamAccessLogsMessage}   # shows the messages, answers at the end

@@ -104,7 +104,8 @@ impl Http2 {
                 came.end = match message::describe(&error).as_str() {
                     "silence" => "open",
                     "cut off" => "closed",
-                    _ => "reset",
+                    // Whether what was on its way to the proxy has come to nobody is chance.
+                    _ => "closed",
                 };
                 return Ok(());
             }
@@ -231,6 +232,8 @@ impl Came {
         for id in open {
             this.streams.entry(*id).or_default();
         }
+        // Which of the two comes first is chance.
+        this.notes.sort_by_key(|note| note.starts_with("pong"));
         // Writing to a String cannot fail.
         for note in &this.notes {
             let _ = writeln!(out, "> {note}");

@@ -524,8 +524,8 @@ pub struct HttpOptions {
     pub max_stream_duration: Option<Duration>,
     /// `max_requests_per_connection`; `None` for no limit.
     pub max_requests_per_connection: Option<u32>,
-    /// `max_response_headers_kb`.
-    pub max_response_headers_kb: u32,
+    /// `max_response_headers_kb`; without it 80 on HTTP/1 and 60 on HTTP/2.
+    pub max_response_headers_kb: Option<u32>,
     /// `max_headers_count`.
     pub max_headers_count: u32,
     /// `http_protocol_options.header_key_format`.
@@ -594,7 +594,7 @@ impl Default for HttpOptions {
             max_connection_duration_jitter: 0.0,
             max_stream_duration: None,
             max_requests_per_connection: None,
-            max_response_headers_kb: 80,
+            max_response_headers_kb: None,
             max_headers_count: 100,
             header_case: NameCase::Lower,
             send_fully_qualified_url: false,

@@ -16,6 +16,8 @@ pub enum ResetReason {
     RemoteReset,
     /// The upstream refused the stream before looking at it.
     RemoteRefusedStreamReset,
+    /// The upstream could not connect to where the request wanted to be connected.
+    ConnectError,
     /// No socket could be made or bound.
     LocalConnectionFailure,
     /// The upstream could not be connected to.
@@ -36,6 +38,7 @@ impl ResetReason {
             ResetReason::Overflow => "overflow",
             ResetReason::RemoteReset => "remote reset",
             ResetReason::RemoteRefusedStreamReset => "remote refused stream reset",
+            ResetReason::ConnectError => "remote error with CONNECT request",
             ResetReason::LocalConnectionFailure => "local connection failure",
             ResetReason::RemoteConnectionFailure => "remote connection failure",
             ResetReason::ConnectionTimeout => "connection timeout",
@@ -49,7 +52,7 @@ impl ResetReason {
         match self {
             ResetReason::LocalReset => ResponseFlags::LR,
             ResetReason::Overflow => ResponseFlags::UO,
-            ResetReason::RemoteReset | ResetReason::RemoteRefusedStreamReset => ResponseFlags::UR,
+            ResetReason::RemoteReset | ResetReason::RemoteRefusedStreamReset | ResetReason::ConnectError => ResponseFlags::UR,
             ResetReason::LocalConnectionFailure
             | ResetReason::RemoteConnectionFailure
             | ResetReason::ConnectionTimeout => ResponseFlags::UF,

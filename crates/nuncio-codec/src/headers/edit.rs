@@ -250,6 +250,11 @@ impl HeaderMap {
     }
 
     /// Makes one entry of all entries of a name, values joined with `,`; empty ones add nothing.
+    /// Whether a well-known name has several values.
+    pub(crate) fn has_repeated(&self) -> bool {
+        !self.repeated.is_empty()
+    }
+
     pub(crate) fn join_entries(&mut self, known: Known) {
         if self.repeated.has(known) {
             let values: Vec<&[u8]> = self

@@ -124,13 +124,24 @@ fn most_telling(violation: Violation, raw: &[u8]) -> Violation {
     }
 }
 
-/// Envoy keeps one value of these names, joining several with `,`: its inline headers.
-pub(super) fn join_values(map: &mut HeaderMap, part: Part) {
+/// Envoy keeps one value of some names, joining several with `,`: its inline headers. Of a request's or a response's head.
+pub(crate) fn join_repeated(map: &mut HeaderMap, request: bool) {
+    if map.has_repeated() {
+        join_inline(map, if request { Part::Request } else { Part::Response });
+    }
+}
+
+fn join_inline(map: &mut HeaderMap, part: Part) {
     for known in Known::all() {
         if is_joined(known, part) {
             map.join_entries(known);
         }
     }
+}
+
+/// The same, and the hosts of a request.
+pub(super) fn join_values(map: &mut HeaderMap, part: Part) {
+    join_inline(map, part);
     if part == Part::Request {
         map.join_host();
     }

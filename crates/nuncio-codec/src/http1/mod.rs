@@ -23,6 +23,7 @@ mod encode;
 mod fields;
 mod framing;
 mod head;
+pub(crate) use head::join_repeated;
 mod reason;
 mod request;
 mod request_line;

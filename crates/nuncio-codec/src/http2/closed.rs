@@ -81,9 +81,9 @@ impl Connection {
     /// Whether HEADERS that came for a stream which is not open may be ignored.
     ///
     /// # Errors
-    /// [`Fault::StreamClosed`] if the peer must have known that it is closed.
+    /// [`Fault::HeadersAfterEnd`] if the peer must have known that it is closed.
     pub(super) fn unwanted_headers(&self, id: u32) -> Result<(), Fault> {
-        if self.ended_by_peer(id) { Err(Fault::StreamClosed) } else { Ok(()) }
+        if self.ended_by_peer(id) { Err(Fault::HeadersAfterEnd) } else { Ok(()) }
     }
 
     /// Whether the peer ended a stream that is not open, or passed it over.

@@ -140,6 +140,8 @@ pub struct Connection {
     /// We have said goodbye: the last stream we look at.
     pub(super) goaway_sent: Option<u32>,
     pub(super) fault: Option<Fault>,
+    /// The stream of the frame that was read last.
+    pub(super) at_fault: u32,
 }
 
 impl Connection {
@@ -180,6 +182,7 @@ impl Connection {
             goaway_received: None,
             goaway_sent: None,
             fault: None,
+            at_fault: 0,
         };
         if role == Role::Client {
             connection.introduce();
@@ -248,6 +251,25 @@ impl Connection {
         self.streams.len() - self.disregarded as usize
     }
 
+    /// The stream of a request whose head had begun to come when the connection failed.
+    pub fn unfinished_head(&self) -> Option<u32> {
+        let unfinished = |(_, stream): &(&u32, &Stream)| !stream.head_received && stream.remote_open;
+        self.streams.iter().find(unfinished).map(|(id, _)| *id).filter(|_| self.role == Role::Server)
+    }
+
+    /// As `%RESPONSE_CODE_DETAILS%` of a request that goes down with the connection. As Envoy in words that only its
+    /// library has.
+    pub fn details(&self, fault: Fault, stream: u32) -> String {
+        let own = stream == self.at_fault;
+        let text = match fault {
+            Fault::InboundEmptyFramesFlood if own => return "http2.inbound_empty_frames_flood".to_owned(),
+            fault if fault.is_flood() && fault != Fault::TooManySettings || !self.options.as_envoy => fault.text(),
+            fault if own && !fault.is_told_by_envoy() => return "http2.unknown.nghttp2.error".to_owned(),
+            _ => "The user callback function failed",
+        };
+        format!("codec_error:{}", text.replace(' ', "_"))
+    }
+
     /// The options it was made with.
     pub fn options(&self) -> &Options {
         &self.options
@@ -296,6 +318,8 @@ impl Connection {
             local_open,
             head_received: false,
             expected: None,
+            body: 0,
+            told_length: false,
             bodiless: false,
             connect: false,
             disregarded: false,
@@ -334,7 +358,7 @@ impl Connection {
                 // Nobody is told anything who does not speak HTTP/2.
                 Fault::BadPreface => true,
                 Fault::OutboundFlood | Fault::OutboundControlFlood => true,
-                _ => self.options.as_envoy,
+                _ => self.options.as_envoy && !fault.is_told_by_envoy(),
             };
             if !silent {
                 self.goaway_frame(self.last_peer_stream.min(MAX_31), fault.code());
@@ -352,6 +376,5 @@ impl Connection {
         frame::write_goaway(last, code, &mut self.out);
         self.outbound.add(frame::HEAD_BYTES + 8, false);
         self.goaway_sent = Some(last);
-        self.counts.add(Stat::GoawaySent);
     }
 }

@@ -35,6 +35,8 @@ pub enum Fault {
     FlowControl,
     /// A frame on a stream that was closed.
     StreamClosed,
+    /// The same, if it was HEADERS.
+    HeadersAfterEnd,
     /// A header block could not be decoded.
     Compression,
     /// A message was malformed, and the options say that its connection goes with it.
@@ -67,7 +69,7 @@ impl Fault {
             Fault::BadPreface | Fault::Protocol(_) | Fault::Messaging { .. } => ErrorCode::PROTOCOL_ERROR,
             Fault::FrameSize => ErrorCode::FRAME_SIZE_ERROR,
             Fault::FlowControl => ErrorCode::FLOW_CONTROL_ERROR,
-            Fault::StreamClosed => ErrorCode::STREAM_CLOSED,
+            Fault::StreamClosed | Fault::HeadersAfterEnd => ErrorCode::STREAM_CLOSED,
             Fault::Compression => ErrorCode::COMPRESSION_ERROR,
             Fault::InboundEmptyFramesFlood
             | Fault::InboundPriorityFramesFlood
@@ -76,6 +78,15 @@ impl Fault {
             | Fault::OutboundControlFlood
             | Fault::TooManyContinuations
             | Fault::TooManySettings => ErrorCode::ENHANCE_YOUR_CALM,
+        }
+    }
+
+    /// True if Envoy says so in a GOAWAY; for what else its peer did it closes the connection without a word.
+    pub(super) fn is_told_by_envoy(self) -> bool {
+        match self {
+            Fault::FrameSize | Fault::StreamClosed | Fault::Compression | Fault::TooManySettings => true,
+            Fault::Protocol(what) => ["DATA", "CONTINUATION", "unexpected frame"].iter().any(|begin| what.starts_with(begin)) || what.ends_with("padding"),
+            _ => false,
         }
     }
 
@@ -103,7 +114,7 @@ impl Fault {
             Fault::Protocol(what) => what,
             Fault::FrameSize => "frame of an invalid size",
             Fault::FlowControl => "flow control window exceeded",
-            Fault::StreamClosed => "frame on a closed stream",
+            Fault::StreamClosed | Fault::HeadersAfterEnd => "frame on a closed stream",
             Fault::Compression => "header block could not be decoded",
             Fault::Messaging { flaw, .. } => flaw.details(),
             Fault::InboundEmptyFramesFlood => "Too many consecutive frames with an empty payload",
@@ -111,7 +122,7 @@ impl Fault {
             Fault::InboundWindowUpdateFramesFlood => "Too many WINDOW_UPDATE frames",
             Fault::OutboundFlood => "Too many frames in the outbound queue.",
             Fault::OutboundControlFlood => "Too many control frames in the outbound queue.",
-            Fault::TooManyContinuations => "too many CONTINUATION frames",
+            Fault::TooManyContinuations => "Too many CONTINUATION frames following a HEADER frame",
             Fault::TooManySettings => "too many settings in a frame",
         }
     }

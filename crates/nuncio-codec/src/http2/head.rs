@@ -6,7 +6,7 @@
 use super::hpack::Field;
 use super::options::Options;
 use crate::headers::{HeaderMap, Known, KnownSet, is_token_byte};
-use crate::http1::{UnderscoreAction, is_valid_authority};
+use crate::http1::{UnderscoreAction, is_valid_authority, join_repeated};
 
 /// What is wrong with a message's head or trailers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -145,7 +145,7 @@ impl Builder {
             (BlockKind::Request, Known::Method) => !value.is_empty() && value.iter().all(|b| is_token_byte(*b)),
             (BlockKind::Request, Known::Path) => !value.is_empty() && value.iter().all(|&b| b > 0x20 && b != 0x7f),
             (BlockKind::Request, Known::Scheme) => is_scheme(value),
-            (BlockKind::Request, Known::Authority) => !value.is_empty() && is_valid_authority(value),
+            (BlockKind::Request, Known::Authority) => is_host(value),
             (BlockKind::Request, Known::Protocol) => options.allow_connect && is_value(value),
             (BlockKind::Response, Known::Status) => value.len() == 3 && value.iter().all(u8::is_ascii_digit) && value != b"101",
             _ => false,
@@ -159,20 +159,25 @@ impl Builder {
 
     fn regular_field(&mut self, field: Field<'_>, options: &Options) -> Result<(), Flaw> {
         let Field { known, name, value } = field;
-        let value = value.trim_ascii();
         if known == Known::Other && !is_name(name) || !is_value(value) || CONNECTION_SPECIFIC.has(known) {
             return Err(Flaw::Field);
         }
         match known {
+            // In another case it passes as a field, and means nothing to anybody behind us.
+            Known::Te if value != b"trailers" && value.eq_ignore_ascii_case(b"trailers") => return Ok(()),
             Known::Te if value != b"trailers" => return Err(Flaw::Field),
-            Known::ContentLength if self.kind != BlockKind::Trailers => {
+            Known::ContentLength => {
                 if self.content_length.is_some() {
                     return Err(Flaw::Field);
                 }
                 self.content_length = Some(decimal(value).ok_or(Flaw::Field)?);
+                if self.kind == BlockKind::Response && self.map.status() == Some(204) {
+                    // There is no body whose length could be told (RFC 9110, section 8.6).
+                    return if value == b"0" { Ok(()) } else { Err(Flaw::Field) };
+                }
             }
             Known::Host if self.kind == BlockKind::Request => {
-                if std::mem::replace(&mut self.host_seen, true) || !is_valid_authority(value) {
+                if std::mem::replace(&mut self.host_seen, true) || !is_host(value) {
                     return Err(Flaw::Field);
                 }
                 // `:authority` is what counts (RFC 9113, section 8.3.1).
@@ -180,7 +185,7 @@ impl Builder {
                     return Ok(());
                 }
             }
-            Known::Cookie if self.kind == BlockKind::Request => {
+            Known::Cookie if self.kind != BlockKind::Response => {
                 if !self.cookies.is_empty() {
                     self.cookies.extend_from_slice(b"; ");
                 }
@@ -221,6 +226,9 @@ impl Builder {
         if !self.cookies.is_empty() {
             self.map.append(Known::Cookie, &self.cookies);
         }
+        if self.kind == BlockKind::Request || self.kind == BlockKind::Response {
+            join_repeated(&mut self.map, self.kind == BlockKind::Request);
+        }
         let informational = self.kind == BlockKind::Response && self.map.status().is_some_and(|s| s < 200);
         Ok(Facts { content_length: self.content_length, informational })
     }
@@ -244,6 +252,11 @@ impl Builder {
     }
 }
 
+/// What may stand in `:authority` and `host`: user information may not.
+fn is_host(value: &[u8]) -> bool {
+    !value.is_empty() && is_valid_authority(value) && !value.contains(&b'@')
+}
+
 fn is_scheme(value: &[u8]) -> bool {
     value.first().is_some_and(u8::is_ascii_alphabetic)
         && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
@@ -254,16 +267,17 @@ fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|&b| is_token_byte(b) && !b.is_ascii_uppercase())
 }
 
-/// No control bytes. White space around is let pass, as on Envoy, and taken off.
+/// No control bytes. White space around is let pass, as on Envoy.
 fn is_value(value: &[u8]) -> bool {
     value.iter().all(|&b| b >= 0x20 && b != 0x7f || b == b'\t')
 }
 
 fn decimal(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || value.len() > 19 {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    value.iter().try_fold(0u64, |n, b| b.is_ascii_digit().then(|| n * 10 + u64::from(b - b'0')))
+    let number = value.iter().try_fold(0i64, |n, b| n.checked_mul(10)?.checked_add(i64::from(b - b'0')));
+    number.and_then(|number| u64::try_from(number).ok())
 }
 
 #[cfg(test)]
@@ -298,6 +312,12 @@ mod tests {
     }
 
     #[test]
+    fn fields_that_take_one_value_are_joined_and_others_stay_as_they_are() {
+        let head = request(&[("accept", "a"), ("x", " b "), ("accept", "c"), ("x", "d"), ("te", "Trailers")]).unwrap();
+        assert_eq!(head, ":authority: a\n:path: /\n:method: GET\n:scheme: http\naccept: a,c\nx:  b \nx: d");
+    }
+
+    #[test]
     fn a_host_stands_in_for_the_authority() {
         let fields = [(":method", "GET"), (":scheme", "http"), (":path", "/"), ("host", "h")];
         let head = build(BlockKind::Request, &fields, &Options::default()).unwrap();
@@ -321,6 +341,11 @@ mod tests {
             ("content-length", "-1"),
             ("content-length", "1,1"),
             ("content-length", ""),
+            ("content-length", " 1"),
+            ("content-length", "9223372036854775808"),
+            ("host", ""),
+            ("host", "u@h"),
+            ("te", " trailers"),
             (":method", "GET"),
             (":unknown", "1"),
             (":status", "200"),

@@ -9,8 +9,8 @@ use crate::headers::Known;
 /// Most parameters of one SETTINGS frame.
 const MAX_SETTINGS: usize = 32;
 
-/// CONTINUATION frames of one block beyond those that a head of largest size fills.
-const CONTINUATIONS: usize = 8;
+/// CONTINUATION frames of one block; Envoy's number.
+const CONTINUATIONS: usize = 512;
 
 /// What the next bytes are.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +109,7 @@ impl Connection {
 
     fn frame(&mut self, input: &[u8]) -> Result<Option<(usize, Option<Event>)>, Fault> {
         let Some(head) = FrameHead::read(input) else { return Ok(None) };
+        self.at_fault = head.stream;
         if head.len > MAX_FRAME_BYTES {
             return Err(Fault::FrameSize);
         }
@@ -158,6 +159,9 @@ impl Connection {
         if head.stream == 0 || self.is_idle(head.stream) {
             return Err(Fault::Protocol("DATA: stream in idle"));
         }
+        if self.streams.get(&head.stream).is_some_and(|stream| !stream.disregarded && !stream.remote_open) {
+            return Err(Fault::StreamClosed);
+        }
         if head.len < padded {
             return Err(Fault::FrameSize);
         }
@@ -171,7 +175,6 @@ impl Connection {
         let unwanted = match self.streams.get_mut(&head.stream) {
             None => true,
             Some(stream) if stream.disregarded => true,
-            Some(stream) if !stream.remote_open => return Err(Fault::StreamClosed),
             Some(stream) if !stream.head_received => return Err(Fault::Protocol("DATA before HEADERS")),
             Some(stream) => {
                 if !stream.receive.receive(head.len) {
@@ -222,6 +225,7 @@ impl Connection {
     /// Checks a body against the length that was announced.
     pub(super) fn measure(&mut self, stream: u32, bytes: usize, end: bool) -> Result<(), StreamEnd> {
         let Some(stream) = self.streams.get_mut(&stream) else { return Ok(()) };
+        stream.body += bytes as u64;
         if let Some(left) = &mut stream.expected {
             *left = left.checked_sub(bytes as u64).ok_or(StreamEnd::WrongLength)?;
             if end && *left > 0 {
@@ -258,7 +262,7 @@ impl Connection {
             return Err(Fault::Protocol("CONTINUATION: unexpected"));
         };
         open.continuations += 1;
-        if open.continuations > CONTINUATIONS + self.options.max_header_bytes / MAX_FRAME_BYTES {
+        if open.continuations > CONTINUATIONS {
             return Err(Fault::TooManyContinuations);
         }
         self.block_piece(open, payload, head.has(flag::END_HEADERS))
@@ -268,7 +272,7 @@ impl Connection {
     fn block_kind(&mut self, head: FrameHead) -> Result<BlockKind, Fault> {
         if let Some(stream) = self.streams.get(&head.stream) {
             return match (stream.remote_open, stream.head_received) {
-                (false, _) => Err(Fault::StreamClosed),
+                (false, _) => Err(Fault::HeadersAfterEnd),
                 (true, false) => Ok(BlockKind::Response),
                 (true, true) => Ok(BlockKind::Trailers),
             };
@@ -332,19 +336,32 @@ impl Connection {
             return Ok(Some(Event::Informational { stream: id }));
         }
         let event = if kind == BlockKind::Trailers {
-            self.counts.add(Stat::Trailers);
+            if let Some(told) = facts.content_length {
+                // A length may be told behind the body; not twice.
+                if stream.told_length {
+                    return self.flawed(id, Flaw::Field).map(Some);
+                }
+                stream.expected = told.checked_sub(stream.body);
+                if stream.expected.is_none() {
+                    return self.flawed(id, Flaw::Messaging).map(Some);
+                }
+            }
+            if self.role == Role::Server {
+                self.counts.add(Stat::Trailers);
+            }
             Event::Trailers { stream: id }
         } else {
             stream.head_received = true;
             let status = self.builder.map.status();
             let bodiless = stream.bodiless || matches!(status, Some(204 | 304));
             let counts = !bodiless && !stream.connect && !self.builder.map.is_connect();
-            stream.expected = facts.content_length.filter(|_| counts);
+            stream.told_length = facts.content_length.is_some();
+            stream.expected = if bodiless { Some(0) } else { facts.content_length.filter(|_| counts) };
             Event::Head { stream: id, end }
         };
         if end {
-            if let Err(how) = self.measure(id, 0, true) {
-                return Ok(Some(self.end_stream(id, how, ErrorCode::PROTOCOL_ERROR)));
+            if self.measure(id, 0, true).is_err() {
+                return self.flawed(id, Flaw::Messaging).map(Some);
             }
             self.remote_ends(id);
         }
@@ -383,11 +400,14 @@ impl Connection {
     // --- the other frames -----------------------------------------------------------------------------
 
     fn priority(&mut self, head: FrameHead, payload: &[u8]) -> Result<Option<Event>, Fault> {
-        if head.stream == 0 {
-            return Err(Fault::Protocol("PRIORITY: stream_id == 0"));
-        }
         if payload.len() != 5 {
             return Err(Fault::FrameSize);
+        }
+        if self.options.as_envoy {
+            return Ok(None);
+        }
+        if head.stream == 0 {
+            return Err(Fault::Protocol("PRIORITY: stream_id == 0"));
         }
         frame::check_dependency(head.stream, payload)?;
         Ok(None)
@@ -407,19 +427,20 @@ impl Connection {
     }
 
     fn settings(&mut self, head: FrameHead, payload: &[u8]) -> Result<Option<Event>, Fault> {
-        if head.stream != 0 {
-            return Err(Fault::Protocol("SETTINGS: stream_id != 0"));
-        }
-        if head.has(flag::ACK) {
-            self.acknowledged = true;
-            return if payload.is_empty() { Ok(None) } else { Err(Fault::FrameSize) };
-        }
+        let ack = head.has(flag::ACK);
         let (parameters, rest) = payload.as_chunks::<6>();
-        if !rest.is_empty() {
+        if !rest.is_empty() || ack && !payload.is_empty() {
             return Err(Fault::FrameSize);
         }
         if parameters.len() > MAX_SETTINGS {
             return Err(Fault::TooManySettings);
+        }
+        if head.stream != 0 {
+            return Err(Fault::Protocol("SETTINGS: stream_id != 0"));
+        }
+        if ack {
+            self.acknowledged = true;
+            return Ok(None);
         }
         let mut opened = false;
         for [a, b, value @ ..] in parameters {

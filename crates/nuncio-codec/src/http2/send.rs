@@ -12,7 +12,6 @@ const UNSENT: KnownSet = KnownSet::of(&[
     Known::ProxyConnection,
     Known::TransferEncoding,
     Known::Upgrade,
-    Known::Http2Settings,
 ]);
 
 /// Why no stream can be begun on a connection now.
@@ -63,9 +62,13 @@ impl Connection {
         }
     }
 
-    /// Sends trailers, which end the stream. Nothing happens if the stream is gone.
+    /// Sends trailers, which end the stream; empty ones are no more than its end. Nothing happens if the stream is gone.
     pub fn trailers(&mut self, stream: u32, trailers: &HeaderMap) {
-        self.respond(stream, trailers, true);
+        if trailers.is_empty() {
+            self.begin_data(stream, 0, true);
+        } else {
+            self.respond(stream, trailers, true);
+        }
     }
 
     /// How many bytes of body can be sent in one frame now.
@@ -119,6 +122,7 @@ impl Connection {
     pub fn goaway(&mut self, code: ErrorCode) {
         if self.goaway_sent.is_none_or(|last| last > self.last_peer_stream) {
             self.goaway_frame(self.last_peer_stream, code);
+            self.counts.add(Stat::GoawaySent);
         }
     }
 

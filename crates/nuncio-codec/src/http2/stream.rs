@@ -81,6 +81,10 @@ pub(super) struct Stream {
     pub(super) head_received: bool,
     /// Body bytes that `content-length` says are still to come.
     pub(super) expected: Option<u64>,
+    /// Body bytes that have come.
+    pub(super) body: u64,
+    /// The head said how long the body is.
+    pub(super) told_length: bool,
     /// The response has no body, whatever it says (to HEAD).
     pub(super) bodiless: bool,
     /// The request was CONNECT: its response has no content-length.

@@ -261,7 +261,10 @@ fn floods_are_named_and_end_the_connection() {
 fn a_header_block_has_an_end() {
     let piece = raw(kind::CONTINUATION, 0, 1, &[0x00, 1, b'a', 1, b'b']);
     let mut server = greeted(Options::default());
-    whole(&mut server, &[raw(kind::HEADERS, 0, 1, GET), piece.repeat(20)].concat());
+    let mut fitting = greeted(Options::default());
+    whole(&mut fitting, &[raw(kind::HEADERS, 0, 1, GET), piece.repeat(512)].concat());
+    assert_eq!((fitting.fault, fitting.unfinished_head()), (None, Some(1)));
+    whole(&mut server, &[raw(kind::HEADERS, 0, 1, GET), piece.repeat(513)].concat());
     assert_eq!(server.fault, Some(Fault::TooManyContinuations));
 }
 
@@ -365,7 +368,7 @@ fn frames_of_a_stream_that_its_peer_has_ended_are_mistakes() {
 
     let mut server = answered(Options::default(), true);
     whole(&mut server, &raw(kind::HEADERS, BOTH, 1, GET));
-    assert_eq!(server.fault, Some(Fault::StreamClosed));
+    assert_eq!(server.fault, Some(Fault::HeadersAfterEnd));
 
     let mut server = answered(Options { as_envoy: true, ..Options::default() }, true);
     whole(&mut server, &[raw(kind::DATA, 0, 1, b"late"), raw(kind::HEADERS, BOTH, 1, GET)].concat());

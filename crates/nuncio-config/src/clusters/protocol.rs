@@ -226,7 +226,7 @@ fn of_common(cx: &mut CompileCx<'_>, from: &core::HttpProtocolOptions, options: 
         options.max_headers_count = *count;
     }
     if let Some(size) = max_response_headers_kb {
-        options.max_response_headers_kb = *size;
+        options.max_response_headers_kb = Some(*size);
     }
     options.headers_with_underscores_action = underscores(*headers_with_underscores_action);
     // Zero is no limit.

@@ -212,12 +212,25 @@ fn append_forwarded_for(cx: &mut StreamCx, peer: &Peer) {
     }
 }
 
+/// Brings a scheme into lower case, one of HTTP's. False if there is none: what else stands there counts for nothing.
+fn settle_scheme(cx: &mut StreamCx) -> bool {
+    let known: &'static [u8] = match cx.request.scheme() {
+        None => return false,
+        Some(b"http" | b"https") => return true,
+        Some(scheme) if scheme.eq_ignore_ascii_case(b"http") => b"http",
+        Some(scheme) if scheme.eq_ignore_ascii_case(b"https") => b"https",
+        Some(_) => return false,
+    };
+    cx.request.insert(Known::Scheme, known);
+    true
+}
+
 /// `:scheme` as a trusted hop told it, else by the transport.
 fn set_scheme(cx: &mut StreamCx, config: &HcmConfig) {
     if let Some(scheme) = &config.scheme_overwrite {
         cx.request.insert(Known::Scheme, scheme.as_bytes());
         cx.request.insert(Known::XForwardedProto, scheme.as_bytes());
-    } else if !cx.request.contains(Known::Scheme) {
+    } else if !settle_scheme(cx) {
         let scheme = match cx.request.get(Known::XForwardedProto) {
             Some(b"https") => "https",
             Some(b"http") => "http",

@@ -38,6 +38,10 @@ pub(crate) fn admit(
         hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_NON_RELATIVE_PATH);
         return Some(Box::new(LocalReply::new(404, "absolute_path_rejected")));
     }
+    if cx.request.method() == Some(b"QUERY") && !cx.request.contains(Known::ContentType) {
+        // What is asked is in the body: without its type nobody can tell what it means.
+        return Some(Box::new(LocalReply::new(400, "query_missing_content_type")));
+    }
     if !connect && let Some(reply) = clean_path(cx, hcm) {
         return Some(reply);
     }

@@ -17,6 +17,7 @@ use crate::hcm::HcmWorker;
 use crate::stream::{Outcome, admit};
 use goodbye::{Goodbye, PrematureResets};
 use link::Link;
+use nuncio_codec::headers::Known;
 use nuncio_codec::http2::{ErrorCode, Event, Fault, StreamEnd};
 use nuncio_core::{ConnInfo, Connection, DrainSignal, PingDue, Pings, Protocol, ResponseFlags};
 use nuncio_rt::{Deadline, Time};
@@ -225,6 +226,8 @@ impl Served {
                 }
             }
             Event::Pong => self.pings.answered(),
+            // A client that says goodbye begins no more streams. Envoy waits for it to close all the same.
+            Event::Goaway { .. } if self.link.codec.options().as_envoy => {}
             Event::Goaway { .. } => self.goodbye.peer_leaves(),
         }
     }
@@ -261,12 +264,25 @@ impl Served {
         if end {
             stream.side.end_request();
         }
+        if !self.hcm.config.proxy_100_continue && stream.exchange.cx.request.get(Known::Expect).is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue")) {
+            self.go_on(id);
+        }
         let refused = admit(&mut stream.exchange.cx, &mut stream.exchange.scope, &self.hcm, &self.peer, None);
         stream.side.quota = TURN_BYTES;
         let Stream { exchange, side, .. } = &mut *stream;
         exchange.begin(&self.hcm, &mut Client { link: &mut self.link, side }, end, refused, now);
         stream.want();
         self.streams.push(stream);
+    }
+
+    /// Says that the body of a request may come.
+    fn go_on(&mut self, id: u32) {
+        let mut head = self.hcm.worker.take_headers();
+        head.set_status(100);
+        self.hcm.count_status(100);
+        self.link.codec.respond(id, &head, false);
+        self.link.queue_output();
+        self.hcm.worker.put_headers(head);
     }
 
     /// A stream has ended before its time.
@@ -286,7 +302,7 @@ impl Served {
     }
 
     /// A request whose head could not be read: an exchange without one, as Envoy logs it.
-    fn never_was(&mut self, task: &Context<'_>, id: u32, flags: ResponseFlags, details: &'static str, now: Time) {
+    fn never_was(&mut self, task: &Context<'_>, id: u32, flags: ResponseFlags, details: impl Into<Cow<'static, str>>, now: Time) {
         let mut stream = self.open(task, id, now);
         stream.exchange.cx.request.clear();
         self.hcm.http2_stats.gauge_add(self.hcm.worker.lane, http2_stat::STREAMS_ACTIVE, 1);
@@ -297,6 +313,7 @@ impl Served {
     /// Ends the exchange of a stream that the codec has ended.
     fn cut(&mut self, at: usize, flags: ResponseFlags, details: impl Into<Cow<'static, str>>, now: Time) {
         let mut stream = self.streams.remove(at);
+        stream.note_unread();
         stream.exchange.cut_off(&self.hcm, flags, details.into());
         self.retire(stream, true, now);
     }
@@ -368,8 +385,7 @@ impl Served {
             Outcome::Cut => {
                 self.count(stat::DOWNSTREAM_RQ_RX_RESET);
                 self.count(stat::DOWNSTREAM_RQ_TX_RESET);
-                let upstream_broke = stream.exchange.cx.info.flags.has(ResponseFlags::UPE);
-                self.link.codec.reset(id, if upstream_broke { ErrorCode::PROTOCOL_ERROR } else { ErrorCode::NO_ERROR });
+                self.link.codec.reset(id, ErrorCode::INTERNAL_ERROR);
             }
             Outcome::Gone => {}
         }
@@ -397,7 +413,10 @@ impl Served {
 
     /// The client broke the protocol, or floods us.
     fn failed(&mut self, task: &Context<'_>, fault: Fault, now: Time) {
-        self.count(stat::DOWNSTREAM_CX_PROTOCOL_ERROR);
+        if fault.stat().is_none() {
+            // Floods are counted by themselves.
+            self.count(stat::DOWNSTREAM_CX_PROTOCOL_ERROR);
+        }
         if let Fault::Messaging { stream, flaw } = fault {
             self.ended(task, stream, StreamEnd::Flawed(flaw), now);
         }
@@ -405,9 +424,14 @@ impl Served {
             self.count(stat::DOWNSTREAM_CX_DESTROY_LOCAL_ACTIVE_RQ);
             self.count(stat::DOWNSTREAM_CX_DESTROY_ACTIVE_RQ);
         }
-        let details = format!("codec_error:{}", fault.text().replace(' ', "_"));
+        if let (Some(id), false) = (self.link.codec.unfinished_head(), matches!(fault, Fault::Messaging { .. })) {
+            let details = self.link.codec.details(fault, id);
+            self.never_was(task, id, ResponseFlags::DPE, details, now);
+        }
         while let Some(mut stream) = self.streams.pop() {
-            stream.exchange.cut_off(&self.hcm, ResponseFlags::DPE, details.clone().into());
+            stream.note_unread();
+            let details = self.link.codec.details(fault, stream.side.id);
+            stream.exchange.cut_off(&self.hcm, ResponseFlags::DPE, details.into());
             self.retire(stream, true, now);
         }
         self.link.queue_output();

@@ -162,6 +162,11 @@ impl Stream {
         self.ready.wanted.load(Relaxed) && self.ready.wanted.swap(false, Relaxed)
     }
 
+    /// What has come of the body counts as received, though nobody has taken it.
+    pub(super) fn note_unread(&mut self) {
+        self.exchange.cx.info.bytes_received += self.side.inbox.iter().map(|buf| buf.len() as u64).sum::<u64>();
+    }
+
     pub(super) fn clear(&mut self, link: &mut Link) {
         self.side.clear(link);
         self.due = None;

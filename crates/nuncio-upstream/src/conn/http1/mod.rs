@@ -78,7 +78,7 @@ impl Http1Connection {
 
 fn rules(options: &HttpOptions) -> ResponseRules {
     ResponseRules {
-        max_head_bytes: options.max_response_headers_kb as usize * 1024,
+        max_head_bytes: options.max_response_headers_kb.unwrap_or(80) as usize * 1024,
         max_headers: options.max_headers_count as usize,
         strictness: options.strictness,
         underscores: options.headers_with_underscores_action,

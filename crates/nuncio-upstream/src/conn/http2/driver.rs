@@ -220,8 +220,10 @@ impl Driver {
             }
             Event::End { stream, how } => {
                 let reset = reset(how);
-                if reset.reason == ResetReason::RemoteReset {
-                    self.cluster.inc(stat::UPSTREAM_RQ_RX_RESET);
+                match reset.reason {
+                    ResetReason::RemoteReset => self.cluster.inc(stat::UPSTREAM_RQ_RX_RESET),
+                    ResetReason::ProtocolError => self.cluster.inc(stat::UPSTREAM_RQ_TX_RESET),
+                    _ => {}
                 }
                 if let Some(side) = sides.get_mut(&stream) {
                     side.reset = Some(reset);
@@ -293,6 +295,8 @@ impl Driver {
             active = true;
             if why.reason == ResetReason::ConnectionTermination {
                 self.cluster.inc(stat::UPSTREAM_RQ_PENDING_FAILURE_EJECT);
+            } else if why.reason == ResetReason::ProtocolError {
+                self.cluster.inc(stat::UPSTREAM_RQ_TX_RESET);
             }
             side.reset = Some(why.clone());
             side.wake();
@@ -339,6 +343,9 @@ fn reset(how: StreamEnd) -> Reset {
     match how {
         StreamEnd::Reset(ErrorCode::REFUSED_STREAM) => Reset::new(ResetReason::RemoteRefusedStreamReset),
         StreamEnd::Reset(ErrorCode::PROTOCOL_ERROR) => Reset::protocol_error("http2.remote_reset"),
+        StreamEnd::Reset(ErrorCode::CONNECT_ERROR) => Reset::new(ResetReason::ConnectError),
+        // What is too much for us is our affair, and yet the host's, as Envoy has it.
+        StreamEnd::Flawed(flaw) if !flaw.is_violation() => Reset::new(ResetReason::RemoteReset),
         StreamEnd::Reset(_) => Reset::new(ResetReason::RemoteReset),
         StreamEnd::Flawed(flaw) => Reset::protocol_error(flaw.details()),
         StreamEnd::WindowOverflow => Reset::protocol_error("http2.flow_control"),

@@ -226,7 +226,7 @@ impl Http2Connection {
 
 fn options(http: &HttpOptions) -> Options {
     Options {
-        max_header_bytes: http.max_response_headers_kb as usize * 1024,
+        max_header_bytes: http.max_response_headers_kb.unwrap_or(60) as usize * 1024,
         max_headers: http.max_headers_count as usize,
         underscores: http.headers_with_underscores_action,
         ..http.http2
