@@ -1,6 +1,10 @@
 //! What gRPC makes of HTTP: content types, statuses, messages.
 
 use crate::StreamCx;
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use nuncio_codec::headers::{HeaderMap, Known};
 
 /// A message of gRPC, by its content type.
@@ -37,6 +41,15 @@ pub fn http_of_status(status: u64) -> u16 {
         16 => 401,
         _ => 500,
     }
+}
+
+/// The `google.rpc.Status` on the wire that `grpc-status-details-bin` has.
+pub fn status_details(map: &HeaderMap) -> Option<Vec<u8>> {
+    const LAX: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    LAX.decode(map.get("grpc-status-details-bin")?).ok()
 }
 
 /// What gRPC's percent-encoding of a status message says.

@@ -16,6 +16,7 @@ pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     http::cdn_loop::ENTRY,
     http::composite::COMPOSITE,
     http::compressor::ENTRY,
+    http::connect_grpc_bridge::ENTRY,
     http::cors::ENTRY,
     http::csrf::ENTRY,
     http::custom_response::ENTRY,

@@ -11,6 +11,7 @@ pub mod buffer;
 pub mod cdn_loop;
 pub mod composite;
 pub mod compressor;
+pub mod connect_grpc_bridge;
 pub mod cors;
 pub mod csrf;
 pub mod custom_response;

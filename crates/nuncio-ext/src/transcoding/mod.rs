@@ -10,7 +10,7 @@ pub(crate) mod descriptors;
 pub(crate) mod encode;
 pub(crate) mod frames;
 pub(crate) mod json;
-mod print;
+pub(crate) mod print;
 pub(crate) mod rules;
 mod scalar;
 pub(crate) mod template;

@@ -2,10 +2,6 @@
 
 use super::config::{Called, Transcoding};
 use crate::transcoding::{decode, frames::Frames, wire};
-use base64::{
-    Engine, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_core::grpc;
 
@@ -133,12 +129,7 @@ pub(super) fn status(map: &HeaderMap) -> Option<Option<u64>> {
 
 /// The error that headers or trailers tell, as a `google.rpc.Status` on the wire.
 pub(super) fn details(map: &HeaderMap, status: u64) -> Vec<u8> {
-    const LAX: GeneralPurpose = GeneralPurpose::new(
-        &alphabet::STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
-    let told = map.get("grpc-status-details-bin").and_then(|text| LAX.decode(text).ok());
-    told.unwrap_or_else(|| {
+    grpc::status_details(map).unwrap_or_else(|| {
         let mut message = Vec::new();
         wire::tag(&mut message, 1, 0);
         wire::varint(&mut message, status);
