@@ -26,6 +26,7 @@ pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     http::fault::ENTRY,
     http::grpc_http1_bridge::ENTRY,
     http::grpc_http1_reverse_bridge::ENTRY,
+    http::grpc_json_reverse_transcoder::ENTRY,
     http::grpc_json_transcoder::ENTRY,
     http::grpc_stats::ENTRY,
     http::grpc_web::ENTRY,

@@ -22,6 +22,7 @@ pub mod fault;
 mod grpc_calls;
 pub mod grpc_http1_bridge;
 pub mod grpc_http1_reverse_bridge;
+pub mod grpc_json_reverse_transcoder;
 pub mod grpc_json_transcoder;
 pub mod grpc_stats;
 pub mod grpc_web;

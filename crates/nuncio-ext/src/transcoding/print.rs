@@ -29,7 +29,7 @@ fn special(value: f64) -> Option<&'static str> {
 }
 
 /// As few digits as tell it: 15, or else 17.
-pub(super) fn double(value: f64) -> String {
+pub(crate) fn double(value: f64) -> String {
     if let Some(name) = special(value) {
         return name.to_owned();
     }
