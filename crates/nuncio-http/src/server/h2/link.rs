@@ -15,6 +15,11 @@ use std::{
 /// against their own limits.
 const QUEUE_BYTES: usize = 128 * 1024;
 
+/// What all streams of a connection may hold back together, in `per_connection_buffer_limit_bytes`.
+const ALL_STREAMS: usize = 2;
+/// Beyond that, what each may hold back all the same: so none waits for another.
+const SHARE_BYTES: usize = 16 * 1024;
+
 /// A connection's socket and codec.
 pub(super) struct Link {
     pub(super) hcm: Rc<HcmWorker>,
@@ -27,6 +32,8 @@ pub(super) struct Link {
     /// When the last byte came.
     pub(super) heard: Time,
     frames: (u32, u32),
+    /// Bytes of bodies that streams hold back.
+    pub(super) held: usize,
 }
 
 impl Link {
@@ -39,6 +46,7 @@ impl Link {
             responded: false,
             heard: Time::now(),
             frames: (0, 0),
+            held: 0,
             hcm,
         }
     }
@@ -56,6 +64,12 @@ impl Link {
 
     pub(super) fn is_full(&self) -> bool {
         self.out.len() >= QUEUE_BYTES
+    }
+
+    /// What a stream that holds back so many bytes counts against its own limit: too many, where all of them hold back
+    /// too much and it has its share.
+    pub(super) fn weigh(&self, held: usize) -> usize {
+        weigh(self.held, self.hcm.config.buffer_limit, held)
     }
 
     pub(super) fn responded(&mut self) {
@@ -108,6 +122,11 @@ impl Link {
     }
 }
 
+fn weigh(all: usize, limit: usize, held: usize) -> usize {
+    let crowded = all > ALL_STREAMS.saturating_mul(limit);
+    if crowded && held >= SHARE_BYTES { usize::MAX } else { held }
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
         let (scope, lane) = (&self.hcm.http2_stats, self.hcm.worker.lane);
@@ -116,5 +135,18 @@ impl Drop for Link {
         if let Some(buf) = self.input.take() {
             self.hcm.worker.bufs.put(buf);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_that_hold_back_too_much_together_keep_their_share_and_no_more() {
+        let limit = 1 << 20;
+        assert_eq!(weigh(limit, limit, limit - 1), limit - 1);
+        assert_eq!(weigh(3 * limit, limit, SHARE_BYTES), usize::MAX);
+        assert_eq!(weigh(3 * limit, limit, SHARE_BYTES - 1), SHARE_BYTES - 1);
     }
 }

@@ -86,6 +86,7 @@ impl Side {
     fn clear(&mut self, link: &mut Link) {
         let left: usize = self.inbox.iter().map(Buf::len).sum();
         link.codec.release(self.id, left);
+        link.held -= self.out_bytes;
         let bufs = &link.hcm.worker.bufs;
         self.inbox.drain(..).chain(self.outbox.drain(..)).for_each(|buf| bufs.put(buf));
         let (inbox, outbox) = (std::mem::take(&mut self.inbox), std::mem::take(&mut self.outbox));
@@ -113,6 +114,7 @@ impl Side {
             let n = room.min(front.len());
             let whole = n == front.len();
             self.out_bytes -= n;
+            link.held -= n;
             self.quota -= n;
             self.sent += n as u64;
             let end = whole && last && self.out_end;
@@ -217,6 +219,7 @@ impl ClientSide for Client<'_> {
 
     fn data(&mut self, bytes: Buf, end: bool) {
         self.side.out_bytes += bytes.len();
+        self.link.held += bytes.len();
         self.side.out_end |= end;
         self.side.outbox.push_back(bytes);
     }
@@ -236,7 +239,7 @@ impl ClientSide for Client<'_> {
     }
 
     fn waiting(&self) -> usize {
-        self.side.out_bytes
+        self.link.weigh(self.side.out_bytes)
     }
 
     /// Other streams have nothing to do with this one.
