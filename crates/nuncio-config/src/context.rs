@@ -9,6 +9,7 @@ use crate::finding::{Finding, Severity};
 use crate::path::{Path, Step};
 use crate::runtime::Runtime;
 use nuncio_api::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig;
+use nuncio_core::metadata::Metadata;
 use nuncio_core::{AccessLogEntry, BuildCx, ConfigError, HttpFilterEntry, LineSink, LogFiles, NetworkFilterEntry};
 use nuncio_rt::TcpOptions;
 use nuncio_stats::{Lane, Store};
@@ -41,7 +42,7 @@ pub struct Mode {
 }
 
 /// Who we are, from `node` and the command line.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Identity {
     /// `node.id`, `--service-node`.
     pub id: Arc<str>,
@@ -49,6 +50,8 @@ pub struct Identity {
     pub cluster: Arc<str>,
     /// `node.locality.zone`, `--service-zone`.
     pub zone: Arc<str>,
+    /// `node.metadata`.
+    pub metadata: Arc<Metadata>,
 }
 
 /// A declared name: where it stands and what else references must know about it.

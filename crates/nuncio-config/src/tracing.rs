@@ -80,8 +80,10 @@ fn tracer(cx: &mut CompileCx<'_>, from: &Http) -> Option<Arc<dyn Tracer>> {
         };
         let stats = cx.stats.clone();
         let service_cluster = cx.identity.cluster.clone();
+        let node_metadata = cx.identity.metadata.clone();
         let mut build = BuildCx::new(&stats, "");
         build.service_cluster = &service_cluster;
+        build.node_metadata = Some(&node_metadata);
         let built = (entry.build)(FilterConfig { type_url: &config.type_url, value: &config.value }, &mut build);
         let warnings = std::mem::take(&mut build.warnings);
         cx.extension_findings(warnings);

@@ -1,5 +1,6 @@
 //! Building extensions from configuration.
 
+use crate::metadata::Metadata;
 use crate::{HttpFilter, StateSlot};
 use nuncio_stats::Store;
 use std::{any::Any, fmt, sync::Arc};
@@ -52,6 +53,8 @@ pub struct BuildCx<'a> {
     pub unsafe_without: Vec<ConfigError>,
     /// Name of the cluster we belong to (`node.cluster`).
     pub service_cluster: &'a str,
+    /// `node.metadata` of the bootstrap.
+    pub node_metadata: Option<&'a Metadata>,
     /// The HTTP filters that there are, for those that have others inside.
     pub http_filters: &'a [HttpFilterEntry],
     slots: usize,
@@ -60,7 +63,7 @@ pub struct BuildCx<'a> {
 impl<'a> BuildCx<'a> {
     /// A context for building one filter chain.
     pub fn new(stats: &'a Arc<Store>, stat_prefix: &'a str) -> BuildCx<'a> {
-        BuildCx { stats, stat_prefix, filter_name: "", warnings: Vec::new(), unsafe_without: Vec::new(), service_cluster: "", http_filters: &[], slots: 0 }
+        BuildCx { stats, stat_prefix, filter_name: "", warnings: Vec::new(), unsafe_without: Vec::new(), service_cluster: "", node_metadata: None, http_filters: &[], slots: 0 }
     }
 
     /// A place for per-stream state of the filter being built.

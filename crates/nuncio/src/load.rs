@@ -116,6 +116,7 @@ fn reading<'a>(
             id: options.service_node.as_str().into(),
             cluster: options.service_cluster.as_str().into(),
             zone: options.service_zone.as_str().into(),
+            ..Identity::default()
         },
         http_filters: filters,
         network_filters: registry::NETWORK_FILTERS,

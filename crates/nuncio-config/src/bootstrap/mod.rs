@@ -72,7 +72,8 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap, bytes: &Arc<[u8]
 /// The node as it is shown and sent: the command line's words over the file's.
 fn node(cx: &mut CompileCx<'_>, from: Option<&core::Node>) -> core::Node {
     let mut node = from.cloned().unwrap_or_default();
-    let Identity { id, cluster, zone } = &mut cx.identity;
+    let Identity { id, cluster, zone, metadata } = &mut cx.identity;
+    *metadata = Arc::new(node.metadata.as_ref().map(nuncio_ext::read::fields).unwrap_or_default());
     for (given, field) in [(id, &mut node.id), (cluster, &mut node.cluster)] {
         if given.is_empty() {
             *given = field.as_str().into();

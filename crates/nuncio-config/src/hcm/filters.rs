@@ -137,8 +137,10 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::HttpFilter], sta
     let prefix = format!("http.{stat_prefix}.");
     let stats = cx.stats.clone();
     let service_cluster = cx.identity.cluster.clone();
+    let node_metadata = cx.identity.metadata.clone();
     let mut build = BuildCx::new(&stats, &prefix);
     build.service_cluster = &service_cluster;
+    build.node_metadata = Some(&node_metadata);
     build.http_filters = cx.http_filters;
     for (index, filter) in filters.iter().enumerate() {
         cx.item("http_filters", index, |cx| one(cx, filter, &mut build, &mut chain));

@@ -49,8 +49,10 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::Filter], around:
     let (mut before, mut terminal) = (Vec::new(), None);
     let stats = cx.stats.clone();
     let service_cluster = cx.identity.cluster.clone();
+    let node_metadata = cx.identity.metadata.clone();
     let mut build = BuildCx::new(&stats, "");
     build.service_cluster = &service_cluster;
+    build.node_metadata = Some(&node_metadata);
     for (index, filter) in filters.iter().enumerate() {
         cx.item("filters", index, |cx| {
             let proto::Filter { name, config_type } = filter;

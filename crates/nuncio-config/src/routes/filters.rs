@@ -103,8 +103,10 @@ fn settings(
     };
     let stats = cx.stats.clone();
     let service_cluster = cx.identity.cluster.clone();
+    let node_metadata = cx.identity.metadata.clone();
     let mut build = BuildCx::new(&stats, "");
     build.service_cluster = &service_cluster;
+    build.node_metadata = Some(&node_metadata);
     build.filter_name = name;
     let built = (entry.route)(FilterConfig { type_url: &config.type_url, value: &config.value }, &mut build);
     cx.extension_warnings(&mut build);

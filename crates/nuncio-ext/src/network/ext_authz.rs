@@ -3,6 +3,7 @@
 //! It is asked when the first bytes arrive: over TLS the client is known then.
 
 use crate::http::ext_authz::check::{address, principal};
+use crate::http::ext_authz::config::labels;
 use crate::http::ext_authz::service::CHECK;
 use crate::read::{self, within};
 use crate::service::{
@@ -19,7 +20,7 @@ use nuncio_core::{
     BuildCx, ConfigError, DataWatch, FilterConfig, NetworkFilter, NetworkFilterEntry, NetworkPart, NetworkStep, Posture, ResponseFlags, StreamCx,
 };
 use nuncio_stats::{Scope, stats_table};
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// The registry's line.
 pub const ENTRY: NetworkFilterEntry = NetworkFilterEntry {
@@ -68,6 +69,7 @@ struct Shared {
     tls_session: bool,
     enabled: Option<MetadataMatcher>,
     metadata: Box<[Box<str>]>,
+    labels: HashMap<String, String>,
     scope: Arc<Scope>,
 }
 
@@ -87,7 +89,6 @@ fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<NetworkPart, 
         shadow_mode,
     } = read::message(config)?;
     for (field, set) in [
-        ("bootstrap_metadata_labels_key", !bootstrap_metadata_labels_key.is_empty()),
         ("send_tls_alert_on_denial", send_tls_alert_on_denial),
         ("typed_metadata_context_namespaces", !typed_metadata_context_namespaces.is_empty()),
     ] {
@@ -104,6 +105,7 @@ fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<NetworkPart, 
         tls_session: include_tls_session,
         enabled: filter_enabled_metadata.as_ref().map(read::metadata_matcher).transpose().map_err(within("filter_enabled_metadata"))?,
         metadata: metadata_context_namespaces.iter().map(|name| name.as_str().into()).collect(),
+        labels: labels(cx, &bootstrap_metadata_labels_key),
         scope: cx.stats.scope(&format!("ext_authz.{stat_prefix}."), &NETWORK_EXT_AUTHZ),
     })))))
 }
@@ -132,6 +134,7 @@ impl Shared {
                 destination: Some(Peer {
                     address: Some(address(&cx.conn.local)),
                     principal: own.map(|own| principal(own)).unwrap_or_default(),
+                    labels: self.labels.clone(),
                     ..Peer::default()
                 }),
                 metadata_context: Some(value::namespaces(Some(&cx.metadata), &self.metadata)),

@@ -118,6 +118,7 @@ pub(super) fn request(cx: &StreamCx, settings: &Settings, told: &Told, extension
             destination: Some(Peer {
                 address: Some(address(&cx.conn.local)),
                 principal: own.map(|own| principal(own)).unwrap_or_default(),
+                labels: settings.labels.clone(),
                 ..Peer::default()
             }),
             request: Some(Request { time: Some(time), http: Some(http) }),

@@ -9,6 +9,7 @@ use nuncio_api::envoy::extensions::filters::http::ext_authz::v3 as proto;
 use nuncio_api::envoy::r#type::matcher::v3::ListStringMatcher;
 use nuncio_core::format::Format;
 use nuncio_core::matching::{MetadataMatcher, TextMatch};
+use nuncio_core::metadata::MetadataValue;
 use nuncio_core::{BuildCx, ConfigError, FilterConfig, Fraction, HttpFilter, RuntimeFlag, RuntimeFraction};
 use proto::check_settings::ServiceOverride;
 use std::{any::Any, collections::HashMap, sync::Arc, time::Duration};
@@ -32,6 +33,12 @@ pub(super) struct Settings {
     pub(super) status_on_error: u16,
     pub(super) body: Option<BodySettings>,
     pub(super) clear_route_cache: bool,
+    /// The route is looked up again only if one of these changes, where there are any.
+    pub(super) clear_route_cache_headers: Box<[Box<str>]>,
+    /// Nobody is refused: it is only counted.
+    pub(super) shadow: bool,
+    /// Of where requests go.
+    pub(super) labels: HashMap<String, String>,
     pub(super) validate_mutations: bool,
     pub(super) rules: Option<MutationRules>,
     pub(super) allowed_headers: Box<[TextMatch]>,
@@ -156,6 +163,20 @@ fn names(from: &[String]) -> Box<[Box<str>]> {
     from.iter().map(|name| name.as_str().into()).collect()
 }
 
+/// What the bootstrap's node says under a key of its metadata, as labels of where requests go.
+pub(crate) fn labels(cx: &BuildCx<'_>, key: &str) -> HashMap<String, String> {
+    match cx.node_metadata.and_then(|metadata| metadata.get(key)).filter(|_| !key.is_empty()) {
+        Some(MetadataValue::Struct(fields)) => {
+            let text = |value: &MetadataValue| match value {
+                MetadataValue::Text(text) => text.clone(),
+                _ => String::new(),
+            };
+            fields.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+        }
+        _ => HashMap::new(),
+    }
+}
+
 pub(super) fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Arc<dyn HttpFilter>, ConfigError> {
     let proto::ExtAuthz {
         transport_api_version: _,
@@ -193,9 +214,6 @@ pub(super) fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Ar
     } = read::message(config)?;
     refuse(cx, "typed_metadata_context_namespaces", !typed_metadata_context_namespaces.is_empty());
     refuse(cx, "route_typed_metadata_context_namespaces", !route_typed_metadata_context_namespaces.is_empty());
-    refuse(cx, "bootstrap_metadata_labels_key", !bootstrap_metadata_labels_key.is_empty());
-    refuse(cx, "shadow_mode", shadow_mode);
-    refuse(cx, "clear_route_cache_headers", !clear_route_cache_headers.is_empty());
     for (field, set) in [
         ("filter_metadata", filter_metadata.is_some()),
         ("emit_filter_state_stats", emit_filter_state_stats),
@@ -229,6 +247,9 @@ pub(super) fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Ar
         status_on_error: status_on_error.and_then(|status| u16::try_from(status.code).ok()).unwrap_or(403),
         body: with_request_body.as_ref().map(body),
         clear_route_cache,
+        clear_route_cache_headers: names(&clear_route_cache_headers),
+        shadow: shadow_mode,
+        labels: labels(cx, &bootstrap_metadata_labels_key),
         validate_mutations,
         rules: decoder_header_mutation_rules.as_ref().map(MutationRules::read).transpose().map_err(within("decoder_header_mutation_rules"))?,
         allowed_headers: texts("allowed_headers", allowed_headers.as_ref())?,
@@ -282,4 +303,22 @@ pub(super) fn route(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Ar
         }
         None => return Err(ConfigError::at("override", "is missing")),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn labels_are_what_the_node_has_under_the_key() {
+        let store = nuncio_stats::Store::new(1);
+        let mut cx = BuildCx::new(&store, "");
+        assert!(labels(&cx, "l").is_empty());
+        let fields = BTreeMap::from([("app".to_owned(), MetadataValue::Text("shop".to_owned())), ("n".to_owned(), MetadataValue::Number(3.0))]);
+        let metadata = BTreeMap::from([("l".to_owned(), MetadataValue::Struct(fields)), (String::new(), MetadataValue::Null)]);
+        cx.node_metadata = Some(&metadata);
+        assert_eq!(labels(&cx, "l"), HashMap::from([("app".to_owned(), "shop".to_owned()), ("n".to_owned(), String::new())]));
+        assert!(labels(&cx, "").is_empty());
+    }
 }

@@ -4,7 +4,7 @@
 //! refused when starting: a request never passes because a condition was left out.
 
 pub(crate) mod check;
-mod config;
+pub(crate) mod config;
 pub(crate) mod service;
 mod verdict;
 
@@ -160,6 +160,10 @@ impl Shared {
             Verdict::Denied(refusal) => self.refuse(cx, refusal, cluster),
             Verdict::Error(refusal) => {
                 self.count(cx, cluster, ERROR, CLUSTER_ERROR);
+                if self.settings.shadow {
+                    self.stats.inc(cx.worker.lane, SHADOW_ERROR);
+                    return Step::Continue;
+                }
                 if self.settings.failure_mode_allow {
                     self.count(cx, cluster, FAILURE_MODE_ALLOWED, CLUSTER_FAILURE_MODE_ALLOWED);
                     if self.settings.failure_mode_allow_header {
@@ -194,7 +198,7 @@ impl Shared {
                 return Step::reply(reply.flags(ResponseFlags::DPE));
             }
         }
-        if settings.clear_route_cache && changes.change_the_request() {
+        if settings.clear_route_cache && changes.change_the_request() && changes.concern(&settings.clear_route_cache_headers) {
             cx.route_is_stale = true;
         }
         self.count(cx, cluster, OK, CLUSTER_OK);
@@ -210,6 +214,10 @@ impl Shared {
         self.count(cx, cluster, DENIED, CLUSTER_DENIED);
         if let (true, Some(cluster), Some(client)) = (self.settings.charge, cluster, cx.worker.http_client()) {
             client.charge(cluster, status, true);
+        }
+        if self.settings.shadow {
+            self.stats.inc(cx.worker.lane, SHADOW_DENIED);
+            return Step::Continue;
         }
         if self.settings.validate_mutations && !refusal.is_valid() {
             return self.invalid(cx, cluster);

@@ -67,6 +67,12 @@ impl Changes {
         lists.contains(&false) || !self.query_set.is_empty() || !self.query_remove.is_empty()
     }
 
+    /// Whether one of these headers changes; with none named, any change counts.
+    pub(super) fn concern(&self, headers: &[Box<str>]) -> bool {
+        let changed = self.set.iter().chain(&self.append).chain(&self.add).map(|(name, _)| name).chain(&self.remove);
+        headers.is_empty() || changed.into_iter().any(|name| headers.iter().any(|header| header.eq_ignore_ascii_case(name)))
+    }
+
     /// Whether every name and value can be sent.
     pub(super) fn are_valid(&self) -> bool {
         let of_request = self.set.iter().chain(&self.append).chain(&self.add);
@@ -211,6 +217,16 @@ mod tests {
         head.insert(Known::Method, "GET");
         head.insert(Known::Path, path);
         head
+    }
+
+    #[test]
+    fn changes_concern_routes_by_the_headers_that_are_named() {
+        let changes = Changes { set: vec![("X-A".to_owned(), b"1".to_vec())], remove: vec!["x-b".to_owned()], ..Changes::default() };
+        let named = |names: &[&str]| names.iter().map(|name| (*name).into()).collect::<Vec<Box<str>>>();
+        assert!(changes.concern(&[]));
+        assert!(changes.concern(&named(&["x-a"])));
+        assert!(changes.concern(&named(&["x-c", "X-B"])));
+        assert!(!changes.concern(&named(&["x-c"])));
     }
 
     #[test]
