@@ -60,6 +60,19 @@ pub fn set_dynamic(metadata: &mut Metadata, namespace: &str, key: &str, value: M
     }
 }
 
+/// Sets a value of an exchange's metadata that is within structs of a namespace; they are made where they are not.
+pub fn set_dynamic_at(metadata: &mut Metadata, namespace: &str, path: &[Box<str>], value: MetadataValue) {
+    let mut place = metadata.entry(namespace.to_owned()).or_insert_with(|| MetadataValue::Struct(BTreeMap::new()));
+    for key in path {
+        if !matches!(place, MetadataValue::Struct(_)) {
+            *place = MetadataValue::Struct(BTreeMap::new());
+        }
+        let MetadataValue::Struct(fields) = place else { return };
+        place = fields.entry(key.to_string()).or_insert(MetadataValue::Null);
+    }
+    *place = value;
+}
+
 fn write_items<T>(out: &mut Vec<u8>, open: u8, close: u8, items: impl Iterator<Item = T>, write: impl Fn(&mut Vec<u8>, T)) {
     out.push(open);
     for (index, item) in items.enumerate() {

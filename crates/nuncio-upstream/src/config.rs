@@ -52,6 +52,8 @@ pub struct ClusterConfig {
     pub redis: Option<Attached>,
     /// What names hosts to take before any other (`OverrideHost`).
     pub named_by: Vec<NamedBy>,
+    /// `selected_host_key`: where in an exchange's metadata the chosen host's address is written.
+    pub selected_key: Option<Arc<MetadataPath>>,
     /// `connect_timeout`.
     pub connect_timeout: Duration,
     /// `per_connection_buffer_limit_bytes`, soft.
@@ -99,6 +101,9 @@ pub struct TrackClusterStats {
     pub per_endpoint: bool,
 }
 
+/// A place in metadata: the namespace, and keys from the outside in.
+pub type MetadataPath = (Box<str>, Box<[Box<str>]>);
+
 /// Where a request names hosts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NamedBy {
@@ -129,6 +134,7 @@ impl ClusterConfig {
             http_policies: None,
             redis: None,
             named_by: Vec::new(),
+            selected_key: None,
             connect_timeout: Duration::from_secs(5),
             per_connection_buffer_limit_bytes: 1024 * 1024,
             circuit_breakers: Arc::default(),

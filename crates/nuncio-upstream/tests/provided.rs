@@ -200,7 +200,7 @@ struct Files(Rc<RefCell<Vec<LocalityEndpoints>>>);
 impl EndpointFiles for Files {
     fn read(&self, _: &str, _: &EdsConfig) -> Result<ReadEndpoints, FileFault> {
         let localities = self.0.borrow().clone();
-        Ok(ReadEndpoints { version: String::new(), assignment: Some(Assignment { localities, ..Assignment::default() }) })
+        Ok(ReadEndpoints { version: String::new(), stale_after: None, assignment: Some(Assignment { localities, ..Assignment::default() }) })
     }
 
     fn refused(&self, _: &str, _: &EdsConfig, _: &str) {}

@@ -12,7 +12,7 @@ use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::route::v3::route_action::HashPolicy;
-use nuncio_upstream::config::{Attached, CommonLbConfig, HashLb, HashTableConfig, LbConfig, SubsetConfig};
+use nuncio_upstream::config::{Attached, CommonLbConfig, HashLb, HashTableConfig, LbConfig, MetadataPath, SubsetConfig};
 use proto::cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig as ProtoLbConfig, LbPolicy};
 use nuncio_upstream::orca::OrcaConfig;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub(super) struct Balancing {
     pub subsets: Option<Arc<SubsetConfig>>,
     pub hash_policy: Option<Attached>,
     pub named_by: Vec<nuncio_upstream::NamedBy>,
+    /// `selected_host_key`.
+    pub selected_key: Option<Arc<MetadataPath>>,
 }
 
 /// The list `hash_policy` of the current message; `None` if it is empty.

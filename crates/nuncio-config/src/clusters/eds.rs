@@ -93,7 +93,7 @@ impl EdsFiles {
         let DiscoveryResponse { version_info: version, resources, .. } = response;
         let [resource] = resources.as_slice() else {
             return match resources.len() {
-                0 => Ok(ReadEndpoints { version, assignment: None }),
+                0 => Ok(ReadEndpoints { version, assignment: None, stale_after: None }),
                 n => Err(FileFault::Refused(format!("Unexpected EDS resource length: {n}"))),
             };
         };
@@ -110,7 +110,12 @@ impl EdsFiles {
         let compiled = endpoints::compile(&mut cx, &owner, Names::Refused, &assignment);
         match cx.into_findings().iter().find(|finding| Finding::is_error(finding)) {
             Some(finding) => Err(FileFault::Refused(finding.message.clone())),
-            None => Ok(ReadEndpoints { version, assignment: Some(compiled) }),
+            None => {
+                let stale_after = assignment.policy.as_ref().and_then(|policy| policy.endpoint_stale_after.as_ref());
+                // Longer than zero is a rule of the message.
+                let stale_after = stale_after.and_then(|after| Duration::try_from(*after).ok());
+                Ok(ReadEndpoints { version, assignment: Some(compiled), stale_after })
+            }
         }
     }
 }

@@ -170,7 +170,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
     if matches!(discovery, Discovery::LogicalDns(_)) {
         discovery::check_single_endpoint(cx, cluster);
     }
-    let balancing::Balancing { lb, orca, common: common_lb, subsets, hash_policy, named_by } = balancing::compile(cx, cluster);
+    let balancing::Balancing { lb, orca, common: common_lb, subsets, hash_policy, named_by, selected_key } = balancing::compile(cx, cluster);
     let of_options = protocol::hash_policy(cx, cluster);
     let mut http = protocol::compile(cx, cluster);
     if let Discovery::Dynamic(config) = &discovery {
@@ -189,6 +189,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         http_policies: protocol::policies(cx, cluster),
         redis: redis::compile(cx, cluster),
         named_by,
+        selected_key,
         connect_timeout: cx.duration("connect_timeout", connect_timeout.as_ref()).unwrap_or(Duration::from_secs(5)),
         per_connection_buffer_limit_bytes: per_connection_buffer_limit_bytes.unwrap_or(1024 * 1024),
         circuit_breakers: {

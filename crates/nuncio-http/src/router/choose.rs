@@ -5,6 +5,7 @@ use super::{Router, attempt, destination, failure, log, select};
 use crate::routes::Action;
 use crate::tracing;
 use nuncio_codec::headers::Known;
+use nuncio_core::metadata::{MetadataValue, set_dynamic_at};
 use nuncio_core::{LocalReply, StreamCx};
 use nuncio_rt::Time;
 use nuncio_stats::tables::cluster as stat;
@@ -91,6 +92,9 @@ impl Router {
             return Err(reply);
         };
         self.named_hosts += select::used(&named, &host);
+        if let Some(key) = from.info().config.selected_key.clone() {
+            set_dynamic_at(&mut cx.metadata, &key.0, &key.1, MetadataValue::Text(host.host.address.to_string()));
+        }
         if cx.trace.is_some() {
             tracing::attempt(cx);
         }

@@ -42,6 +42,8 @@ pub(crate) struct Cluster {
     /// Hosts whose first check the warming waits for.
     unchecked: RefCell<HashSet<*const HostState>>,
     pub(super) discovery: RefCell<Vec<Task>>,
+    /// Waits for what EDS has assigned to be stale.
+    pub(super) stale: RefCell<Option<Task>>,
     /// The cache of names that its hosts come from.
     pub(super) names: RefCell<Option<Rc<NameCache>>>,
     merge: RefCell<Merge>,
@@ -88,6 +90,7 @@ impl Cluster {
             phase: Cell::new(Phase::Discovering),
             unchecked: RefCell::default(),
             discovery: RefCell::default(),
+            stale: RefCell::default(),
             names: RefCell::default(),
             merge: RefCell::default(),
             weighing: RefCell::default(),

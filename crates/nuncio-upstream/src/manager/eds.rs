@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::Path,
     rc::{Rc, Weak},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Reads files of endpoints.
@@ -32,6 +32,8 @@ pub struct ReadEndpoints {
     pub version: String,
     /// `None` where it has no resource at all, which changes nothing.
     pub assignment: Option<Assignment>,
+    /// `policy.endpoint_stale_after`: how long that counts.
+    pub stale_after: Option<Duration>,
 }
 
 /// Why a file says nothing.
@@ -70,7 +72,13 @@ impl Cluster {
     fn updated(self: &Rc<Self>, read: ReadEndpoints) {
         let stats = self.info.stats.clone();
         match read.assignment {
-            Some(assignment) => self.assign(assignment),
+            Some(assignment) => {
+                *self.stale.borrow_mut() = read.stale_after.map(|after| {
+                    stats.inc(Lane::MAIN, stat::ASSIGNMENT_TIMEOUT_RECEIVED);
+                    Task::spawn(Cluster::grow_stale(Rc::downgrade(self), after))
+                });
+                self.assign(assignment);
+            }
             None => stats.inc(Lane::MAIN, stat::UPDATE_EMPTY),
         }
         stats.inc(Lane::MAIN, stat::UPDATE_SUCCESS);
@@ -78,6 +86,17 @@ impl Cluster {
         stats.gauge_set(stat::UPDATE_TIME, u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
         stats.gauge_set(stat::VERSION, xxh64(read.version.as_bytes(), 0));
         stats.text_set(stat::VERSION_TEXT, read.version);
+    }
+}
+
+impl Cluster {
+    /// What was assigned counts no longer: there are no endpoints until there is another assignment.
+    async fn grow_stale(cluster: Weak<Cluster>, after: Duration) {
+        tokio::time::sleep(after).await;
+        if let Some(cluster) = cluster.upgrade() {
+            cluster.assign(Assignment::default());
+            cluster.info.stats.inc(Lane::MAIN, stat::ASSIGNMENT_STALE);
+        }
     }
 }
 

@@ -4,7 +4,6 @@ use super::{Balancing, ClusterDiscoveryType, DiscoveryType, options, reported, s
 use crate::codes;
 use nuncio_upstream::NamedBy;
 use crate::context::CompileCx;
-use crate::unbuilt;
 use nuncio_api::envoy::config::cluster::v3::{self as proto, load_balancing_policy::Policy};
 use nuncio_api::envoy::extensions::load_balancing_policies as policies;
 use nuncio_upstream::config::{HashLb, HashTableConfig, LbConfig};
@@ -211,7 +210,11 @@ fn provided(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) {
 fn override_host(cx: &mut CompileCx<'_>, cluster: &proto::Cluster, from: &policies::override_host::v3::OverrideHost, made: &mut Balancing) {
     use policies::override_host::v3::override_host::OverrideHostSource;
     let policies::override_host::v3::OverrideHost { override_host_sources, selected_host_key, fallback_policy } = from;
-    unbuilt!(cx, selected_host_key);
+    if let Some(key) = selected_host_key {
+        let read = nuncio_ext::read::metadata_key(key);
+        let read = cx.at("selected_host_key", |cx| read.map_err(|error| { cx.extension_error(codes::BAD_VALUE, error); }));
+        made.selected_key = read.ok().map(Arc::new);
+    }
     if made.subsets.is_some() {
         cx.value_without_effect("OverrideHost within a subset policy").note("Envoy does not heed it there, either");
     }
