@@ -4,7 +4,7 @@
 //! backends:
 //!   b1:
 //!   - {http2: {max_concurrent_streams: 1, initial_stream_window_size: 65535, allow_connect: true}}
-//!   - {path: /x, status: 503, headers: {}, body: text, body_len: n, trailers: {}, informational: [103]}
+//!   - {path: /x, status: 503, headers: {}, body: text, body_len: n, body_hex: 00ff, trailers: {}, informational: [103]}
 //!   - {path: /r, rst: 8}                            # instead of an answer
 //!   - {path: /f, frames: [{head: this, …}]}         # frames as they are, see frames.rs
 //!   - {path: /g, goaway: true}                      # answers, and says goodbye
@@ -15,7 +15,7 @@
 use crate::{
     backend::Backend,
     frames,
-    message::{Message, Stream},
+    message::{Message, Stream, unhex},
     node::Node,
 };
 use nuncio_api::envoy::service::accesslog::v3::StreamAccessLogsMessage;
@@ -247,6 +247,7 @@ impl Session<'_> {
         let body: Vec<u8> = match rule.number("body_len") {
             _ if open || is_head => Vec::new(),
             Some(length) => (0..length).map(|n| b'a' + (n % 23) as u8).collect(),
+            None if rule.has("body_hex") => unhex(&rule.string("body_hex").unwrap_or_default()),
             None => rule.string("body").unwrap_or_else(|| self.backend.name.clone()).into_bytes(),
         };
         let mut trailers = HeaderMap::default();

@@ -7,6 +7,7 @@ pub mod cel;
 mod bucket;
 mod compression;
 pub mod custom_tags;
+pub mod fuzz;
 pub mod http;
 mod line_format;
 pub mod matcher;

@@ -213,7 +213,8 @@ impl Matcher {
         own && rule.additional_bindings.iter().all(|rule| self.register(rule, method))
     }
 
-    fn register_path(&mut self, http_method: &str, path: &str, body: &str, method: usize) -> bool {
+    /// Registers a method by one path.
+    pub(crate) fn register_path(&mut self, http_method: &str, path: &str, body: &str, method: usize) -> bool {
         let Some(Template { segments, verb, variables }) = Template::parse(path) else { return false };
         let mut node = &mut self.root;
         for segment in segments {

@@ -185,3 +185,13 @@ fn frames_are_found_however_they_are_cut() {
     frames.push(b"\0\0\0\0\x05a");
     assert_eq!(frames.unfinished().as_deref(), Some("Incomplete gRPC frame expected size: 5 actual size: 1"));
 }
+
+#[test]
+fn the_fuzzers_corpus_passes() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/transcoding");
+    let entries = std::fs::read_dir(folder).expect("the corpus");
+    for entry in entries {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("bytes");
+        crate::fuzz::transcoding(include_bytes!("testdata/lab.pb"), &bytes);
+    }
+}
