@@ -164,6 +164,7 @@ fn kind(moment: LogMoment) -> AccessLogType {
         LogMoment::TcpUpstreamConnected => AccessLogType::TcpUpstreamConnected,
         LogMoment::TcpConnectionPeriodic => AccessLogType::TcpPeriodic,
         LogMoment::TcpConnectionEnd => AccessLogType::TcpConnectionEnd,
+        LogMoment::UdpSessionEnd => AccessLogType::UdpSessionEnd,
         LogMoment::DownstreamStart => AccessLogType::DownstreamStart,
         LogMoment::DownstreamPeriodic => AccessLogType::DownstreamPeriodic,
         LogMoment::DownstreamEnd => AccessLogType::DownstreamEnd,

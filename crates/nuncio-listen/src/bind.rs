@@ -13,7 +13,7 @@ use nuncio_rt::SocketState;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{
     fmt, io,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
     os::{
         linux::net::SocketAddrExt,
         unix::{
@@ -31,6 +31,8 @@ pub enum ListenSocket {
     Tcp(TcpListener),
     /// Unix domain.
     Unix(UnixListener),
+    /// Datagrams.
+    Udp(UdpSocket),
 }
 
 /// The sockets of one address.
@@ -130,6 +132,8 @@ impl BoundAddress {
             let socket = match socket {
                 ListenSocket::Tcp(listener) => SockRef::from(listener),
                 ListenSocket::Unix(listener) => SockRef::from(listener),
+                // Datagrams come as soon as it is bound.
+                ListenSocket::Udp(_) => continue,
             };
             socket
                 .listen(backlog)
@@ -174,7 +178,7 @@ impl Tcp<'_> {
         }
         Ok(BoundAddress {
             local: Address::Ip(local),
-            sockets: sockets.into_iter().map(|s| ListenSocket::Tcp(s.into())).collect(),
+            sockets: sockets.into_iter().map(|s| if self.config.datagrams { ListenSocket::Udp(s.into()) } else { ListenSocket::Tcp(s.into()) }).collect(),
             shared,
         })
     }
@@ -202,7 +206,14 @@ impl Tcp<'_> {
     /// One socket with what accepted connections inherit from it: TCP_NODELAY and keep-alive, set here once instead
     /// of at each of them.
     fn opened(&self, address: SocketAddr) -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        let (kind, protocol) = if self.config.datagrams { (Type::DGRAM, Protocol::UDP) } else { (Type::STREAM, Protocol::TCP) };
+        let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), Some(protocol))?;
+        if self.config.datagrams {
+            if address.is_ipv6() {
+                socket.set_only_v6(!self.ipv4_compat)?;
+            }
+            return Ok(socket);
+        }
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(!self.ipv4_compat)?;

@@ -3,6 +3,7 @@
 //! A value here never changes once made. Reloading makes new ones and compares: what is equal keeps running. Filters
 //! cannot be compared, so whoever builds a filter chain says by its [`Digest`] what it was built from.
 
+use crate::datagrams::Datagrams;
 use nuncio_rt::SocketOption;
 use crate::{address::ListenAddress, proxy_protocol::ProxyProtocolRules, matching::ChainMatch, tls::{Live, TlsConfig}};
 use nuncio_core::matching::tree::MatchTree;
@@ -97,6 +98,8 @@ pub struct SocketConfig {
     pub keepalive: Option<Keepalive>,
     /// `socket_options`.
     pub options: Vec<SocketOption>,
+    /// They are for datagrams.
+    pub datagrams: bool,
 }
 
 impl Default for SocketConfig {
@@ -109,6 +112,7 @@ impl Default for SocketConfig {
             freebind: false,
             keepalive: None,
             options: Vec::new(),
+            datagrams: false,
         }
     }
 }
@@ -235,6 +239,8 @@ pub struct ListenerConfig {
     pub traffic_direction: TrafficDirection,
     /// `drain_type`.
     pub drain_type: DrainType,
+    /// `listener_filters`: who takes datagrams, where the listener is for these. It has no filter chains then.
+    pub datagrams: Option<Arc<dyn Datagrams>>,
     /// `access_log`: of connections, not of requests.
     pub access_logs: Vec<Arc<dyn AccessLogger>>,
     /// What the fields that cannot be compared (access logs, filters) were built from.
@@ -272,6 +278,7 @@ impl ListenerConfig {
             exact_balance: false,
             traffic_direction: TrafficDirection::Unspecified,
             drain_type: DrainType::Default,
+            datagrams: None,
             access_logs: Vec::new(),
             digest: Digest::of(&[]),
         }
@@ -305,6 +312,8 @@ impl ListenerConfig {
             && self.socket == other.socket
             && self.exact_balance == other.exact_balance
             && self.stat_scope() == other.stat_scope()
+            // Whoever takes datagrams has the socket to himself.
+            && (!self.socket.datagrams || self.digest == other.digest)
     }
 
     /// True if they differ in nothing but filter chains: then connections of unchanged chains go on undisturbed.

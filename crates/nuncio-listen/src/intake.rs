@@ -35,6 +35,7 @@ impl Acceptor {
         match socket {
             ListenSocket::Tcp(listener) => TcpListener::from_std(listener).map(Acceptor::Tcp),
             ListenSocket::Unix(listener) => UnixListener::from_std(listener).map(Acceptor::Unix),
+            ListenSocket::Udp(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

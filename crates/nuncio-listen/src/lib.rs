@@ -10,7 +10,7 @@
 //! ```
 //!
 //! * [`ListenerConfig`], [`FilterChainConfig`]: what a listener is configured to be; built elsewhere, compared here.
-//! * [`tcp_proxy`]: the TCP proxy, a terminal filter.
+//! * [`tcp_proxy`]: the TCP proxy, a terminal filter. [`udp_proxy`]: its brother for listeners of datagrams ([`Datagrams`]).
 //! * [`matching`]: `filter_chain_match`. The TLS transport socket is `nuncio-tls`'s, here as [`tls`]. `drain`: how connections come to their end.
 //!
 //! It leaves to others: protocols (`nuncio-http` and every other [`nuncio_core::Terminal`]), building configurations
@@ -22,6 +22,7 @@ mod bind;
 mod chain;
 mod config;
 mod connection_log;
+mod datagrams;
 mod drain;
 mod error;
 mod inspect;
@@ -39,6 +40,7 @@ mod stats;
 pub mod status;
 mod targets;
 pub mod tcp_proxy;
+pub mod udp_proxy;
 mod update;
 mod worker;
 
@@ -51,6 +53,7 @@ pub use config::{
     BUFFER_LIMIT_BYTES, Digest, DrainType, FilterChainConfig, Inspectors, Keepalive, LISTENER_FILTERS_TIMEOUT, ListenerConfig,
     SocketConfig, TrafficDirection, Transport,
 };
+pub use datagrams::{DatagramSocket, Datagrams};
 pub use drain::{DrainPace, DrainStrategy};
 pub use error::ListenerError;
 pub use manager::{Applied, ListenerManager, Which};

@@ -7,6 +7,7 @@ use crate::{
     chain::Chain,
     config::{DrainType, ListenerConfig, Transport},
     connection_log::ConnectionLog,
+    datagrams::DatagramIntake,
     drain::{DrainOrder, DrainPace},
     inspect::{InspectorStats, Seen, Unseen, inspect},
     intake::{Acceptor, Intake},
@@ -65,6 +66,7 @@ pub(crate) struct Listener {
     scopes: ListenerScopes,
     current: RefCell<Rc<ChainSet>>,
     intakes: RefCell<Vec<Rc<Intake>>>,
+    datagrams: RefCell<Vec<Rc<DatagramIntake>>>,
     /// The pace connections are asked to close at while the listener stays (`/healthcheck/fail`).
     easing: Cell<Option<DrainPace>>,
 }
@@ -128,6 +130,7 @@ impl Listener {
             scopes: setup.scopes,
             current: RefCell::new(Rc::new(set)),
             intakes: RefCell::default(),
+            datagrams: RefCell::default(),
             easing: Cell::new(None),
         });
         for (local, socket) in setup.sockets {
@@ -140,6 +143,14 @@ impl Listener {
     }
 
     fn open_intake(self: &Rc<Self>, local: Address, socket: ListenSocket) -> io::Result<()> {
+        if let ListenSocket::Udp(socket) = socket {
+            let config = self.current.borrow().config.clone();
+            if let (Some(datagrams), Some(stats)) = (&config.datagrams, &self.scopes.udp) {
+                let intake = DatagramIntake::start(datagrams, &self.shared.worker, socket, local, stats.clone())?;
+                self.datagrams.borrow_mut().push(intake);
+            }
+            return Ok(());
+        }
         let intake = Intake::new(Acceptor::register(socket)?, local);
         self.intakes.borrow_mut().push(intake.clone());
         nuncio_rt::spawn(intake.run(self.clone(), self.shared.worker.clone()));
@@ -173,6 +184,7 @@ impl Listener {
         for intake in self.intakes.take() {
             intake.close(self);
         }
+        self.datagrams.take().iter().for_each(|intake| intake.close());
     }
 
     /// Stops accepting and lets every connection finish.

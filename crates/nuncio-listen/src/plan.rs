@@ -18,7 +18,7 @@ pub fn check(listeners: &[Arc<ListenerConfig>]) -> Result<(), Vec<ListenerError>
             errors.push(ListenerError::NoAddress { listener: listener.name.clone() });
             continue;
         };
-        if listener.chains().next().is_none() {
+        if listener.chains().next().is_none() && listener.datagrams.is_none() {
             errors.push(ListenerError::NoFilterChains { address: address.clone() });
         }
         if listener.chain_matcher.is_none()
@@ -33,7 +33,7 @@ pub fn check(listeners: &[Arc<ListenerConfig>]) -> Result<(), Vec<ListenerError>
 
 fn collision(earlier: &ListenerConfig, later: &ListenerConfig) -> Option<ListenerError> {
     let address = later.addresses.iter().find(|a| earlier.addresses.iter().any(|b| a.collides(b)))?;
-    (earlier.name != later.name && later.socket.bind_to_port == earlier.socket.bind_to_port).then(|| {
+    (earlier.name != later.name && earlier.socket.datagrams == later.socket.datagrams && later.socket.bind_to_port == earlier.socket.bind_to_port).then(|| {
         ListenerError::DuplicateAddress {
             listener: later.name.clone(),
             earlier: earlier.name.clone(),

@@ -1,6 +1,7 @@
 //! The statistics of one listener, under Envoy's names, and the two that Envoy has no need of.
 
 use crate::config::{ListenerConfig, Transport};
+use nuncio_stats::tables::udp::LISTENER_UDP;
 use nuncio_stats::{
     Lane, Scope, Store, stats_table,
     tables::{
@@ -37,6 +38,8 @@ pub struct ListenerScopes {
     pub tls: Option<Arc<Scope>>,
     /// `listener.<address>.ssl.certificate.<name>.`
     pub certificates: Vec<Arc<Scope>>,
+    /// `listener.<address>.udp.`, if it is for datagrams.
+    pub udp: Option<Arc<Scope>>,
     /// Where scopes are made whose names a handshake decides (`ssl.ciphers.<name>`).
     pub store: Arc<Store>,
 }
@@ -53,6 +56,7 @@ impl ListenerScopes {
             trouble: store.scope(&prefix, &LISTENER_TROUBLE),
             workers: (0..workers).map(|n| store.scope(&format!("{prefix}worker_{n}."), &LISTENER_WORKER)).collect(),
             tls: tls.then(|| store.scope(&format!("{prefix}ssl."), &TLS)),
+            udp: config.socket.datagrams.then(|| store.scope(&format!("{prefix}udp."), &LISTENER_UDP)),
             certificates: certificates(store, &prefix, config),
             store: store.clone(),
         }

@@ -53,7 +53,9 @@ impl Kind {
 /// Judges a listener of another kind than TCP.
 pub(super) fn judge(cx: &mut CompileCx<'_>, from: &proto::Listener, kind: Kind) {
     cx.value_without_effect("this kind of listener (UDP, QUIC, API or internal)").help("it will not be opened");
-    super::inspect::check_category(cx, &from.listener_filters, kind);
+    if kind != Kind::Udp {
+        super::inspect::check_category(cx, &from.listener_filters, kind);
+    }
     let name = &from.name;
     match kind {
         Kind::Tcp => {}
@@ -114,7 +116,8 @@ fn no_chains(cx: &mut CompileCx<'_>, address: &str) {
     });
 }
 
-fn datagrams(cx: &mut CompileCx<'_>, from: &proto::Listener) {
+pub(super) fn datagrams(cx: &mut CompileCx<'_>, from: &proto::Listener) {
+    super::inspect::check_category(cx, &from.listener_filters, Kind::Udp);
     let address = shown_address(cx, from);
     let chains = from.filter_chains.len();
     if chains > 0 {

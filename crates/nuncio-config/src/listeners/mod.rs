@@ -12,6 +12,7 @@ mod sockets;
 mod redis_proxy;
 mod tcp_proxy;
 mod terminal;
+mod udp;
 
 use crate::address::{self, Parsed};
 use crate::codes;
@@ -81,6 +82,10 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
     // For TCP it says nothing.
     let _ = udp_listener_config;
     let kind = Kind::of(from);
+    if kind == Kind::Udp && udp::is_built(from) {
+        kinds::datagrams(cx, from);
+        return udp::compile(cx, from, digest);
+    }
     if kind != Kind::Tcp {
         kinds::judge(cx, from, kind);
         return None;

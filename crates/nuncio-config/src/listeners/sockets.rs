@@ -16,6 +16,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener) -> SocketC
         freebind: from.freebind.unwrap_or(false),
         keepalive: from.tcp_keepalive.as_ref().map(keepalive),
         options: socket_options(cx, &from.socket_options),
+        datagrams: false,
     }
 }
 

@@ -98,6 +98,8 @@ pub enum LogMoment {
     TcpConnectionPeriodic,
     /// A TCP connection is over.
     TcpConnectionEnd,
+    /// A session of datagrams is over.
+    UdpSessionEnd,
     /// A request's head has arrived.
     DownstreamStart,
     /// An exchange goes on.
@@ -128,6 +130,7 @@ impl LogMoment {
             LogMoment::TcpUpstreamConnected => "TcpUpstreamConnected",
             LogMoment::TcpConnectionPeriodic => "TcpPeriodic",
             LogMoment::TcpConnectionEnd => "TcpConnectionEnd",
+            LogMoment::UdpSessionEnd => "UdpSessionEnd",
             LogMoment::DownstreamStart => "DownstreamStart",
             LogMoment::DownstreamPeriodic => "DownstreamPeriodic",
             LogMoment::DownstreamEnd => "DownstreamEnd",

@@ -30,4 +30,5 @@ pub mod server;
 pub mod subscription;
 pub mod tcp_proxy;
 pub mod tls;
+pub mod udp;
 pub mod watchdog;
