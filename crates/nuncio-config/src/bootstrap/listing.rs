@@ -88,10 +88,11 @@ fn last_of_each_name(cx: &mut CompileCx<'_>, listeners: Vec<StaticListener>) -> 
 }
 
 fn clashing_addresses(cx: &mut CompileCx<'_>, listeners: &[StaticListener]) {
-    let mut taken: HashMap<nuncio_rt::Address, usize> = HashMap::new();
+    // Datagrams and connections do not get into each other's way.
+    let mut taken: HashMap<(bool, nuncio_rt::Address), usize> = HashMap::new();
     for (index, listener) in listeners.iter().enumerate() {
         for address in listener.config.addresses.iter().filter(|a| !a.any_port()) {
-            let Some(first) = taken.insert(address.address(), index).filter(|first| *first != index) else { continue };
+            let Some(first) = taken.insert((listener.config.socket.datagrams, address.address()), index).filter(|first| *first != index) else { continue };
             let (name, first) = (&listener.config.name, &listeners[first].path);
             let path = listener.path.clone();
             let text = format!("another listener has the address {address} already");
