@@ -11,6 +11,8 @@
 //!   - {path: /early, early: true}, {path: /never, hang: true}, {path: /e, echo: true}
 //!   - {path: /p.S/M, grpc: envoy.service.accesslog.v3.StreamAccessLogsMessage}   # shows the messages, answers at the end
 //! ```
+//!
+//! CONNECT is answered at once.
 
 use crate::{
     backend::Backend,
@@ -124,7 +126,7 @@ impl Session<'_> {
                 self.codec.take_head(&mut head);
                 let message = request(&head);
                 let rule = self.backend.rule(&message);
-                let early = rule.flag("early") || rule.has("grpc");
+                let early = rule.flag("early") || rule.has("grpc") || message.start.starts_with("CONNECT ");
                 self.requests.insert(id, Request { message, rule, ..Request::default() });
                 if early && !end {
                     self.answer(id, stream)?;

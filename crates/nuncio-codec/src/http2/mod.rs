@@ -22,6 +22,7 @@ mod flood;
 mod frame;
 mod head;
 pub mod hpack;
+pub mod upgrade;
 mod options;
 mod outbound;
 mod receive;

@@ -156,7 +156,10 @@ impl Connection {
     fn block(&mut self, stream: u32, head: &HeaderMap, end: bool) {
         self.block.clear();
         self.encoder.begin(&mut self.block);
-        for field in head.iter().filter(|field| is_sent(field)) {
+        let connect = head.is_connect() && !head.contains(Known::Protocol);
+        // CONNECT names nothing but where to (RFC 9113, section 8.5).
+        let out_of_place = |field: &Header<'_>| connect && matches!(field.known, Known::Scheme | Known::Path);
+        for field in head.iter().filter(|field| is_sent(field) && !out_of_place(field)) {
             self.encoder.field(field, &mut self.block);
         }
         let begun = self.out.len();

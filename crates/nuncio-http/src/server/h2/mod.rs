@@ -18,7 +18,7 @@ use crate::stream::{Outcome, admit};
 use goodbye::{Goodbye, PrematureResets};
 use link::Link;
 use nuncio_codec::headers::Known;
-use nuncio_codec::http2::{ErrorCode, Event, Fault, StreamEnd};
+use nuncio_codec::http2::{ErrorCode, Event, Fault, StreamEnd, upgrade};
 use nuncio_core::{ConnInfo, Connection, DrainSignal, PingDue, Pings, Protocol, ResponseFlags};
 use nuncio_rt::{Deadline, Time};
 use nuncio_stats::tables::{http_connection_manager as stat, http2 as http2_stat};
@@ -260,6 +260,11 @@ impl Served {
         }
         let cx = &mut stream.exchange.cx;
         self.link.codec.take_head(&mut cx.request);
+        if upgrade::is_extended_connect(&cx.request) {
+            upgrade::request_from_http2(&mut cx.request);
+            stream.side.upgrading = true;
+        }
+        let cx = &mut stream.exchange.cx;
         cx.info.downstream.headers_received = cx.request.byte_size() as u64;
         if end {
             stream.side.end_request();
@@ -269,6 +274,10 @@ impl Served {
         }
         let refused = admit(&mut stream.exchange.cx, &mut stream.exchange.scope, &self.hcm, &self.peer, None);
         stream.side.quota = TURN_BYTES;
+        if stream.side.upgrading && refused.as_ref().is_some_and(|reply| reply.details == "upgrade_failed") {
+            // On HTTP/1 the connection is of no more use, and Envoy makes no difference.
+            self.start_drain(now);
+        }
         let Stream { exchange, side, .. } = &mut *stream;
         exchange.begin(&self.hcm, &mut Client { link: &mut self.link, side }, end, refused, now);
         stream.want();
@@ -385,7 +394,8 @@ impl Served {
             Outcome::Cut => {
                 self.count(stat::DOWNSTREAM_RQ_RX_RESET);
                 self.count(stat::DOWNSTREAM_RQ_TX_RESET);
-                self.link.codec.reset(id, ErrorCode::INTERNAL_ERROR);
+                let tunnel = stream.side.upgrading || stream.exchange.cx.request.is_connect();
+                self.link.codec.reset(id, if tunnel { ErrorCode::CONNECT_ERROR } else { ErrorCode::INTERNAL_ERROR });
             }
             Outcome::Gone => {}
         }

@@ -3,6 +3,7 @@
 use super::link::Link;
 use crate::stream::{ClientEvent, ClientSide, Exchange};
 use nuncio_codec::headers::HeaderMap;
+use nuncio_codec::http2::upgrade;
 use nuncio_core::StreamCx;
 use nuncio_rt::{Buf, Time};
 use std::{
@@ -51,6 +52,8 @@ pub(super) struct Side {
     pub(super) quota: usize,
     /// It has more to send than this turn or the connection's queue allowed: it is asked again.
     pub(super) held_back: bool,
+    /// The request is an extended CONNECT.
+    pub(super) upgrading: bool,
     pub(super) received: u64,
     pub(super) sent: u64,
 }
@@ -210,7 +213,10 @@ impl ClientSide for Client<'_> {
     }
 
     fn head(&mut self, cx: &mut StreamCx, end: bool) {
-        self.link.codec.respond(self.side.id, &cx.response, end);
+        match if self.side.upgrading { upgrade::response_to_http2(&cx.response) } else { None } {
+            Some(turned) => self.link.codec.respond(self.side.id, &turned, end),
+            None => self.link.codec.respond(self.side.id, &cx.response, end),
+        }
         let bytes = self.link.queue_output();
         self.side.sent += bytes;
         cx.info.downstream.headers_sent = bytes.saturating_sub(9);

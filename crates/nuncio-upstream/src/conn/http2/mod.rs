@@ -213,7 +213,8 @@ impl Http2Connection {
             side.outbox.into_iter().for_each(|buf| bufs.put(buf));
         }
         // Where there is an answer nothing went wrong: the rest of the request is just not wanted (RFC 9113, section 8.1).
-        shared.codec.reset(id, if answered { ErrorCode::NO_ERROR } else { ErrorCode::INTERNAL_ERROR });
+        let calm = answered && !shared.codec.options().as_envoy;
+        shared.codec.reset(id, if calm { ErrorCode::NO_ERROR } else { ErrorCode::INTERNAL_ERROR });
         if shared.sides.is_empty() {
             shared.idle_since = Time::now();
         }

@@ -6,6 +6,7 @@ use crate::conn::{HeadOptions, UpPiece, request_begun, request_ended};
 use crate::pool::WorkerHost;
 use crate::reset::{Reset, ResetReason};
 use nuncio_codec::headers::{HeaderMap, Trailers};
+use nuncio_codec::http2::upgrade;
 use nuncio_core::WireBytes;
 use nuncio_rt::Buf;
 use nuncio_stats::tables::cluster as stat;
@@ -29,6 +30,8 @@ pub struct Http2Stream {
     head_told: bool,
     ended: bool,
     bytes: WireBytes,
+    /// The protocol that it asks for, where it is an upgrade.
+    upgrade: Option<Box<[u8]>>,
     _permit: Permit,
 }
 
@@ -51,6 +54,7 @@ impl Http2Stream {
             head_told: false,
             ended: false,
             bytes: WireBytes::default(),
+            upgrade: None,
             _permit: permit,
         }
     }
@@ -65,7 +69,14 @@ impl Http2Stream {
             return Err(Reset::new(ResetReason::ConnectionTermination));
         }
         // A connection that was told goodbye meanwhile has refused the request before looking at it.
-        let opened = shared.codec.request(head, options.end);
+        let turned = upgrade::request_to_http2(head);
+        let opened = match turned {
+            Some((turned, protocol)) => {
+                self.upgrade = Some(protocol.into());
+                shared.codec.request(&turned, options.end)
+            }
+            None => shared.codec.request(head, options.end),
+        };
         let id = opened.map_err(|_| Reset::new(ResetReason::RemoteRefusedStreamReset))?;
         let bytes = move_output(&mut shared.codec, &mut shared.out);
         self.bytes.sent += bytes;
@@ -170,7 +181,10 @@ impl Http2Stream {
                 self.head_told = true;
                 self.ended = end;
                 self.bytes.headers_received = head.byte_size() as u64;
-                UpPiece::Head { status: head.status().unwrap_or(0), end, tunnel: false }
+                if let Some(protocol) = &self.upgrade {
+                    upgrade::response_from_http2(head, protocol);
+                }
+                UpPiece::Head { status: head.status().unwrap_or(0), end, tunnel: self.upgrade.is_some() && head.status() == Some(101) }
             }
             Item::Data(buf) => {
                 let end = side.ended && side.inbox.is_empty();
