@@ -56,3 +56,20 @@ pub fn format(data: &[u8]) {
         assert_eq!(out, text.as_bytes());
     }
 }
+
+/// A text as JSON: what is read has as many values as the text has room for.
+pub fn json(data: &[u8]) {
+    use nuncio_core::json::{Value, read};
+    fn count(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
+            Value::Object(fields) => 1 + fields.iter().map(|(_, value)| count(value)).sum::<usize>(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
+        }
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match read(text) {
+        Ok(value) => assert!(count(&value) <= text.len()),
+        Err(at) => assert!(at <= text.len()),
+    }
+}

@@ -12,6 +12,8 @@ mod header_map;
 mod http1;
 #[path = "../../../fuzz/drive/http2.rs"]
 mod http2;
+#[path = "../../../fuzz/drive/path.rs"]
+mod path;
 #[path = "../../../fuzz/drive/resp.rs"]
 mod resp;
 #[allow(dead_code, reason = "only the escapes are needed here")]
@@ -81,4 +83,9 @@ fn recorded_requests_hold_under_all_options() {
 #[test]
 fn recorded_responses_hold_under_all_options() {
     drive_recorded(include_str!("data/responses.tsv"), 3, http1::http1_response);
+}
+
+#[test]
+fn the_corpus_of_paths_holds() {
+    run("path", path::path);
 }

@@ -141,6 +141,12 @@ impl LineSink for NoFiles {
 }
 
 impl<'a> CompileCx<'a> {
+    /// Static secrets that are just texts, encoded, by name.
+    pub(crate) fn generic_secrets(&self) -> Vec<(String, Vec<u8>)> {
+        let generic = self.static_secrets.iter().filter(|secret| secret.kind == "GenericSecret");
+        generic.map(|secret| (secret.name.clone(), secret.bytes.clone())).collect()
+    }
+
     /// A context without clusters and findings.
     pub fn new(mode: Mode, stats: Arc<Store>, http_filters: &'a [HttpFilterEntry]) -> CompileCx<'a> {
         CompileCx {

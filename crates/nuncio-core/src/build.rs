@@ -55,6 +55,8 @@ pub struct BuildCx<'a> {
     pub service_cluster: &'a str,
     /// `node.metadata` of the bootstrap.
     pub node_metadata: Option<&'a Metadata>,
+    /// Static secrets that are just texts, by name: encoded `GenericSecret`s.
+    pub generic_secrets: Vec<(String, Vec<u8>)>,
     /// The HTTP filters that there are, for those that have others inside.
     pub http_filters: &'a [HttpFilterEntry],
     slots: usize,
@@ -63,7 +65,7 @@ pub struct BuildCx<'a> {
 impl<'a> BuildCx<'a> {
     /// A context for building one filter chain.
     pub fn new(stats: &'a Arc<Store>, stat_prefix: &'a str) -> BuildCx<'a> {
-        BuildCx { stats, stat_prefix, filter_name: "", warnings: Vec::new(), unsafe_without: Vec::new(), service_cluster: "", node_metadata: None, http_filters: &[], slots: 0 }
+        BuildCx { stats, stat_prefix, filter_name: "", warnings: Vec::new(), unsafe_without: Vec::new(), service_cluster: "", node_metadata: None, generic_secrets: Vec::new(), http_filters: &[], slots: 0 }
     }
 
     /// A place for per-stream state of the filter being built.

@@ -28,3 +28,8 @@ fn expressions() {
 fn formats() {
     each("format", format::format);
 }
+
+#[test]
+fn json() {
+    each("json", format::json);
+}

@@ -18,6 +18,7 @@ pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     http::compressor::ENTRY,
     http::connect_grpc_bridge::ENTRY,
     http::cors::ENTRY,
+    http::credential_injector::ENTRY,
     http::csrf::ENTRY,
     http::custom_response::ENTRY,
     http::decompressor::ENTRY,

@@ -13,12 +13,7 @@ pub(super) fn declare(cx: &mut CompileCx<'_>, secrets: &[Secret]) {
             Some(Type::TlsCertificate(_)) => "TlsCertificate",
             Some(Type::SessionTicketKeys(_)) => "TlsSessionTicketKeys",
             Some(Type::ValidationContext(_)) => "CertificateValidationContext",
-            Some(Type::GenericSecret(_)) => {
-                cx.item("secrets", index, |cx| {
-                    cx.without_effect("generic_secret");
-                });
-                "GenericSecret"
-            }
+            Some(Type::GenericSecret(_)) => "GenericSecret",
             None => {
                 cx.item("secrets", index, |cx| {
                     cx.error(codes::MISSING, "this secret is of no kind: tls_certificate, validation_context, …").envoy("Secret type not implemented");

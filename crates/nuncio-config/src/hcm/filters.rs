@@ -141,6 +141,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::HttpFilter], sta
     let mut build = BuildCx::new(&stats, &prefix);
     build.service_cluster = &service_cluster;
     build.node_metadata = Some(&node_metadata);
+    build.generic_secrets = cx.generic_secrets();
     build.http_filters = cx.http_filters;
     for (index, filter) in filters.iter().enumerate() {
         cx.item("http_filters", index, |cx| one(cx, filter, &mut build, &mut chain));
@@ -156,6 +157,7 @@ pub(super) fn upgrades(cx: &mut CompileCx<'_>, list: &[UpgradeConfig], stat_pref
         let UpgradeConfig { upgrade_type, filters, enabled } = from;
         let mut chain = FilterChain::default();
         let mut build = BuildCx::new(&stats, &prefix);
+        build.generic_secrets = cx.generic_secrets();
         build.http_filters = cx.http_filters;
         for (index, filter) in filters.iter().enumerate() {
             cx.item("filters", index, |cx| one(cx, filter, &mut build, &mut chain));

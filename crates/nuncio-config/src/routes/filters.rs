@@ -107,6 +107,7 @@ fn settings(
     let mut build = BuildCx::new(&stats, "");
     build.service_cluster = &service_cluster;
     build.node_metadata = Some(&node_metadata);
+    build.generic_secrets = cx.generic_secrets();
     build.filter_name = name;
     let built = (entry.route)(FilterConfig { type_url: &config.type_url, value: &config.value }, &mut build);
     cx.extension_warnings(&mut build);

@@ -13,6 +13,7 @@ pub mod composite;
 pub mod compressor;
 pub mod connect_grpc_bridge;
 pub mod cors;
+pub mod credential_injector;
 pub mod csrf;
 pub mod custom_response;
 pub mod decompressor;

@@ -5,6 +5,7 @@ use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::core::v3::DataSource;
 use nuncio_api::envoy::extensions::filters::http as proto;
+use nuncio_api::envoy::extensions::http::injected_credentials::generic::v3::Generic as GenericCredential;
 use nuncio_api::envoy::extensions::http::injected_credentials::oauth2::v3::{OAuth2 as OAuth2Credential, o_auth2::FlowType};
 use std::time::Duration;
 
@@ -191,6 +192,11 @@ pub(super) fn oauth2(cx: &mut CompileCx<'_>, config: &proto::oauth2::v3::OAuth2)
             }
         });
     });
+}
+
+pub(super) fn generic_credential(cx: &mut CompileCx<'_>, config: &GenericCredential) {
+    let Some(secret) = &config.credential else { return };
+    cx.at("credential", |cx| super::tls::static_secret(cx, secret, "GenericSecret", "Invalid generic credential"));
 }
 
 pub(super) fn oauth2_credential(cx: &mut CompileCx<'_>, config: &OAuth2Credential) {

@@ -65,6 +65,7 @@ fn all() -> Vec<(String, Rule)> {
         rule::<trace::DatadogConfig>(sinks::datadog),
         rule::<envoy::config::rbac::v3::Policy>(rbac::check),
         rule::<overload_v3::OverloadManager>(overload::check),
+        rule::<envoy::extensions::http::injected_credentials::generic::v3::Generic>(filters::generic_credential),
         rule::<envoy::extensions::http::injected_credentials::oauth2::v3::OAuth2>(filters::oauth2_credential),
         rule::<envoy::extensions::wasm::v3::PluginConfig>(modules::wasm),
         rule::<http::wasm::v3::Wasm>(modules::wasm_filter),

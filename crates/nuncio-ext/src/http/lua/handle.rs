@@ -9,7 +9,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use mlua::{Lua, MetaMethod, Table, UserData, UserDataMethods, Value};
 use nuncio_codec::headers::{HeaderMap, HeaderName, Known};
 use nuncio_core::metadata::MetadataValue;
-use nuncio_core::{ClientRequest, LocalReply};
+use nuncio_core::{ClientRequest, LocalReply, OverrideHost};
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -209,7 +210,12 @@ impl UserData for Handle {
                 Ok(())
             });
         }
-        for name in ["importPublicKey", "verifySignature", "setUpstreamOverrideHost"] {
+        methods.add_method("setUpstreamOverrideHost", |_, this, (host, strict): (mlua::LuaString, Option<bool>)| {
+            let address: SocketAddr = host.to_string_lossy().parse().map_err(|_| mlua::Error::runtime("host is not a valid IP address"))?;
+            let strict = strict.unwrap_or(false).then_some(503);
+            this.shared.with(|cx| cx.override_host = Some(Box::new(OverrideHost { address: address.to_string().into(), strict })))
+        });
+        for name in ["importPublicKey", "verifySignature"] {
             methods.add_method(name, move |_, _, _: mlua::MultiValue| -> mlua::Result<()> {
                 Err(mlua::Error::runtime(format!("{name} is not built")))
             });
