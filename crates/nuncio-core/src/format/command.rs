@@ -37,6 +37,8 @@ pub(super) trait Parametric: Send + Sync + fmt::Debug {
 pub(super) enum Command {
     /// Without parameters.
     Plain(Plain),
+    /// Without parameters, and a number where there is anything.
+    Number(Plain),
     /// With parameters.
     Parametric(Box<dyn Parametric>),
     /// Prints nothing, today or ever.
@@ -53,7 +55,7 @@ impl Command {
     #[inline]
     pub(super) fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
         match self {
-            Command::Plain(write) => write(cx, out),
+            Command::Plain(write) | Command::Number(write) => write(cx, out),
             Command::Parametric(command) => command.write(cx, out),
             Command::Absent => Written::Absent,
         }

@@ -195,6 +195,9 @@ impl JsonFormat {
 /// Writes the value of a command with its type; false (and nothing written) if there is none.
 #[inline]
 fn write_typed(command: &Command, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> bool {
+    if let Command::Number(write) = command {
+        return write(cx, out) != Written::Absent;
+    }
     let from = out.len();
     out.push(b'"');
     match command.write(cx, out) {
