@@ -105,13 +105,17 @@ fn settings(config: FilterConfig<'_>) -> Result<Arc<Settings>, ConfigError> {
     } = read::message(config)?;
     let proto::grpc_json_reverse_transcoder::PrintOptions { always_print_primitive_fields, always_print_enums_as_ints, use_canonical_field_names } =
         request_json_print_options.unwrap_or_default();
-    let bytes = match descriptor_path.as_str() {
-        "" => descriptor_binary,
-        path => std::fs::read(path).map_err(|error| ConfigError::at("descriptor_path", format!("cannot read {path}: {error}")))?,
+    let (bytes, unparsed) = match descriptor_path.as_str() {
+        "" if descriptor_binary.is_empty() => return Err(ConfigError::at("", "Descriptor set not set")),
+        "" => (descriptor_binary, "Unable to parse proto descriptor binary"),
+        path => {
+            let bytes = std::fs::read(path).map_err(|error| ConfigError::at("descriptor_path", format!("cannot read {path}: {error}")))?;
+            (bytes, "Unable to parse proto descriptor")
+        }
     };
     let pool = Pool::new(&bytes).map_err(|broken| {
         ConfigError::at("", match broken {
-            Broken::Parse => "Unable to parse proto descriptor",
+            Broken::Parse => unparsed,
             Broken::Build => "Unable to build proto descriptor pool",
         })
     })?;
