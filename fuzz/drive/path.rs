@@ -2,7 +2,8 @@
 
 use nuncio_codec::path::{Cleaned, Cleaning, EscapedSlashes, clean, percent_decode, query_pairs, split_query};
 
-/// A target, cleaned in every way there is; with all of it no step up is left, and cleaning again changes nothing.
+/// A target, cleaned in every way there is: no step up is left, no slashes in a row, and the query is as it was. Escapes are undone
+/// once, so that what was cleaned may have some again (`%%32e`).
 pub fn path(data: &[u8]) {
     for bits in 0..16_u8 {
         let rules = Cleaning {
@@ -26,14 +27,8 @@ pub fn path(data: &[u8]) {
             assert!(path.split(|byte| *byte == b'/').all(|part| part != b"." && part != b".."), "a step is left");
         }
         if rules.merge_slashes {
-            assert!(!path.windows(2).any(|pair| pair == b"//"));
-        }
-        if bits == 15 {
-            match clean(&target, rules) {
-                Cleaned::Unchanged => {}
-                Cleaned::Changed(again) => assert_eq!(again, target, "cleaning is done once"),
-                _ => panic!("what was cleaned is refused"),
-            }
+            // As on Envoy: of nothing but slashes two are left.
+            assert!(path == b"//" || !path.windows(2).any(|pair| pair == b"//"));
         }
     }
     for (name, value) in query_pairs(data) {
