@@ -104,7 +104,7 @@ impl Users {
             if name.is_empty() || hash.is_empty() {
                 return Err("a name or its password is empty");
             }
-            let hash = hash.strip_prefix(b"{SHA}").ok_or("only `{SHA}` passwords are known")?;
+            let hash = hash.strip_prefix(b"{SHA}").ok_or("basic auth: unsupported htpasswd format: please use {SHA}")?;
             let hash = STANDARD.decode(hash).ok().filter(|hash| hash.len() == 20).ok_or("a password is not the base64 of a SHA-1")?;
             if users.insert(name.into(), hash.into()).is_some() {
                 return Err("a name comes twice");
