@@ -9,7 +9,7 @@ use super::{
     note,
     stats::TlsStats,
     stream::{Session, TlsStream},
-    verify::{Authorities, Of, ValidationSettings, Validator, now, signature_holds},
+    verify::{Authorities, Of, Signatures, ValidationSettings, Validator, now},
     x509::CertificateFacts,
 };
 use nuncio_core::TlsFacts;
@@ -20,7 +20,6 @@ use rustls::{
         ResolvesClientCert, Resumption, UnbufferedClientConnection,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::WebPkiSupportedAlgorithms,
     pki_types::{CertificateDer, ServerName, UnixTime},
     sign::CertifiedKey,
 };
@@ -78,8 +77,7 @@ pub struct ClientTls {
     base: ClientConfig,
     plain: Arc<ClientConfig>,
     validator: Option<Arc<Validator>>,
-    algorithms: WebPkiSupportedAlgorithms,
-    schemes: Vec<SignatureScheme>,
+    signatures: Signatures,
     /// Configurations that expect certain names, by those; sessions are resumed only under the same one.
     expecting: Mutex<HashMap<Expected, Arc<ClientConfig>>>,
     local: Option<Arc<nuncio_core::Certificate>>,
@@ -139,7 +137,7 @@ impl ClientTls {
         let certificate = settings.certificate.as_ref().map(Certificate::read).transpose()?;
         let provider = Arc::new(provider(&settings.parameters, &mut warnings)?);
         let algorithms = provider.signature_verification_algorithms;
-        let schemes = schemes(&settings.parameters, &mut Vec::new())?.unwrap_or_else(|| algorithms.supported_schemes());
+        let signatures = Signatures::new(algorithms, schemes(&settings.parameters, &mut Vec::new())?);
         let inconsistent = |e: rustls::Error| TlsError::Inconsistent(e.to_string());
         let mut versions = settings.parameters.versions();
         if versions.is_empty() {
@@ -152,7 +150,7 @@ impl ClientTls {
         }
         let validator = settings.validation.as_ref().map(|from| Validator::build(from, algorithms)).transpose()?;
         let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions).map_err(inconsistent)?;
-        let verifier = ServerVerifier { validator: validator.clone(), expected: Expected::default(), algorithms, schemes: schemes.clone() };
+        let verifier = ServerVerifier { validator: validator.clone(), expected: Expected::default(), signatures: signatures.clone() };
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let mut base = match &certificate {
             None => builder.with_no_client_auth(),
@@ -177,8 +175,7 @@ impl ClientTls {
             plain: Arc::new(base.clone()),
             base,
             validator,
-            algorithms,
-            schemes,
+            signatures,
             expecting: Mutex::default(),
             own: certificate.iter().filter_map(|own| own.facts.clone()).collect(),
             local: certificate.and_then(|own| own.shown),
@@ -238,7 +235,7 @@ impl ClientTls {
         if let Some(config) = expecting.get(&names) {
             return config.clone();
         }
-        let verifier = ServerVerifier { validator: self.validator.clone(), expected: names.clone(), algorithms: self.algorithms, schemes: self.schemes.clone() };
+        let verifier = ServerVerifier { validator: self.validator.clone(), expected: names.clone(), signatures: self.signatures.clone() };
         let mut config = self.base.clone();
         config.dangerous().set_certificate_verifier(Arc::new(verifier));
         let config = Arc::new(config);
@@ -269,8 +266,7 @@ impl ResolvesClientCert for OwnCertificate {
 struct ServerVerifier {
     validator: Option<Arc<Validator>>,
     expected: Expected,
-    algorithms: WebPkiSupportedAlgorithms,
-    schemes: Vec<SignatureScheme>,
+    signatures: Signatures,
 }
 
 impl ServerCertVerifier for ServerVerifier {
@@ -292,8 +288,7 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        note::signed_by(signed.scheme);
-        signature_holds(&self.algorithms, message, certificate, signed, false).map(|()| HandshakeSignatureValid::assertion())
+        self.signatures.check(message, certificate, signed, false)
     }
 
     fn verify_tls13_signature(
@@ -302,11 +297,10 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        note::signed_by(signed.scheme);
-        signature_holds(&self.algorithms, message, certificate, signed, true).map(|()| HandshakeSignatureValid::assertion())
+        self.signatures.check(message, certificate, signed, true)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
+        self.signatures.schemes()
     }
 }

@@ -6,13 +6,13 @@ use super::{
     hello::Greeting,
     names, note,
     tickets::Tickets,
-    verify::{Expected, Of, ValidationSettings, Validator, now, signature_holds},
+    verify::{Expected, Of, Signatures, ValidationSettings, Validator, now},
     x509::CertificateFacts,
 };
 use rustls::{
     DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
-    crypto::{CryptoProvider, WebPkiSupportedAlgorithms},
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, UnixTime},
     server::{
         NoServerSessionStorage, ServerSessionMemoryCache, StoresServerSessions,
@@ -139,7 +139,7 @@ impl TlsConfig {
                     None => Validator::build(&ValidationSettings::default(), algorithms)?,
                 };
                 validates = validator.checks();
-                Some(Arc::new(ClientVerifier::new(validator, settings, algorithms, schemes.clone())))
+                Some(Arc::new(ClientVerifier::new(validator, settings, Signatures::new(algorithms, schemes.clone()))))
             }
         };
         let own = all.iter().filter_map(|certificate| certificate.facts.clone()).collect();
@@ -216,19 +216,17 @@ struct ClientVerifier {
     validator: Arc<Validator>,
     required: bool,
     hints: Vec<DistinguishedName>,
-    algorithms: WebPkiSupportedAlgorithms,
-    schemes: Vec<SignatureScheme>,
+    signatures: Signatures,
 }
 
 impl ClientVerifier {
-    fn new(validator: Arc<Validator>, settings: &TlsSettings, algorithms: WebPkiSupportedAlgorithms, schemes: Option<Vec<SignatureScheme>>) -> ClientVerifier {
+    fn new(validator: Arc<Validator>, settings: &TlsSettings, signatures: Signatures) -> ClientVerifier {
         let hints = match validator.settings().suppress_client_ca_list {
             true => Vec::new(),
             false => validator.subjects(),
         };
         let required = settings.require_client_certificate || validator.insists();
-        let schemes = schemes.unwrap_or_else(|| algorithms.supported_schemes());
-        ClientVerifier { validator, required, hints, algorithms, schemes }
+        ClientVerifier { validator, required, hints, signatures }
     }
 }
 
@@ -256,8 +254,7 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        note::signed_by(signed.scheme);
-        signature_holds(&self.algorithms, message, certificate, signed, false).map(|()| HandshakeSignatureValid::assertion())
+        self.signatures.check(message, certificate, signed, false)
     }
 
     fn verify_tls13_signature(
@@ -266,11 +263,10 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        note::signed_by(signed.scheme);
-        signature_holds(&self.algorithms, message, certificate, signed, true).map(|()| HandshakeSignatureValid::assertion())
+        self.signatures.check(message, certificate, signed, true)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
+        self.signatures.schemes()
     }
 }

@@ -8,12 +8,14 @@ use super::{
     certificate::read_certificates,
     config::{PemSource, TlsError},
     crl::{self, RevocationList, Standing},
+    note,
     san::{NameMatcher, has_name},
     x509::{self, Parts},
 };
 use nuncio_core::Certificate;
 use rustls::{
-    CertificateError, DistinguishedName,
+    CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
     crypto::WebPkiSupportedAlgorithms,
     pki_types::{CertificateDer, CertificateRevocationListDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime, pem::PemObject},
 };
@@ -403,26 +405,46 @@ fn break_of(leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>]) -> (usize, &
     (depth, "unable to get local issuer certificate")
 }
 
-/// Checks a signature with a certificate's key, also of certificates that webpki does not read.
-pub(crate) fn signature_holds(
-    algorithms: &WebPkiSupportedAlgorithms,
-    message: &[u8],
-    certificate: &CertificateDer<'_>,
-    signed: &rustls::DigitallySignedStruct,
-    tls13: bool,
-) -> Result<(), rustls::Error> {
-    let bad = || rustls::Error::InvalidCertificate(CertificateError::BadEncoding);
-    let parts = Parts::read(certificate).ok_or_else(bad)?;
-    let key = SubjectPublicKeyInfoDer::from(parts.key);
-    let key = RawPublicKeyEntity::try_from(&key).map_err(|_| bad())?;
-    let (_, known) = algorithms
-        .mapping
-        .iter()
-        .find(|(scheme, _)| *scheme == signed.scheme)
-        .ok_or(rustls::PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
-    let tried = if tls13 { &known[..known.len().min(1)] } else { known };
-    let holds = tried.iter().any(|algorithm| key.verify_signature(*algorithm, message, signed.signature()).is_ok());
-    if holds { Ok(()) } else { Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature)) }
+/// How signatures of handshakes are checked, the same for both sides.
+#[derive(Debug, Clone)]
+pub(crate) struct Signatures {
+    algorithms: WebPkiSupportedAlgorithms,
+    /// Those that peers may sign with.
+    schemes: Vec<SignatureScheme>,
+}
+
+impl Signatures {
+    /// With these schemes; `None` for all there are.
+    pub(crate) fn new(algorithms: WebPkiSupportedAlgorithms, schemes: Option<Vec<SignatureScheme>>) -> Signatures {
+        Signatures { algorithms, schemes: schemes.unwrap_or_else(|| algorithms.supported_schemes()) }
+    }
+
+    pub(crate) fn schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
+
+    /// Checks a signature with a certificate's key, also of certificates that webpki does not read.
+    pub(crate) fn check(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+        tls13: bool,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        note::signed_by(signed.scheme);
+        let bad = || rustls::Error::InvalidCertificate(CertificateError::BadEncoding);
+        let parts = Parts::read(certificate).ok_or_else(bad)?;
+        let key = SubjectPublicKeyInfoDer::from(parts.key);
+        let key = RawPublicKeyEntity::try_from(&key).map_err(|_| bad())?;
+        let known = self.algorithms.mapping.iter().find(|(scheme, _)| *scheme == signed.scheme);
+        let (_, known) = known.ok_or(rustls::PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+        let tried = if tls13 { &known[..known.len().min(1)] } else { known };
+        let holds = tried.iter().any(|algorithm| key.verify_signature(*algorithm, message, signed.signature()).is_ok());
+        match holds {
+            true => Ok(HandshakeSignatureValid::assertion()),
+            false => Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature)),
+        }
+    }
 }
 
 /// The present, as certificates count it.
