@@ -195,7 +195,12 @@ impl Session<'_> {
         let answered = request.answered;
         if !answered {
             self.answer(id, stream)?;
-        } else if request.rule.has("grpc") || request.rule.flag("echo") {
+        } else if request.rule.has("grpc") {
+            // An empty message, and a good status.
+            let mut trailers = HeaderMap::default();
+            trailers.append("grpc-status", "0");
+            self.bodies.push((id, vec![0; 5], Some(trailers)));
+        } else if request.rule.flag("echo") {
             self.bodies.push((id, Vec::new(), Some(HeaderMap::default())));
         }
         self.requests.remove(&id);
@@ -337,7 +342,7 @@ fn told(name: &str, bytes: &[u8]) -> String {
     }
     let text = nuncio_api::to_json(name, &bytes, Default::default());
     let mask = |line: &str| {
-        let differs = ["_time\"", "\"time_to_", "\"duration\"", "_time_unix_nano\"", "\"port_value\""].iter().any(|word| line.contains(word));
+        let differs = ["_time\"", "\"time_to_", "\"duration\"", "time_unix_nano\"", "\"timeUnixNano\"", "\"port_value\""].iter().any(|word| line.contains(word));
         match line.split_once(": ").filter(|_| differs) {
             Some((key, value)) => format!("    {key}: MASKED{}\n", if value.ends_with(',') { "," } else { "" }),
             None => format!("    {line}\n"),

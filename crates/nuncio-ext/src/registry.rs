@@ -69,6 +69,7 @@ pub static TRACERS: &[TracerEntry] = &[tracers::opentelemetry::ENTRY];
 pub static ACCESS_LOGGERS: &[&AccessLogEntry] = &[
     &access_log::FILE,
     &access_log::HTTP_GRPC,
+    &access_log::OPEN_TELEMETRY,
     &access_log::STDERR,
     &access_log::STDOUT,
     &access_log::TCP_GRPC,

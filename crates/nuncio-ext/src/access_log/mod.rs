@@ -6,6 +6,7 @@
 mod file;
 mod files;
 mod grpc;
+mod open_telemetry;
 mod ring;
 mod writer;
 
@@ -14,4 +15,5 @@ mod tests;
 
 pub use file::{FILE, STDERR, STDOUT};
 pub use grpc::{HTTP_GRPC, TCP_GRPC};
+pub use open_telemetry::OPEN_TELEMETRY;
 pub use files::{BackgroundFiles, FlushOptions, OpenError};

@@ -20,6 +20,7 @@ pub mod listener_filters;
 pub mod listener_http;
 pub mod listener_manager;
 pub mod listener_worker;
+pub mod open_telemetry_access_log;
 pub mod opentelemetry;
 pub mod outlier_detection;
 pub mod overload;

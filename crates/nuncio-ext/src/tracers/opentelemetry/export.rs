@@ -9,7 +9,7 @@ use nuncio_codec::headers::{HeaderMap, HeaderName, Known};
 use nuncio_core::{ClientRequest, ConnInfo, LocalFuture, RuntimeUint, Span, StreamCx, Worker};
 use nuncio_core::format::Format;
 use nuncio_stats::{Scope, tables::opentelemetry as stat};
-use prost::Message as _;
+use prost::Message;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const PARENT_IS_REMOTE: u32 = 0x200;
 
 /// Who takes batches.
 #[derive(Debug)]
-pub(super) enum Collector {
+pub(crate) enum Collector {
     /// `http_service`
     Http {
         cluster: Arc<str>,
@@ -93,7 +93,7 @@ impl Waiting {
         let scope_spans = vec![proto::ScopeSpans { scope: export.scope.clone(), spans, ..Default::default() }];
         let resource = Some(Resource { attributes: export.resource.clone(), ..Default::default() });
         let request = ExportTraceServiceRequest { resource_spans: vec![proto::ResourceSpans { resource, scope_spans, ..Default::default() }] };
-        let Some(sent) = export.collector.send(worker, &request) else {
+        let Some(sent) = export.collector.send::<ExportTraceServiceResponse>(worker, EXPORT, &request) else {
             export.stats.add(worker.lane, stat::SPANS_DROPPED, count);
             return;
         };
@@ -101,7 +101,8 @@ impl Waiting {
         self.in_flight.set(self.in_flight.get() + 1);
         let waiting = Rc::clone(self);
         nuncio_rt::spawn(async move {
-            sent.await;
+            // What becomes of a batch is not asked.
+            let _ = sent.await;
             waiting.in_flight.set(waiting.in_flight.get() - 1);
         });
     }
@@ -122,14 +123,15 @@ async fn tick(waiting: Weak<Waiting>, export: std::sync::Weak<Export>, worker: W
 }
 
 impl Collector {
-    /// What becomes of a batch is not asked; `None` if it cannot be sent at all.
-    fn send(&self, worker: &Rc<Worker>, batch: &ExportTraceServiceRequest) -> Option<LocalFuture<()>> {
+    /// Sends a batch, by this method to one that speaks gRPC, which answers with `A`. Whether it was taken; `None` if it
+    /// cannot be sent at all.
+    pub(crate) fn send<A: Message + Default + 'static>(&self, worker: &Rc<Worker>, method: &str, batch: &impl Message) -> Option<LocalFuture<bool>> {
         let cx = StreamCx::new(worker.clone(), Rc::new(ConnInfo::nobody()));
         match self {
             Collector::None => None,
             Collector::Grpc(service) => {
-                let answer = service.call::<ExportTraceServiceResponse>(&cx, EXPORT, batch);
-                Some(Box::pin(async move { drop(answer.await) }))
+                let answer = service.call::<A>(&cx, method, batch);
+                Some(Box::pin(async move { answer.await.is_ok() }))
             }
             Collector::Http { cluster, path, authority, timeout, headers } => {
                 let client = worker.http_client()?;
@@ -154,14 +156,14 @@ impl Collector {
                     ..ClientRequest::default()
                 };
                 let answer = client.send(request);
-                Some(Box::pin(async move { drop(answer.await) }))
+                Some(Box::pin(async move { answer.await.is_ok_and(|answer| answer.head.status().is_some_and(|status| status / 100 == 2)) }))
             }
         }
     }
 }
 
 /// A tag as OTLP has it.
-pub(super) fn attribute(key: impl Into<String>, value: impl Into<String>) -> KeyValue {
+pub(crate) fn attribute(key: impl Into<String>, value: impl Into<String>) -> KeyValue {
     let value = Some(AnyValue { value: Some(any_value::Value::StringValue(value.into())) });
     KeyValue { key: key.into(), value, ..Default::default() }
 }

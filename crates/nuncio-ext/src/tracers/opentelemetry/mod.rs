@@ -8,7 +8,8 @@ mod export;
 
 use crate::{read, service::grpc::GrpcService};
 use context::Brought;
-use export::{Collector, Export, Waiting, attribute};
+use export::{Export, Waiting};
+pub(crate) use export::{Collector, attribute};
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::config::core::v3::TypedExtensionConfig;
 use nuncio_api::envoy::config::trace::v3::OpenTelemetryConfig;
@@ -176,7 +177,7 @@ fn without_effect(field: &str, cx: &mut BuildCx<'_>) {
     cx.warnings.push(ConfigError::at(field, "is accepted without effect: it is not built yet"));
 }
 
-fn http(from: &core::HttpService, cx: &mut BuildCx<'_>) -> Result<Collector, ConfigError> {
+pub(crate) fn http(from: &core::HttpService, cx: &mut BuildCx<'_>) -> Result<Collector, ConfigError> {
     let core::HttpService { http_uri, request_headers_to_add, formatters } = from;
     if !formatters.is_empty() {
         without_effect("http_service.formatters", cx);
