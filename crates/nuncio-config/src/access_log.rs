@@ -160,6 +160,7 @@ fn extension_filter(cx: &mut CompileCx<'_>, from: &proto::ExtensionFilter) -> Op
 
 fn kind(moment: LogMoment) -> AccessLogType {
     match moment {
+        LogMoment::NotSet => AccessLogType::NotSet,
         LogMoment::TcpConnectionStart => AccessLogType::TcpConnectionStart,
         LogMoment::TcpUpstreamConnected => AccessLogType::TcpUpstreamConnected,
         LogMoment::TcpConnectionPeriodic => AccessLogType::TcpPeriodic,

@@ -203,12 +203,7 @@ impl DrainSignal {
         }
     }
 
-    /// Takes draining back (`/healthcheck/ok`); what was closed stays closed.
-    pub fn end(&self) {
-        self.0.phase.set(DrainPhase::Serving);
-    }
-
-    /// Wakes `waker` when draining fully begins. Register once per connection, not per request; again after `end`.
+    /// Wakes `waker` when draining fully begins. Register once per connection, not per request.
     pub fn register(&self, waker: &Waker) {
         self.0.waiting.borrow_mut().insert(waker.data() as usize, waker.clone());
     }
@@ -256,14 +251,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gradual_draining_becomes_certain_and_can_be_taken_back() {
+    fn gradual_draining_is_certain_at_its_end_and_is_not_slowed_down() {
         let drain = DrainSignal::default();
         assert!(!drain.is_draining());
-        drain.begin_over(Duration::from_secs(3600));
-        assert!(!drain.is_closing());
-        drain.end();
         drain.begin_over(Duration::ZERO);
         assert!(drain.is_draining());
+        assert!(!drain.is_closing());
         drain.begin();
         drain.begin_over(Duration::from_secs(3600));
         assert!(drain.is_closing(), "it does not slow down");

@@ -76,6 +76,10 @@ pub trait RouteView {
     fn metadata(&self) -> Option<&Metadata> {
         None
     }
+    /// The metadata of the route's virtual host.
+    fn virtual_host_metadata(&self) -> Option<&Metadata> {
+        None
+    }
     /// The cluster that this request goes to, if the route forwards it; `choice` is which of its weighted clusters.
     fn cluster_name<'a>(&'a self, _cx: &'a StreamCx, _choice: Option<u32>) -> Option<&'a str> {
         None
@@ -350,7 +354,8 @@ pub struct StreamInfo {
 impl StreamInfo {
     /// At which moment it is being logged: what a proxy for bytes logs at the end is a connection.
     pub fn log_moment(&self) -> LogMoment {
-        let bytes = self.moment == LogMoment::DownstreamEnd && self.protocol == Protocol::None;
+        let ended = matches!(self.moment, LogMoment::DownstreamEnd | LogMoment::NotSet);
+        let bytes = ended && self.protocol == Protocol::None;
         if bytes { LogMoment::TcpConnectionEnd } else { self.moment }
     }
 }
@@ -379,7 +384,7 @@ impl Default for StreamInfo {
             upgraded: false,
             health_check: false,
             internal: false,
-            moment: LogMoment::DownstreamEnd,
+            moment: LogMoment::NotSet,
             trace_reason: None,
         }
     }

@@ -249,6 +249,7 @@ impl HcmWorker {
         for log in &self.config.access_logs {
             log.log(cx);
         }
+        cx.info.moment = LogMoment::NotSet;
     }
 
     /// A head with this status has been sent.

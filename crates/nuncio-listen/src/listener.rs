@@ -195,15 +195,10 @@ impl Listener {
         set.all().cloned().collect()
     }
 
-    /// Asks connections to close while going on accepting; `None` takes it back.
-    pub(crate) fn ease(&self, pace: Option<DrainPace>) {
-        self.easing.set(pace);
-        for chain in self.current.borrow().all() {
-            match pace {
-                Some(pace) => chain.ease(pace),
-                None => chain.drain.end(),
-            }
-        }
+    /// Asks connections to close while going on accepting.
+    pub(crate) fn ease(&self, pace: DrainPace) {
+        self.easing.set(Some(pace));
+        self.current.borrow().all().for_each(|chain| chain.ease(pace));
     }
 
     /// Takes a connection that was just accepted.

@@ -305,7 +305,7 @@ impl ListenerManager {
         if let Some(pace) = state.easing
             && config.drain_type == DrainType::Default
         {
-            self.tell(|| ListenerUpdate::Drain { id, pace: Some(pace) });
+            self.tell(|| ListenerUpdate::Drain { id, pace });
         }
         Active { id, config, locals, scopes, stopped: false }
     }
@@ -325,10 +325,11 @@ impl ListenerManager {
         }
     }
 
-    /// Asks connections to close while listeners go on accepting: `/drain_listeners?graceful`. `None` takes it back. Leaves out listeners whose `drain_type` is `MODIFY_ONLY`.
-    pub fn ease(&self, pace: Option<DrainPace>) {
+    /// Asks connections to close while listeners go on accepting: `/drain_listeners?graceful`. Leaves out listeners
+    /// whose `drain_type` is `MODIFY_ONLY`.
+    pub fn ease(&self, pace: DrainPace) {
         let mut state = self.state();
-        state.easing = pace;
+        state.easing = Some(pace);
         for listener in state.listeners.iter().filter(|l| l.config.drain_type == DrainType::Default) {
             self.tell(|| ListenerUpdate::Drain { id: listener.id, pace });
         }

@@ -94,12 +94,12 @@ pub enum ListenerUpdate {
         /// Held until the sockets are closed.
         ticket: Arc<Ticket>,
     },
-    /// Ask for the close of connections, but go on accepting (`/drain_listeners?graceful`, `/healthcheck/fail`).
+    /// Ask for the close of connections, but go on accepting (`/drain_listeners?graceful`).
     Drain {
         /// Which.
         id: ListenerId,
-        /// How fast; `None` takes it back.
-        pace: Option<DrainPace>,
+        /// How fast.
+        pace: DrainPace,
     },
     /// Stop accepting, let connections finish, forget the listener.
     Remove {

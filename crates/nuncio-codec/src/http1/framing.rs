@@ -20,27 +20,13 @@ pub(super) fn announced(
     seen: &Seen,
     allow_chunked_length: bool,
 ) -> Result<Announced, Violation> {
-    if seen.transfer_encodings > 0 {
-        return transfer_encoding(map, seen, allow_chunked_length);
-    }
-    match seen.content_lengths {
-        0 => Ok(Announced::Nothing),
-        1 => map
-            .get(Known::ContentLength)
-            .and_then(parse_length)
-            .map(Announced::Length)
-            .ok_or(Violation::ContentLength),
-        _ => Err(Violation::ContentLength),
-    }
-}
-
-fn transfer_encoding(
-    map: &mut HeaderMap,
-    seen: &Seen,
-    allow_chunked_length: bool,
-) -> Result<Announced, Violation> {
     let coding = map.get(Known::TransferEncoding).unwrap_or_default();
     let chunked = seen.transfer_encodings == 1 && coding.eq_ignore_ascii_case(b"chunked");
+    // Beside chunks nobody reads a length.
+    let length = if chunked { None } else { length(map, seen)? };
+    if seen.transfer_encodings == 0 {
+        return Ok(length.map_or(Announced::Nothing, Announced::Length));
+    }
     if seen.content_lengths > 0 {
         if !allow_chunked_length || !chunked {
             return Err(Violation::LengthAndChunked);
@@ -52,6 +38,17 @@ fn transfer_encoding(
     } else {
         Err(Violation::TransferEncoding)
     }
+}
+
+fn length(map: &HeaderMap, seen: &Seen) -> Result<Option<u64>, Violation> {
+    if seen.content_lengths == 0 {
+        return Ok(None);
+    }
+    let length = map.get(Known::ContentLength).and_then(parse_length);
+    length
+        .filter(|_| seen.content_lengths == 1)
+        .map(Some)
+        .ok_or(Violation::ContentLength)
 }
 
 /// One plain decimal number that fits 64 bits (rfc9112#6.3; no sign, no list).

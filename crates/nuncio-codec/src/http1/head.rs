@@ -90,7 +90,7 @@ pub(super) fn read_head<L>(
                 }
                 Ok(None) if window < within.len() => window = within.len(),
                 Ok(None) => break,
-                Err(violation) => return Err(most_telling(violation, within)),
+                Err(violation) => return Err(most_telling(violation, within, rules.part)),
             }
         }
         progress.note(raw);
@@ -102,9 +102,15 @@ pub(super) fn read_head<L>(
     }
 }
 
-/// Envoy looks for forbidden bytes in a complete head before it looks at anything else.
+/// Envoy looks for forbidden bytes in a complete head before it looks at anything else. A request line without a version
+/// is a complete head.
 #[cold]
-fn most_telling(violation: Violation, raw: &[u8]) -> Violation {
+fn most_telling(violation: Violation, raw: &[u8], part: Part) -> Violation {
+    let line_end = raw.iter().position(|&b| b == b'\n').unwrap_or(raw.len());
+    let words = raw[..line_end].split(|&b| b <= b' ').filter(|word| !word.is_empty());
+    if part == Part::Request && words.count() < 3 {
+        return violation;
+    }
     let mut end = raw.len();
     let mut complete = false;
     let mut line_start = 0;

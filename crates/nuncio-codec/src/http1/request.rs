@@ -51,6 +51,7 @@ pub struct RequestDecoder {
     rules: RequestRules,
     progress: Progress,
     body: BodyDecoder,
+    version: Version,
 }
 
 impl RequestDecoder {
@@ -61,7 +62,13 @@ impl RequestDecoder {
             rules,
             progress: Progress::default(),
             body,
+            version: Version::Http11,
         }
+    }
+
+    /// The version of the last head whose fields could be read, which the answer to a broken one has, too.
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// The rules it was made with.
@@ -99,7 +106,16 @@ impl RequestDecoder {
             return Ok(None);
         };
         let consumed = blank + seen.end;
-        let head = finish_head(&line, &seen, consumed, map, &rules)?;
+        let head = finish_head(&line, &seen, consumed, map, &rules);
+        if !matches!(head, Err(Violation::ContentLength)) {
+            // Envoy answers in HTTP/1.0 only where it accepts that.
+            self.version = if rules.accept_http_10 {
+                line.version
+            } else {
+                Version::Http11
+            };
+        }
+        let head = head?;
         self.body.begin(head.framing);
         Ok(Some(head))
     }
@@ -175,6 +191,7 @@ fn finish_head(
             upgrade = false;
         }
     }
+    let framing = choose_framing(line.method, announced, upgrade, map)?;
     // Envoy forwards an upgrade's headers as they are.
     if !upgrade || !rules.strictness.is_parity() {
         if connection {
@@ -182,12 +199,14 @@ fn finish_head(
         }
         connection::sanitize_te(map, rules.strictness);
     }
-    if !map.authority().is_none_or(is_valid_authority) {
-        return Err(Violation::Authority);
+    if let Some(fault) = line.target.fault {
+        return Err(fault);
     }
-    let framing = choose_framing(line.method, announced, upgrade, map)?;
     if line.version == Version::Http10 && !rules.accept_http_10 {
         return Err(Violation::LowVersion);
+    }
+    if !map.authority().is_none_or(is_valid_authority) {
+        return Err(Violation::Authority);
     }
     let expect_continue = map
         .get(Known::Expect)

@@ -3,7 +3,7 @@
 use super::Version;
 use super::head::Lead;
 use super::rules::RequestRules;
-use super::scan::visible_len;
+use super::scan::{is_forbidden, visible_len};
 use super::target::{Target, parse_target};
 use super::violation::Violation;
 use crate::headers::{HeaderMap, Known, is_token_byte};
@@ -133,6 +133,9 @@ fn split_odd(bytes: &[u8], rules: &RequestRules) -> Result<Option<Parts>, Violat
     let line = &bytes[..end];
     if !rules.strictness.is_parity() && (line.iter().any(|&b| b < b' ') || line_end - end > 1) {
         return Err(Violation::StartLine);
+    }
+    if line.iter().any(|&b| is_forbidden(b)) {
+        return Err(Violation::Characters);
     }
     let word = |from: usize| {
         let start = line[from..]

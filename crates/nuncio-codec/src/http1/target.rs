@@ -14,6 +14,14 @@ pub(super) struct Target {
     pub(super) scheme: Option<Scheme>,
     /// The path is `?query`: an absolute form whose path is empty.
     pub(super) is_query_only: bool,
+    /// What is wrong with it, for the fields' faults come first.
+    pub(super) fault: Option<Violation>,
+}
+
+impl Target {
+    fn faulty(fault: Violation) -> Target {
+        Target { fault: Some(fault), ..Target::default() }
+    }
 }
 
 /// The schemes a target may have.
@@ -59,7 +67,7 @@ fn parse_other_form(
 ) -> Result<Target, Violation> {
     if method.is_connect() {
         if !is_authority(text, true) {
-            return Err(Violation::Url);
+            return Ok(Target::faulty(Violation::Url));
         }
         return Ok(Target {
             authority: Some((at as u32, text.len() as u32)),
@@ -67,10 +75,10 @@ fn parse_other_form(
         });
     }
     if text[0] == b'*' {
-        if text != b"*" || method != Method::Options {
-            return Err(Violation::Url);
+        if rules.allow_absolute_url && (text != b"*" || method != Method::Options) {
+            return Ok(Target::faulty(Violation::Url));
         }
-        map.set_pseudo_loaded(Known::Path, at, 1);
+        map.set_pseudo_loaded(Known::Path, at, text.len());
         return Ok(Target::default());
     }
     let colon = text
@@ -100,12 +108,12 @@ fn parse_other_form(
         .position(|&b| b == b'@')
         .map_or(0, |user| user + 1);
     if !is_authority(&host[host_at..], false) {
-        return Err(Violation::Url);
+        return Ok(Target::faulty(Violation::Url));
     }
     let scheme = match &text[..colon] {
         scheme if scheme.eq_ignore_ascii_case(b"http") => Scheme::Http,
         scheme if scheme.eq_ignore_ascii_case(b"https") => Scheme::Https,
-        _ => return Err(Violation::Scheme),
+        _ => return Ok(Target::faulty(Violation::Scheme)),
     };
     let start = at + rest_at;
     if !path.is_empty() {
@@ -115,6 +123,7 @@ fn parse_other_form(
         authority: Some(((start + host_at) as u32, (path_at - host_at) as u32)),
         scheme: Some(scheme),
         is_query_only: path.first() == Some(&b'?'),
+        fault: None,
     })
 }
 

@@ -39,7 +39,6 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, host: &proto::VirtualHost, rules: 
     unbuilt!(
         cx,
         retry_policy_typed_config,
-        metadata,
         route_specifiers,
     );
     if matcher.is_some() && !routes.is_empty() {
@@ -75,6 +74,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, host: &proto::VirtualHost, rules: 
         virtual_clusters: cx.each("virtual_clusters", virtual_clusters, virtual_cluster),
         rate_limits: extras::rate_limits(cx, rate_limits),
         filters: filters::with_cors(cx, typed_per_filter_config, cors.as_ref()),
+        metadata: crate::clusters::metadata::compile(cx, metadata.as_ref()),
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn proxied() -> StreamCx {
     let ms = |n: u64| Time::from_nanos(n * 1_000_000);
     for (name, value) in [
         (":method", &b"GET"[..]),
-        (":path", b"/rew"),
+        (":path", b"/rew?a=1%202&b=xyz+w&c=%zz&e"),
         (":authority", b"ex.com:8080"),
         (":scheme", b"http"),
         ("x-two", b"1"),

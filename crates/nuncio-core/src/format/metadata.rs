@@ -13,6 +13,7 @@ use crate::metadata::{Metadata, MetadataValue};
 enum Of {
     Stream,
     Route,
+    VirtualHost,
     Cluster,
     Host,
 }
@@ -32,6 +33,7 @@ impl Parametric for Value {
         let of: Option<&Metadata> = match self.of {
             Of::Stream => Some(&cx.stream.metadata),
             Of::Route => cx.stream.route.as_ref().and_then(|route| route.view()?.metadata()),
+            Of::VirtualHost => cx.stream.route.as_ref().and_then(|route| route.view()?.virtual_host_metadata()),
             Of::Cluster => upstream.cluster.as_ref().and_then(|cluster| cluster.metadata.as_deref()),
             Of::Host => upstream.host.as_ref().and_then(|host| host.metadata.as_deref()),
         };
@@ -86,7 +88,8 @@ pub(super) fn metadata(args: Args<'_>) -> Result<(Command, Option<&'static str>)
         "ROUTE" => Ok((value(Of::Route, rest, args.length), None)),
         "CLUSTER" => Ok((value(Of::Cluster, rest, args.length), None)),
         "UPSTREAM_HOST" => Ok((value(Of::Host, rest, args.length), None)),
-        "LISTENER" | "LISTENER_FILTER_CHAIN" | "VIRTUAL_HOST" => Ok((Command::Absent, Some(unbuilt::METADATA))),
+        "VIRTUAL_HOST" => Ok((value(Of::VirtualHost, rest, args.length), None)),
+        "LISTENER" | "LISTENER_FILTER_CHAIN" => Ok((Command::Absent, Some(unbuilt::METADATA))),
         _ => Err(format!("{kind} is not supported type of metadata")),
     }
 }

@@ -90,6 +90,9 @@ impl fmt::Display for FormatWarning {
 /// At which moment of an exchange a line is written (`%ACCESS_LOG_TYPE%`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogMoment {
+    /// It is no line that is written, but a header.
+    #[default]
+    NotSet,
     /// A TCP connection has begun.
     TcpConnectionStart,
     /// A TCP connection has its host.
@@ -105,7 +108,6 @@ pub enum LogMoment {
     /// An exchange goes on.
     DownstreamPeriodic,
     /// An exchange is over.
-    #[default]
     DownstreamEnd,
     /// An exchange has become a tunnel.
     DownstreamTunnelSuccessfullyEstablished,
@@ -126,6 +128,7 @@ impl LogMoment {
     /// As `%ACCESS_LOG_TYPE%` prints it.
     pub fn name(self) -> &'static str {
         match self {
+            LogMoment::NotSet => "NotSet",
             LogMoment::TcpConnectionStart => "TcpConnectionStart",
             LogMoment::TcpUpstreamConnected => "TcpUpstreamConnected",
             LogMoment::TcpConnectionPeriodic => "TcpPeriodic",

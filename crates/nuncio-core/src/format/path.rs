@@ -16,7 +16,7 @@ enum Which {
 
 impl Which {
     fn of(self, request: &HeaderMap) -> Option<&[u8]> {
-        let original = || request.get(Known::XEnvoyOriginalPath);
+        let original = || request.get(Known::XEnvoyOriginalPath).filter(|path| !path.is_empty());
         match self {
             Which::Original => original(),
             Which::Current => request.path(),
@@ -89,11 +89,11 @@ pub(super) fn query_params(args: Args<'_>) -> Result<Command, String> {
 
 impl Parametric for QueryParams {
     fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-        let Some(path) = Which::OriginalOrCurrent.of(&cx.stream.request) else { return Written::Absent };
+        let Some(path) = cx.stream.request.path() else { return Written::Absent };
         let Some(query) = split(path).1 else { return Written::Absent };
         let from = out.len();
         if self.decoded {
-            percent_decode(query, out);
+            decode_visible(query, out);
         } else {
             out.extend_from_slice(query);
         }
@@ -115,7 +115,7 @@ pub(super) fn query_param(args: Args<'_>) -> Result<Command, String> {
 
 impl Parametric for QueryParam {
     fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-        let Some(path) = Which::OriginalOrCurrent.of(&cx.stream.request) else { return Written::Absent };
+        let Some(path) = cx.stream.request.path() else { return Written::Absent };
         let from = out.len();
         for pair in split(path).1.unwrap_or_default().split(|b| *b == b'&') {
             let (key, value) = match pair.iter().position(|b| *b == b'=') {
@@ -135,17 +135,35 @@ impl Parametric for QueryParam {
     }
 }
 
-/// Decodes `%41`; a `%` that begins no escape is dropped, `+` is kept.
-fn percent_decode(text: &[u8], out: &mut Vec<u8>) {
-    let hex = |byte: Option<&u8>| byte.and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+/// Decodes what stands for a visible character; a `%` before two characters that are no number is dropped.
+fn decode_visible(text: &[u8], out: &mut Vec<u8>) {
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
-        if byte != b'%' {
-            out.push(byte);
-        } else if let (Some(high), Some(low)) = (hex(text.get(at + 1)), hex(text.get(at + 2))) {
-            out.push(high << 4 | low);
-            at += 2;
+        match (byte, escape(&text[at..])) {
+            (b'%', Some(decoded)) if decoded.is_ascii_graphic() => {
+                out.push(decoded);
+                at += 2;
+            }
+            (b'%', None) if at + 2 < text.len() => {}
+            _ => out.push(byte),
         }
         at += 1;
+    }
+}
+
+/// The byte that `%41` at the front of a text stands for.
+fn escape(text: &[u8]) -> Option<u8> {
+    let hex = |byte: &u8| char::from(*byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let [b'%', high, low, ..] = text else { return None };
+    Some(hex(high)? << 4 | hex(low)?)
+}
+
+/// Decodes `%41`; a `%` that begins no escape stays, as does `+`.
+fn percent_decode(text: &[u8], out: &mut Vec<u8>) {
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        let decoded = escape(&text[at..]);
+        out.push(decoded.unwrap_or(byte));
+        at += if decoded.is_some() { 3 } else { 1 };
     }
 }

@@ -20,11 +20,11 @@ fn a_proxied_exchange_prints_as_in_envoy() {
         &proxied(),
         &[
             ("100%% %PROTOCOL%%RESPONSE_CODE%", "100% HTTP/1.1200"),
-            ("%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH):4% %REQ(:PATH)%", "GET /b/x /rew"),
+            ("%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH):4% %REQ(:PATH)%", "GET /b/x /rew?a=1%202&b=xyz+w&c=%zz&e"),
             ("%REQ(x-two)% %REQ(?x-two)% %REQ(nope?)% [%REQ(x-empty)%] %REQ(x-two):0%", "1 1 - [] "),
             ("%RESP(content-type)% %RESP(:status)% %TRAILER(x)% %REQ(HOST)%", "text/plain 200 - ex.com:8080"),
-            ("%QUERY_PARAM(a)%|%QUERY_PARAM(b):2%|%QUERY_PARAM(z)%|%QUERY_PARAM(e)%|%QUERY_PARAM(c)%", "1 2|xy|-||zz"),
-            ("%QUERY_PARAMS:3%|%QUERY_PARAMS(DECODED)%", "a=1|a=1 2&b=xyz+w&c=zz&e"),
+            ("%QUERY_PARAM(a)%|%QUERY_PARAM(b):2%|%QUERY_PARAM(z)%|%QUERY_PARAM(e)%|%QUERY_PARAM(c)%", "1 2|xy|-||%zz"),
+            ("%QUERY_PARAMS:3%|%QUERY_PARAMS(DECODED)%", "a=1|a=1%202&b=xyz+w&c=zz&e"),
             ("%PATH(NQ)%|%PATH(WQ):6%|%PATH(NQ:PATH):3%|%PATH(NQ:ORIG)%", "/b/x|/b/x?a|/re|/b/x"),
             ("%RESPONSE_CODE_DETAILS% %RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%", "via_upstream via upstream"),
             ("%RESPONSE_FLAGS%%RESPONSE_FLAGS_LONG% %BYTES_SENT% %BYTES_RECEIVED% %CONNECTION_ID%", "-- 5 0 7"),
@@ -56,7 +56,7 @@ fn a_proxied_exchange_prints_as_in_envoy() {
             ("%REQUESTED_SERVER_NAME(HOST_FIRST:ORIG)% %GRPC_STATUS% %DOWNSTREAM_TLS_VERSION%", "- - -"),
             (
                 "%ACCESS_LOG_TYPE%|%CUSTOM_FLAGS%|%LOCAL_REPLY_BODY%|%ENVIRONMENT(NUNCIO_NO_SUCH_NAME)%",
-                "DownstreamEnd|||-",
+                "NotSet|||-",
             ),
             (r#"%COALESCE({"operators":["TRACE_ID",{"command":"REQ","param":"user-agent","max_length":4}]})%"#, "curl"),
             (r#"%COALESCE({"operators":["TRACE_ID"]})%"#, "-"),

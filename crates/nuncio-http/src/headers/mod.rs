@@ -3,5 +3,6 @@
 pub(crate) mod client_cert;
 pub(crate) mod detection;
 pub(crate) mod local_address;
+mod referer;
 pub(crate) mod request;
 pub(crate) mod response;

@@ -2,6 +2,7 @@
 //! it may say (`x-envoy-*`), hop-by-hop headers, request id. Order and rules as Envoy's `mutateRequestHeaders`.
 
 use super::detection::{detect, last_of_forwarded_for};
+use super::referer;
 use crate::config::{ClientAddress, HcmConfig};
 use nuncio_codec::headers::{HeaderMap, Known, KnownSet};
 use nuncio_core::matching::Side;
@@ -77,6 +78,9 @@ pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, peer: &Peer, upgr
         mutations.apply(cx, Side::Request);
     }
     remove_hop_by_hop(&mut cx.request, upgrade);
+    if cx.request.get(Known::Referer).is_some_and(|referer| !referer::is_valid(referer)) {
+        cx.request.remove(Known::Referer);
+    }
     let client = match identify(cx, &config.client_address, peer) {
         Ok(client) => client,
         Err(status) => return Some(Box::new(LocalReply::new(status, "rejecting_because_detection_failed"))),
@@ -159,13 +163,6 @@ fn identify(cx: &mut StreamCx, rules: &ClientAddress, peer: &Peer) -> Result<Cli
         if rules.trusted_hops == 0 || !cx.request.contains(Known::XForwardedProto) {
             cx.request.insert(Known::XForwardedProto, if tls { "https" } else { "http" });
         }
-        if rules.append_port
-            && (rules.trusted_hops == 0 || !cx.request.contains(Known::XForwardedPort))
-            && let Address::Ip(local) = &cx.conn.local
-        {
-            let port = u64::from(local.port());
-            cx.request.set_with(Known::XForwardedPort, |v| v.decimal(port));
-        }
     } else {
         if rules.detectors.is_empty() {
             match last_of_forwarded_for(&cx.request, rules.trusted_hops) {
@@ -186,6 +183,14 @@ fn identify(cx: &mut StreamCx, rules: &ClientAddress, peer: &Peer) -> Result<Cli
         if !cx.request.contains(Known::XForwardedProto) {
             cx.request.insert(Known::XForwardedProto, if tls { "https" } else { "http" });
         }
+    }
+    let port_is_told = cx.request.contains(Known::XForwardedPort) && !(rules.use_remote_address && rules.trusted_hops == 0);
+    if rules.append_port
+        && !port_is_told
+        && let Address::Ip(local) = &cx.conn.local
+    {
+        let port = u64::from(local.port());
+        cx.request.set_with(Known::XForwardedPort, |v| v.decimal(port));
     }
     let internal = single
         && match (found, &cx.conn.remote) {
@@ -232,8 +237,8 @@ fn set_scheme(cx: &mut StreamCx, config: &HcmConfig) {
         cx.request.insert(Known::XForwardedProto, scheme.as_bytes());
     } else if !settle_scheme(cx) {
         let scheme = match cx.request.get(Known::XForwardedProto) {
-            Some(b"https") => "https",
-            Some(b"http") => "http",
+            Some(told) if told.eq_ignore_ascii_case(b"https") => "https",
+            Some(told) if told.eq_ignore_ascii_case(b"http") => "http",
             _ if cx.conn.tls => "https",
             _ => "http",
         };

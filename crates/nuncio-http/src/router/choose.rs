@@ -4,7 +4,6 @@ use super::charge::Answer;
 use super::{Router, attempt, destination, failure, log, select};
 use crate::routes::Action;
 use crate::tracing;
-use nuncio_codec::headers::Known;
 use nuncio_core::metadata::{MetadataValue, set_dynamic_at};
 use nuncio_core::{LocalReply, StreamCx};
 use nuncio_rt::Time;
@@ -102,12 +101,9 @@ impl Router {
         self.retries.attempted(&cluster, &host);
         if cx.info.attempts > 1 {
             self.attempt.refill(&self.replay, self.request_ended.is_some(), cx);
+            self.tell_attempt(cx);
         }
         attempt::note_host(cx, Some(&host));
-        if self.attempt_count_upstream {
-            let n = u64::from(cx.info.attempts);
-            cx.request.set_with(Known::XEnvoyAttemptCount, |v| v.decimal(n));
-        }
         if let Some(log) = &self.log {
             self.attempt.set_record(log::Record::new(log, &cluster, &host, now));
         }

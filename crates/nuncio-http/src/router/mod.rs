@@ -406,8 +406,13 @@ impl Router {
                 return Err(self.dropped(cx, drops));
             }
             self.retries.begin(policy, &mut cx.request);
+            // What the first attempt is told can be changed, and shown, by the route's own headers.
+            cx.info.attempts = 1;
+            self.tell_attempt(cx);
+            self.timeouts.announce(&mut cx.request, None, now, !self.suppress_envoy_headers);
             let how = Finalize { choice: self.choice, keep_original: !self.suppress_envoy_headers };
             finalize_request(cx, table, entry, how);
+            cx.info.attempts = 0;
         }
         self.started = true;
         self.attempt.end_with_head(end);
@@ -424,10 +429,19 @@ impl Router {
         Ok(())
     }
 
+    /// Tells the upstream which attempt this is, where the virtual host wants it told.
+    fn tell_attempt(&self, cx: &mut StreamCx) {
+        if self.attempt_count_upstream {
+            let n = u64::from(cx.info.attempts);
+            cx.request.set_with(Known::XEnvoyAttemptCount, |v| v.decimal(n));
+        }
+    }
+
     /// A connection stands: sends the head.
     fn connected(&mut self, cx: &mut StreamCx, now: Time) -> Result<(), Reset> {
-        let began = (cx.info.attempts > 1).then_some(self.request_ended).flatten();
-        self.timeouts.announce(&mut cx.request, began, now, !self.suppress_envoy_headers);
+        if cx.info.attempts > 1 {
+            self.timeouts.announce(&mut cx.request, self.request_ended, now, !self.suppress_envoy_headers);
+        }
         if let Some(trace) = &cx.trace {
             trace.inject(&mut cx.request);
         }

@@ -75,6 +75,8 @@ pub struct VirtualHost {
     pub rate_limits: Box<[RateLimitPolicy]>,
     /// Settings of filters for this virtual host.
     pub filters: FilterOverrides,
+    /// What is known of it beside: `%METADATA(VIRTUAL_HOST:…)%`.
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 /// `VirtualHost.matcher`: leads to some of the virtual host's routes, which are tried in their order.

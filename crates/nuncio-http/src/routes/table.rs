@@ -136,6 +136,10 @@ impl RouteTable {
     /// The route of a request.
     #[inline]
     pub fn find(&self, head: &HeaderMap, cx: &MatchCx<'_>) -> RouteMatch {
+        // Envoy takes a request whose scheme is empty for one that could not be read.
+        if head.get(Known::XForwardedProto) == Some(b"") {
+            return RouteMatch::None;
+        }
         let Some((virtual_host, _)) = self.host_of(head) else { return RouteMatch::None };
         let entry = &self.hosts[virtual_host as usize];
         if entry.wants_tls(head) {
@@ -376,6 +380,10 @@ impl RouteView for RouteEntry {
 
     fn metadata(&self) -> Option<&Metadata> {
         self.route.more.as_ref()?.metadata.as_deref()
+    }
+
+    fn virtual_host_metadata(&self) -> Option<&Metadata> {
+        self.host.metadata.as_deref()
     }
 
     fn cluster_name<'a>(&'a self, cx: &'a StreamCx, choice: Option<u32>) -> Option<&'a str> {

@@ -1,7 +1,8 @@
 //! URI templates: `path_match_policy` and `path_rewrite_policy` (`envoy.path.match.uri_template…`).
 //!
-//! `/a/{x}/*/{rest=**}`: `*` and a plain variable stand for one non-empty segment, `**` for any number of them. The
-//! rewrite template puts variables into a new path.
+//! `/a/{x}/*/{rest=**}`: `*` and a plain variable stand for one non-empty segment, `**` for any number of them; the last
+//! segment may go on behind them (`/**.js`). Elsewhere `*` is what it is in a regular expression, as in Envoy, which
+//! lets it through. The rewrite template puts variables into a new path.
 
 use regex::bytes::{Regex, RegexBuilder};
 use std::fmt;
@@ -35,10 +36,11 @@ impl PathTemplate {
         let mut reader = Reader { expression: String::from("\\A"), variables: Vec::new(), rest_taken: false };
         reader.template(source).map_err(|why| format!("path_match_policy.path_template {source} is invalid: {why}"))?;
         let Reader { expression, variables, .. } = reader;
-        let regex = RegexBuilder::new(&(expression + "\\z")).unicode(false).build();
+        // RE2 has no `**`, so that Envoy's template matches nothing then.
+        let expression = if expression.contains("**") { String::from("[^\\x00-\\xff]") } else { expression + "\\z" };
+        let regex = RegexBuilder::new(&expression).unicode(false).build();
         let regex = regex.map_err(|cause| format!("path_match_policy.path_template {source} is invalid: {cause}"))?;
-        let literal = &source[..source.find(['{', '*']).unwrap_or(source.len())];
-        Ok(PathTemplate { source: source.into(), regex, variables, literal: literal.as_bytes().into() })
+        Ok(PathTemplate { source: source.into(), regex, variables, literal: literal_prefix(source).as_bytes().into() })
     }
 
     /// As configured.
@@ -54,6 +56,13 @@ impl PathTemplate {
     pub(super) fn literal_prefix(&self) -> &[u8] {
         &self.literal
     }
+}
+
+/// What every path begins with. A character that `*` repeats may be missing.
+fn literal_prefix(source: &str) -> &str {
+    let end = source.find(['{', '*']).unwrap_or(source.len());
+    let repeated = source[end..].starts_with('*') && !source[..end].ends_with('/');
+    &source[..end - usize::from(repeated)]
 }
 
 /// Where a segment ends: at the next `/` that is not inside braces.
@@ -92,14 +101,21 @@ impl Reader {
             let end = segment_end(after);
             // A slash may end the template.
             if end > 0 || !after.is_empty() {
-                self.segment(&after[..end])?;
+                self.segment(&after[..end], end == after.len())?;
             }
             rest = &after[end..];
         }
         Ok(())
     }
 
-    fn segment(&mut self, text: &str) -> Result<(), String> {
+    fn segment(&mut self, text: &str, last: bool) -> Result<(), String> {
+        if let Some(rest) = self.glob(text)? {
+            return match rest {
+                "" => Ok(()),
+                _ if !last => Err("Prefix match not supported.".to_owned()),
+                rest => self.literal(rest, "literal"),
+            };
+        }
         match (text.find('{'), text.find('}')) {
             (Some(open), Some(close)) if open < close => {
                 let (before, variable, after) = (&text[..open], &text[open + 1..close], &text[close + 1..]);
@@ -110,7 +126,7 @@ impl Reader {
                 if after.is_empty() { Ok(()) } else { self.literal(after, "suffix literal") }
             }
             (Some(0), None) => Err(format!("Unmatched variable bracket in mixed pattern: \"{text}\"")),
-            _ => self.plain(text),
+            _ => self.literal(text, "literal"),
         }
     }
 
@@ -135,14 +151,18 @@ impl Reader {
         self.expression.push('(');
         match pattern {
             None if self.rest_taken => return Err("Implicit variable path glob after text glob.".to_owned()),
-            None => self.plain("*")?,
+            None => drop(self.glob("*")?),
             Some("") => return Err("Empty variable match".to_owned()),
             Some(pattern) => {
                 for (index, part) in pattern.split('/').enumerate() {
                     if index > 0 {
                         self.expression.push('/');
                     }
-                    self.plain(part)?;
+                    match self.glob(part)? {
+                        None => self.literal(part, "literal")?,
+                        Some("") => {}
+                        Some(rest) => return Err(format!("Invalid variable match: \"{rest}\"")),
+                    }
                 }
             }
         }
@@ -150,27 +170,31 @@ impl Reader {
         Ok(())
     }
 
-    /// `*`, `**` or a literal.
-    fn plain(&mut self, text: &str) -> Result<(), String> {
-        if matches!(text, "*" | "**") && self.rest_taken {
+    /// `*` or `**` at the front of a text: what follows it. `None`: the text begins otherwise.
+    fn glob<'t>(&mut self, text: &'t str) -> Result<Option<&'t str>, String> {
+        let Some(one) = text.strip_prefix('*') else { return Ok(None) };
+        if self.rest_taken {
             return Err("Glob after text glob.".to_owned());
         }
-        match text {
-            "*" => self.expression.push_str(&format!("[{SEGMENT}]+")),
-            "**" => {
-                self.expression.push_str(&format!("[/{SEGMENT}]*"));
-                self.rest_taken = true;
-            }
-            text => self.literal(text, "literal")?,
-        }
-        Ok(())
+        let Some(any) = one.strip_prefix('*') else {
+            self.expression.push_str(&format!("[{SEGMENT}]+"));
+            return Ok(Some(one));
+        };
+        self.expression.push_str(&format!("[/{SEGMENT}]*"));
+        self.rest_taken = true;
+        Ok(Some(any))
     }
 
     fn literal(&mut self, text: &str, what: &str) -> Result<(), String> {
         if !is_literal(text) {
             return Err(format!("Invalid {what}: \"{text}\""));
         }
-        self.expression.push_str(&regex::escape(text));
+        for c in text.chars() {
+            if "$().+".contains(c) {
+                self.expression.push('\\');
+            }
+            self.expression.push(c);
+        }
         Ok(())
     }
 }
@@ -252,7 +276,13 @@ mod tests {
             ("/v/{p=x/*}/end", &["/v/x/1/end"], &["/v/y/1/end", "/v/x/end"]),
             ("/**/b", &["/a/b", "/a/x/b", "//b"], &["/b", "/a/c"]),
             ("/{x=**}/b", &["/a/c/b"], &["/b"]),
-            ("/a*b", &["/a*b"], &["/axb"]),
+            ("/a*b", &["/b", "/aab"], &["/axb", "/a*b"]),
+            ("/**.js", &["/foo.js", "/a/b.js", "/.js"], &["/foo.jsx", "/xjs"]),
+            ("/*.js", &["/foo.js", "/*.js"], &["/a/b.js", "/.js"]),
+            ("/*.*", &["/foo.js", "/ab"], &["/a/b.js"]),
+            ("/a**", &[], &["/a", "/ab", "/a**"]),
+            ("/{a=x*}", &["/x", "/"], &["/x*"]),
+            ("/a+b", &["/a+b"], &["/aab"]),
             ("/a/", &["/a/"], &["/a"]),
             ("/x{a=*}y", &["/xay"], &["/xy"]),
             ("/{file}.json", &["/a.json"], &["/.json", "/a/b.json"]),
@@ -281,6 +311,9 @@ mod tests {
             ("/{a=}", "Empty variable match"),
             ("/{a=**}/{b}", "Implicit variable path glob after text glob."),
             ("/**/*", "Glob after text glob."),
+            ("/*.js/", "Prefix match not supported."),
+            ("/*a{b}", "Invalid literal: \"a{b}\""),
+            ("/{a=*.js}", "Invalid variable match: \".js\""),
             ("/{a}/{b}/{c}/{d}/{e}/{f}", "Exceeded variable count limit (5)"),
         ] {
             let told = PathTemplate::new(template).expect_err(template);

@@ -195,6 +195,7 @@ impl Served {
         // Nothing of a head that could not be read is shown anywhere.
         exchange.cx.request.clear();
         self.request_begun(&mut exchange);
+        self.h1.speak_as_the_head();
         exchange.begin(&self.hcm, &mut self.h1, true, Some(reply), now);
         Step::Go(State::Exchange(exchange))
     }
@@ -221,17 +222,17 @@ impl Served {
         }
         self.hcm.count_request(self.h1.protocol());
         exchange.cx.info.protocol = self.h1.protocol();
+        let max = self.hcm.config.max_requests_per_connection;
+        if max > 0 && self.requests >= max {
+            self.count(stat::DOWNSTREAM_CX_MAX_REQUESTS_REACHED);
+            self.h1.closing = true;
+        }
     }
 
     fn begin(&mut self, mut exchange: Box<Exchange>, head: RequestHead, now: Time) -> Step {
         self.request_begun(&mut exchange);
         exchange.cx.info.downstream.headers_received = header_bytes(&exchange.cx.request, head.consumed);
         exchange.cx.info.downstream.received = head.consumed as u64;
-        let max = self.hcm.config.max_requests_per_connection;
-        if max > 0 && self.requests >= max {
-            self.count(stat::DOWNSTREAM_CX_MAX_REQUESTS_REACHED);
-            self.h1.closing = true;
-        }
         self.consider_draining(now);
         if head.expect_continue && !self.hcm.config.proxy_100_continue {
             self.h1.send_continue();

@@ -191,6 +191,11 @@ impl H1 {
         self.out.copy(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
 
+    /// A broken head is answered in its own version, if that was read.
+    pub(super) fn speak_as_the_head(&mut self) {
+        self.version = self.decoder.version();
+    }
+
     /// The answer to a broken message.
     pub(super) fn violated(&mut self, violation: Violation) -> Box<LocalReply> {
         let lane = self.hcm.worker.lane;
@@ -330,6 +335,8 @@ impl H1 {
         if cx.response.get(Known::Connection).is_some_and(|c| c.eq_ignore_ascii_case(b"close")) {
             self.closing = true;
         }
+        // Envoy keeps a connection of HTTP/1.0 for responses of upstreams only.
+        self.closing |= self.version == Version::Http10 && cx.info.local_reply;
     }
 }
 

@@ -13,6 +13,7 @@ use nuncio_codec::path;
 use nuncio_core::{LeftByFilters, LocalReply, RouteRef, RouteTableView, StreamCx};
 use nuncio_rt::Address;
 use nuncio_stats::tables::http_connection_manager as stat;
+use nuncio_stats::tables::router as router_stat;
 use std::rc::Rc;
 
 /// Looks at a request's head, and finds its scope where there are any. An answer means that it goes no further.
@@ -28,21 +29,11 @@ pub(crate) fn admit(
         left.objects(cx);
     }
     let connect = cx.request.is_connect();
-    if !cx.request.contains(Known::Authority) {
-        match default_host {
-            Some(host) => cx.request.insert(Known::Authority, host),
-            None => return Some(Box::new(LocalReply::new(400, "missing_host_header"))),
+    if let Some(reply) = unfit(cx, hcm, connect, default_host) {
+        // Logs name the route of a request that a proxy before us has told the scheme of, as in Envoy.
+        if cx.request.get(Known::XForwardedProto).is_some_and(|scheme| !scheme.is_empty()) {
+            drop(resolve(cx, &hcm.routes));
         }
-    }
-    if !connect && !cx.request.path().is_some_and(|p| p.starts_with(b"/")) {
-        hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_NON_RELATIVE_PATH);
-        return Some(Box::new(LocalReply::new(404, "absolute_path_rejected")));
-    }
-    if cx.request.method() == Some(b"QUERY") && !cx.request.contains(Known::ContentType) {
-        // What is asked is in the body: without its type nobody can tell what it means.
-        return Some(Box::new(LocalReply::new(400, "query_missing_content_type")));
-    }
-    if !connect && let Some(reply) = clean_path(cx, hcm) {
         return Some(reply);
     }
     clean_host(cx, &hcm.config.cleaning);
@@ -81,6 +72,26 @@ pub(crate) fn admit(
     None
 }
 
+/// What keeps a request from having any route: no host, no path, a path that is refused.
+fn unfit(cx: &mut StreamCx, hcm: &HcmWorker, connect: bool, default_host: Option<&str>) -> Option<Box<LocalReply>> {
+    let lane = cx.worker.lane;
+    if !cx.request.contains(Known::Authority) {
+        match default_host {
+            Some(host) => cx.request.insert(Known::Authority, host),
+            None => return Some(Box::new(LocalReply::new(400, "missing_host_header"))),
+        }
+    }
+    if !connect && !cx.request.path().is_some_and(|p| p.starts_with(b"/")) {
+        hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_NON_RELATIVE_PATH);
+        return Some(Box::new(LocalReply::new(404, "absolute_path_rejected")));
+    }
+    if cx.request.method() == Some(b"QUERY") && !cx.request.contains(Known::ContentType) {
+        // What is asked is in the body: without its type nobody can tell what it means.
+        return Some(Box::new(LocalReply::new(400, "query_missing_content_type")));
+    }
+    if connect { None } else { clean_path(cx, hcm) }
+}
+
 /// Looks at the head of a request that an upstream's redirect has made: as [`admit`], but for what was done to it when
 /// it came in.
 pub(super) fn readmit(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {
@@ -113,7 +124,13 @@ pub(super) fn find_route(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<Local
         }
     }
     cx.random = cx.worker.rng.next_u64();
-    resolve(cx, &hcm.routes)
+    let reply = resolve(cx, &hcm.routes);
+    if reply.is_some() {
+        // The way to TLS is a route in Envoy, which its router answers.
+        hcm.routes.router_stats.inc(cx.worker.lane, router_stat::RQ_TOTAL);
+        hcm.routes.router_stats.inc(cx.worker.lane, router_stat::RQ_DIRECT_RESPONSE);
+    }
+    reply
 }
 
 /// Looks up the route of a request, for the first time or again.

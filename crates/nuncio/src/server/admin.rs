@@ -139,7 +139,7 @@ impl AdminContext for Running {
     fn drain_listeners(&self, drain: Drain) {
         let which = if drain.inbound_only { Which::Inbound } else { Which::All };
         if drain.graceful {
-            self.listeners.ease(Some(self.pace()));
+            self.listeners.ease(self.pace());
         }
         if !drain.graceful {
             self.listeners.stop(which);

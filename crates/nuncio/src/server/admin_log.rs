@@ -3,6 +3,7 @@
 use nuncio_admin::{Answered, Client};
 use nuncio_codec::headers::Known;
 use nuncio_codec::http1::Version;
+use nuncio_core::format::LogMoment;
 use nuncio_core::{AccessLogger, ConnInfo, Protocol, ResponseFlags, StreamCx, Worker};
 use nuncio_rt::{Address, Time};
 use std::{net::SocketAddr, path::PathBuf, rc::Rc, sync::Arc, time::Instant};
@@ -37,6 +38,7 @@ pub(super) fn write(loggers: &[Arc<dyn AccessLogger>], worker: &Rc<Worker>, clie
     info.timings.response_first_tx = Some(now);
     info.timings.response_last_tx = Some(now);
     info.local_reply = true;
+    info.moment = LogMoment::DownstreamEnd;
     cx.response = response;
     for logger in loggers {
         logger.log(&cx);
