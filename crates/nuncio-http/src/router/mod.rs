@@ -407,12 +407,10 @@ impl Router {
             }
             self.retries.begin(policy, &mut cx.request);
             // What the first attempt is told can be changed, and shown, by the route's own headers.
-            cx.info.attempts = 1;
-            self.tell_attempt(cx);
-            self.timeouts.announce(&mut cx.request, None, now, !self.suppress_envoy_headers);
-            let how = Finalize { choice: self.choice, keep_original: !self.suppress_envoy_headers };
-            finalize_request(cx, table, entry, how);
-            cx.info.attempts = 0;
+            self.announce_first(cx, now, |cx, this| {
+                let how = Finalize { choice: this.choice, keep_original: !this.suppress_envoy_headers };
+                finalize_request(cx, table, entry, how);
+            });
         }
         self.started = true;
         self.attempt.end_with_head(end);
@@ -435,6 +433,22 @@ impl Router {
             let n = u64::from(cx.info.attempts);
             cx.request.set_with(Known::XEnvoyAttemptCount, |v| v.decimal(n));
         }
+    }
+
+    /// Tells the upstream of the attempt that comes first; `then` sees the request with that.
+    fn announce_first(&self, cx: &mut StreamCx, now: Time, then: impl FnOnce(&mut StreamCx, &Router)) {
+        cx.info.attempts = 1;
+        self.tell_attempt(cx);
+        self.timeouts.announce(&mut cx.request, None, now, !self.suppress_envoy_headers);
+        then(cx, self);
+        cx.info.attempts = 0;
+    }
+
+    /// Sends a request that no route has led here: a copy, or one of our own.
+    fn start_unrouted(&mut self, cx: &mut StreamCx, now: Time) -> Result<(), Box<LocalReply>> {
+        self.started = true;
+        self.announce_first(cx, now, |_, _| {});
+        self.next_attempt(cx, now)
     }
 
     /// A connection stands: sends the head.

@@ -201,8 +201,7 @@ impl Task {
         }
         if !self.began {
             self.began = true;
-            self.router.started = true;
-            if self.router.next_attempt(&mut self.cx, now).is_err() {
+            if self.router.start_unrouted(&mut self.cx, now).is_err() {
                 return true;
             }
         }

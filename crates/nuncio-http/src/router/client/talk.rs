@@ -65,8 +65,7 @@ impl Talk {
 
     fn begin(&mut self, now: Time) {
         if !std::mem::replace(&mut self.began, true) {
-            self.router.started = true;
-            self.local = self.router.next_attempt(&mut self.cx, now).err();
+            self.local = self.router.start_unrouted(&mut self.cx, now).err();
         }
     }
 
