@@ -11,7 +11,7 @@ use nuncio_api::opentelemetry::proto::collector::logs::v1::{ExportLogsServiceReq
 use nuncio_api::opentelemetry::proto::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList, any_value::Value};
 use nuncio_api::opentelemetry::proto::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use nuncio_api::opentelemetry::proto::resource::v1::Resource;
-use nuncio_core::format::Format;
+use nuncio_core::format::{Format, Formatter};
 use nuncio_core::{AccessLogCx, AccessLogEntry, AccessLogger, BuildCx, ConfigError, CustomTag, FilterConfig, NodePart, StreamCx, Worker};
 use nuncio_stats::{Scope, tables::open_telemetry_access_log as stat};
 use prost::Message as _;
@@ -93,17 +93,17 @@ fn pair(key: &str, value: AnyValue) -> KeyValue {
 }
 
 impl Template {
-    fn read(field: &str, from: &AnyValue, cx: &mut AccessLogCx<'_>) -> Result<Template, ConfigError> {
+    fn read(field: &str, from: &AnyValue, known: &[Formatter], cx: &mut AccessLogCx<'_>) -> Result<Template, ConfigError> {
         match &from.value {
             Some(Value::StringValue(text)) => {
-                let (format, warnings) = Format::compile(text).map_err(|error| ConfigError::at(field, error.to_string()))?;
+                let (format, warnings) = Format::compile_with(text, known).map_err(|error| ConfigError::at(field, error.to_string()))?;
                 cx.warnings.extend(warnings.iter().map(|warning| ConfigError::at(field, warning.to_string())));
                 Ok(Template::Text(format))
             }
             Some(Value::ArrayValue(ArrayValue { values })) => {
-                Ok(Template::List(values.iter().map(|value| Template::read(field, value, cx)).collect::<Result<_, _>>()?))
+                Ok(Template::List(values.iter().map(|value| Template::read(field, value, known, cx)).collect::<Result<_, _>>()?))
             }
-            Some(Value::KvlistValue(list)) => Ok(Template::Map(pairs(field, list, cx)?)),
+            Some(Value::KvlistValue(list)) => Ok(Template::Map(pairs(field, list, known, cx)?)),
             _ => {
                 let text = "Only string values, nested key value lists and array values are supported in OpenTelemetry access log format.";
                 Err(ConfigError::at(field, text))
@@ -128,8 +128,8 @@ impl Template {
     }
 }
 
-fn pairs(field: &str, from: &KeyValueList, cx: &mut AccessLogCx<'_>) -> Result<Vec<(String, Template)>, ConfigError> {
-    let value = |pair: &KeyValue| Ok((pair.key.clone(), Template::read(field, &pair.value.clone().unwrap_or_default(), cx)?));
+fn pairs(field: &str, from: &KeyValueList, known: &[Formatter], cx: &mut AccessLogCx<'_>) -> Result<Vec<(String, Template)>, ConfigError> {
+    let value = |pair: &KeyValue| Ok((pair.key.clone(), Template::read(field, &pair.value.clone().unwrap_or_default(), known, cx)?));
     from.values.iter().map(value).collect()
 }
 
@@ -246,13 +246,13 @@ fn build(config: FilterConfig<'_>, cx: &mut AccessLogCx<'_>) -> Result<Arc<dyn A
     } = OpenTelemetryAccessLogConfig::decode(config.value).map_err(|error| ConfigError::at("", format!("cannot be decoded: {error}")))?;
     for (field, set) in [
         ("resource_detectors", !resource_detectors.is_empty()),
-        ("formatters", !formatters.is_empty()),
         ("filter_state_objects_to_log", !filter_state_objects_to_log.is_empty()),
     ] {
         if set {
             cx.warnings.push(ConfigError::at(field, "is accepted without effect: it is not built yet"));
         }
     }
+    let known = crate::read::formatters("formatters", &formatters, &mut cx.warnings);
     let common = common_config.unwrap_or_default();
     let CommonGrpcAccessLogConfig { log_name: old_name, grpc_service: old_service, buffer_flush_interval: old_interval, buffer_size_bytes: old_size, .. } = &common;
     let mut build = BuildCx::new(cx.stats, "");
@@ -282,8 +282,8 @@ fn build(config: FilterConfig<'_>, cx: &mut AccessLogCx<'_>) -> Result<Arc<dyn A
     };
     Ok(Arc::new(OpenTelemetry {
         shared: Arc::new(shared),
-        body: body.as_ref().map(|body| Template::read("body", body, cx)).transpose()?,
-        attributes: pairs("attributes", &attributes.unwrap_or_default(), cx)?,
+        body: body.as_ref().map(|body| Template::read("body", body, &known, cx)).transpose()?,
+        attributes: pairs("attributes", &attributes.unwrap_or_default(), &known, cx)?,
         tags: wanted.into(),
     }))
 }
