@@ -6,7 +6,7 @@
 mod balancing;
 
 pub use balancing::{
-    Attached, CommonLbConfig, HashFunction, HashLb, HashTableConfig, LbConfig, Local, RingHashConfig, SelectorFallback, SlowStart,
+    Attached, CommonLbConfig, HashFunction, HashLb, HashTableConfig, HealthStatuses, LbConfig, Local, RingHashConfig, SelectorFallback, SlowStart,
     SubsetConfig, SubsetFallback, SubsetSelector, ZoneAware,
 };
 
@@ -427,8 +427,10 @@ pub enum EndpointHealth {
     Unknown,
     /// `HEALTHY`.
     Healthy,
-    /// `UNHEALTHY`, `TIMEOUT`.
+    /// `UNHEALTHY`.
     Unhealthy,
+    /// `TIMEOUT`: unhealthy, too.
+    Timeout,
     /// `DRAINING`.
     Draining,
     /// `DEGRADED`.

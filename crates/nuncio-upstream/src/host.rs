@@ -4,7 +4,7 @@
 //! with the address for as long as the cluster has that address. Counters are one cell per lane, written by that lane
 //! only; the number of requests in flight is additionally one shared atomic where the policy compares hosts by it.
 
-use crate::config::{ClusterConfig, EndpointHealthCheck, Locality};
+use crate::config::{ClusterConfig, EndpointHealth, EndpointHealthCheck, Locality};
 use crate::orca::Reported;
 use nuncio_core::HostFacts;
 use nuncio_core::metadata::{Metadata, is_canary};
@@ -88,7 +88,13 @@ impl HealthFlags {
     /// Said with `x-envoy-degraded` that it is degraded, and outlier detection heeds that.
     pub const DEGRADED_OUTLIER_DETECTION: HealthFlags = HealthFlags(1 << 10);
 
+    /// The assignment says that it is healthy. Not shown.
+    pub const EDS_STATUS_HEALTHY: HealthFlags = HealthFlags(1 << 11);
+    /// The assignment says that it timed out, which is unhealthy. Not shown.
+    pub const EDS_STATUS_TIMEOUT: HealthFlags = HealthFlags(1 << 12);
+
     const UNHEALTHY: u32 = 1 | 1 << 1 | 1 << 2;
+    const SHOWN: u32 = (1 << 11) - 1;
     const DEGRADED: u32 = 1 << 3 | 1 << 4 | 1 << 10;
     const EXCLUDED: u32 = 1 << 6 | 1 << 7;
 
@@ -123,6 +129,25 @@ impl HealthFlags {
         }
     }
 
+    /// The one status that the flags come to: what we found ourselves, then what the assignment says.
+    pub fn status(self) -> EndpointHealth {
+        if self.has(HealthFlags::FAILED_ACTIVE_HC) || self.has(HealthFlags::FAILED_OUTLIER_CHECK) {
+            EndpointHealth::Unhealthy
+        } else if self.has(HealthFlags::EDS_STATUS_DRAINING) {
+            EndpointHealth::Draining
+        } else if self.has(HealthFlags::EDS_STATUS_TIMEOUT) {
+            EndpointHealth::Timeout
+        } else if self.has(HealthFlags::FAILED_EDS_HEALTH) {
+            EndpointHealth::Unhealthy
+        } else if self.health() == Health::Degraded {
+            EndpointHealth::Degraded
+        } else if self.has(HealthFlags::EDS_STATUS_HEALTHY) {
+            EndpointHealth::Healthy
+        } else {
+            EndpointHealth::Unknown
+        }
+    }
+
     /// Left out of the reckoning of panic and priorities.
     pub fn is_excluded(self) -> bool {
         self.0 & HealthFlags::EXCLUDED != 0
@@ -131,7 +156,7 @@ impl HealthFlags {
 
 impl std::fmt::Display for HealthFlags {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 == 0 {
+        if self.0 & HealthFlags::SHOWN == 0 {
             return f.write_str("healthy");
         }
         HealthFlags::NAMES.iter().filter(|(flag, _)| self.has(*flag)).try_for_each(|(_, name)| f.write_str(name))

@@ -6,7 +6,6 @@
 
 use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::config::Discovery;
-use crate::host::Health;
 use crate::host_set::HostSet;
 use crate::info::{ClusterCx, ClusterInfo, Parts};
 use crate::lb::{Balancer, PickCx, PickEnv, PriorityLoads};
@@ -298,14 +297,14 @@ impl WorkerCluster {
         Some(host)
     }
 
-    /// The host with this address, unless it is unwell (`override_host_status`: its default).
+    /// The host with this address, if it is as well as `override_host_status` wants it.
     pub fn find_address(&self, address: &str) -> Option<Rc<WorkerHost>> {
         let mut members = self.members.borrow_mut();
         let members = members.get_or_insert_with(|| Box::new(self.inflate(None)));
         let wanted: SocketAddr = address.parse().ok()?;
         let choice = members.balancer.find(|host| matches!(*host.address, Address::Ip(own) if own == wanted))?;
         let host = members.balancer.host(choice)?.clone();
-        if host.state.flags().health() == Health::Unhealthy {
+        if !self.cx.info.config.common_lb.override_host_status.has(host.state.flags().status()) {
             return None;
         }
         let place = members.hosts.get_mut(choice.priority)?.get_mut(choice.index)?;

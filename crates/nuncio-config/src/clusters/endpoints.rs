@@ -140,13 +140,6 @@ impl EndpointsByName<'_> {
 
     fn endpoint(&self, cx: &mut CompileCx<'_>, from: &proto::LbEndpoint) -> Option<Endpoint> {
         let proto::LbEndpoint { health_status, metadata, load_balancing_weight, host_identifier } = from;
-        let health = match core::HealthStatus::try_from(*health_status).unwrap_or_default() {
-            core::HealthStatus::Unknown => EndpointHealth::Unknown,
-            core::HealthStatus::Healthy => EndpointHealth::Healthy,
-            core::HealthStatus::Unhealthy | core::HealthStatus::Timeout => EndpointHealth::Unhealthy,
-            core::HealthStatus::Draining => EndpointHealth::Draining,
-            core::HealthStatus::Degraded => EndpointHealth::Degraded,
-        };
         let metadata = super::metadata::compile(cx, metadata.as_ref());
         let Some(identifier) = host_identifier else {
             self.no_address(cx);
@@ -163,7 +156,7 @@ impl EndpointsByName<'_> {
             }),
         }?;
         endpoint.weight = load_balancing_weight.unwrap_or(1).max(1);
-        endpoint.health = health;
+        endpoint.health = health(*health_status);
         endpoint.metadata = metadata;
         Some(endpoint)
     }
@@ -264,6 +257,18 @@ fn check_of(cx: &mut CompileCx<'_>, from: &proto::endpoint::HealthCheckConfig) -
         address,
         hostname: (!hostname.is_empty()).then(|| hostname.as_str().into()),
         disable_active: *disable_active_health_check,
+    }
+}
+
+/// `HealthStatus`.
+pub(super) fn health(number: i32) -> EndpointHealth {
+    match core::HealthStatus::try_from(number).unwrap_or_default() {
+        core::HealthStatus::Unknown => EndpointHealth::Unknown,
+        core::HealthStatus::Healthy => EndpointHealth::Healthy,
+        core::HealthStatus::Unhealthy => EndpointHealth::Unhealthy,
+        core::HealthStatus::Timeout => EndpointHealth::Timeout,
+        core::HealthStatus::Draining => EndpointHealth::Draining,
+        core::HealthStatus::Degraded => EndpointHealth::Degraded,
     }
 }
 

@@ -162,7 +162,8 @@ fn custom(cx: &mut CompileCx<'_>, from: &proto::health_check::CustomHealthCheck)
     let proto::health_check::CustomHealthCheck { name, config_type } = from;
     let proto::health_check::custom_health_check::ConfigType::TypedConfig(config) = config_type.as_ref()?;
     if nuncio_api::schema::type_name(&config.type_url) != Redis::full_name() {
-        cx.value_without_effect(&format!("the health checker `{name}`")).note("the hosts count as healthy");
+        let finding = cx.value_unsafe_without(&format!("the health checker `{name}`"));
+        finding.note("hosts would count as healthy without ever being checked").help("take http_health_check, tcp_health_check, grpc_health_check or the Redis checker");
         return None;
     }
     let Redis { key, aws_iam } = Redis::decode(config.value.as_slice()).unwrap_or_default();

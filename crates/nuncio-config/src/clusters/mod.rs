@@ -115,7 +115,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         common_lb_config: _,
         transport_socket: _,
         metadata: cluster_metadata,
-        protocol_selection,
+        protocol_selection: _,
         upstream_connection_options: _,
         close_connections_on_host_health_failure,
         ignore_health_on_host_removal,
@@ -141,7 +141,6 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         upstream_config,
         queuing_policies,
         filters,
-        protocol_selection,
     );
     if transport_socket_matcher.is_some() {
         cx.unsafe_without("transport_socket_matcher");

@@ -4,7 +4,7 @@
 use crate::codes;
 use crate::context::CompileCx;
 use crate::unbuilt;
-use nuncio_api::envoy::config::cluster::v3::Cluster;
+use nuncio_api::envoy::config::cluster::v3::{Cluster, cluster::ClusterProtocolSelection};
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::upstreams::http::v3 as proto;
 use nuncio_codec::http1::{NameCase, Strictness, UnderscoreAction};
@@ -72,6 +72,9 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster) -> HttpOptions 
     if let Some(http2) = http2_protocol_options {
         options.protocol = UpstreamProtocol::Http2;
         cx.at("http2_protocol_options", |cx| of_http2(cx, http2, &mut options));
+    }
+    if cluster.protocol_selection == ClusterProtocolSelection::UseDownstreamProtocol as i32 {
+        options.protocol = UpstreamProtocol::Downstream;
     }
     if let Some(common) = &cluster.common_http_protocol_options {
         cx.at("common_http_protocol_options", |cx| of_common(cx, common, &mut options));

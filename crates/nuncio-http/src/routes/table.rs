@@ -92,6 +92,8 @@ pub struct Explanation<'t> {
     pub routes: Vec<(RouteId, Option<Mismatch<'t>>)>,
     /// The outcome.
     pub outcome: RouteMatch,
+    /// Nothing was looked at: the request's `x-forwarded-proto` is empty.
+    pub without_scheme: bool,
 }
 
 impl RouteTable {
@@ -136,8 +138,7 @@ impl RouteTable {
     /// The route of a request.
     #[inline]
     pub fn find(&self, head: &HeaderMap, cx: &MatchCx<'_>) -> RouteMatch {
-        // Envoy takes a request whose scheme is empty for one that could not be read.
-        if head.get(Known::XForwardedProto) == Some(b"") {
+        if is_without_scheme(head) {
             return RouteMatch::None;
         }
         let Some((virtual_host, _)) = self.host_of(head) else { return RouteMatch::None };
@@ -158,8 +159,9 @@ impl RouteTable {
 
     /// The same as [`RouteTable::find`], by looking at every route in turn and noting what it asked for.
     pub fn explain<'t>(&'t self, head: &HeaderMap, cx: &MatchCx<'_>) -> Explanation<'t> {
-        let virtual_host = self.host_of(head);
-        let mut explanation = Explanation { virtual_host, routes: Vec::new(), outcome: RouteMatch::None };
+        let without_scheme = is_without_scheme(head);
+        let virtual_host = if without_scheme { None } else { self.host_of(head) };
+        let mut explanation = Explanation { virtual_host, routes: Vec::new(), outcome: RouteMatch::None, without_scheme };
         let Some((virtual_host, _)) = virtual_host else { return explanation };
         let entry = &self.hosts[virtual_host as usize];
         if entry.wants_tls(head) {
@@ -414,6 +416,12 @@ impl RouteTableView for PinnedTable {
     fn route(&self, id: RouteId) -> Option<&dyn RouteView> {
         self.0.get(id).map(|entry| entry as &dyn RouteView)
     }
+}
+
+/// Envoy takes a request whose scheme is empty for one that could not be read.
+#[inline]
+fn is_without_scheme(head: &HeaderMap) -> bool {
+    head.get(Known::XForwardedProto) == Some(b"")
 }
 
 /// Where the port of `host:port` begins, colon included: at the last colon that is not inside brackets.

@@ -1,6 +1,6 @@
 //! How a host is chosen: the policy, what all policies share, and subsets.
 
-use super::Locality;
+use super::{EndpointHealth, Locality};
 use nuncio_core::metadata::MetadataValue;
 use nuncio_core::RuntimeValues;
 use std::{any::Any, borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
@@ -143,6 +143,32 @@ pub struct CommonLbConfig {
     pub close_connections_on_host_set_change: bool,
     /// `update_merge_window`: health and weight changes within it reach the workers together. Zero: at once.
     pub update_merge_window: Duration,
+    /// `override_host_status`: how well a host must be that a request asks for.
+    pub override_host_status: HealthStatuses,
+}
+
+/// `HealthStatusSet`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthStatuses(u8);
+
+impl HealthStatuses {
+    /// Whether a status is in the set.
+    pub fn has(self, status: EndpointHealth) -> bool {
+        self.0 & 1 << status as u8 != 0
+    }
+}
+
+impl FromIterator<EndpointHealth> for HealthStatuses {
+    fn from_iter<I: IntoIterator<Item = EndpointHealth>>(statuses: I) -> HealthStatuses {
+        HealthStatuses(statuses.into_iter().fold(0, |set, status| set | 1 << status as u8))
+    }
+}
+
+impl Default for HealthStatuses {
+    /// Unknown, healthy and degraded.
+    fn default() -> Self {
+        [EndpointHealth::Unknown, EndpointHealth::Healthy, EndpointHealth::Degraded].into_iter().collect()
+    }
 }
 
 impl Default for CommonLbConfig {
@@ -154,6 +180,7 @@ impl Default for CommonLbConfig {
             ignore_new_hosts_until_first_hc: false,
             close_connections_on_host_set_change: false,
             update_merge_window: Duration::from_secs(1),
+            override_host_status: HealthStatuses::default(),
         }
     }
 }

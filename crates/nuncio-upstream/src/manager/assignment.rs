@@ -13,15 +13,20 @@ use std::{
     sync::Arc,
 };
 
-/// Flags that an assignment sets.
+/// Flags that an assignment sets, and that make a difference to load balancing.
 const BY_ASSIGNMENT: u32 =
     HealthFlags::FAILED_EDS_HEALTH.0 | HealthFlags::EDS_STATUS_DRAINING.0 | HealthFlags::DEGRADED_EDS_HEALTH.0;
+
+/// Flags that only tell what an assignment said.
+const TOLD: u32 = HealthFlags::EDS_STATUS_HEALTHY.0 | HealthFlags::EDS_STATUS_TIMEOUT.0;
 
 /// The flags of a host that is as well as an assignment says.
 pub(super) fn health_flags(told: EndpointHealth) -> u32 {
     match told {
-        EndpointHealth::Unknown | EndpointHealth::Healthy => 0,
+        EndpointHealth::Unknown => 0,
+        EndpointHealth::Healthy => HealthFlags::EDS_STATUS_HEALTHY.0,
         EndpointHealth::Unhealthy => HealthFlags::FAILED_EDS_HEALTH.0,
+        EndpointHealth::Timeout => HealthFlags::FAILED_EDS_HEALTH.0 | HealthFlags::EDS_STATUS_TIMEOUT.0,
         EndpointHealth::Draining => HealthFlags::FAILED_EDS_HEALTH.0 | HealthFlags::EDS_STATUS_DRAINING.0,
         EndpointHealth::Degraded => HealthFlags::DEGRADED_EDS_HEALTH.0,
     }
@@ -110,8 +115,11 @@ impl Cluster {
             let endpoint = assignment.localities.get(target.locality).and_then(|l| l.endpoints.get(target.endpoint));
             let told = endpoint.map_or(0, |endpoint| health_flags(endpoint.health));
             for host in target.now(&assignment).iter().filter_map(|address| known.get(address)) {
+                host.state.set_flags(HealthFlags(TOLD & !told), false);
+                host.state.set_flags(HealthFlags(TOLD & told), true);
+                let counts = BY_ASSIGNMENT & told;
                 news |= host.state.set_flags(HealthFlags(BY_ASSIGNMENT & !told), false);
-                news |= told != 0 && host.state.set_flags(HealthFlags(told), true);
+                news |= counts != 0 && host.state.set_flags(HealthFlags(counts), true);
             }
         }
         news

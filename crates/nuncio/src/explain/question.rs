@@ -88,6 +88,7 @@ impl Question {
         for (name, value) in &self.headers {
             match name.as_str() {
                 "host" => head.insert(Known::Authority, value),
+                "x-forwarded-proto" => head.insert(Known::XForwardedProto, value),
                 name => head.append(name, value),
             }
         }

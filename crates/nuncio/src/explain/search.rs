@@ -169,6 +169,7 @@ fn describe(found: &Explanation<'_>, table: &RouteTable, head: &HeaderMap, answe
     let host = |index: u32| table.hosts().get(index as usize).map(|entry| &entry.host);
     answer.virtual_host = Some(match found.virtual_host.and_then(|(index, how)| Some((host(index)?, how))) {
         Some((host, how)) => format!("{}   ({how:?} match of {} in {})", host.name, authority(head), domains(&host.domains)),
+        None if found.without_scheme => "none is looked for: x-forwarded-proto is empty".into(),
         None => format!("none has a domain for {}", authority(head)),
     });
     let tried = |(id, mismatch): &(RouteId, Option<_>)| {

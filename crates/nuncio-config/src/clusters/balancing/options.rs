@@ -3,7 +3,7 @@
 use super::LbConfig;
 use crate::codes;
 use crate::context::CompileCx;
-use crate::unbuilt;
+use crate::clusters::endpoints;
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::load_balancing_policies::common::v3 as common;
@@ -22,12 +22,14 @@ pub(super) fn common(cx: &mut CompileCx<'_>, from: &proto::cluster::CommonLbConf
         override_host_status,
         locality_config_specifier,
     } = from;
-    unbuilt!(cx, override_host_status);
     if let Some(percent) = healthy_panic_threshold {
         shared.healthy_panic_threshold = percent.value;
     }
     if let Some(window) = cx.duration("update_merge_window", update_merge_window.as_ref()) {
         shared.update_merge_window = window;
+    }
+    if let Some(core::HealthStatusSet { statuses }) = override_host_status {
+        shared.override_host_status = statuses.iter().map(|status| endpoints::health(*status)).collect();
     }
     shared.ignore_new_hosts_until_first_hc = *ignore_new_hosts_until_first_hc;
     shared.close_connections_on_host_set_change = *close_connections_on_host_set_change;
