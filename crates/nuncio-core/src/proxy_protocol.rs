@@ -251,6 +251,21 @@ pub fn attached(conn: &ConnInfo) -> Option<Rc<ProxyHeader>> {
     conn.attached.find(PLACE)
 }
 
+/// Where it is kept that a client is not told of.
+const UNTOLD: usize = usize::MAX - 4;
+
+struct Untold;
+
+/// Hosts are not told of this connection's client, unless a proxy before us has told of it.
+pub fn keep_quiet(conn: &ConnInfo) {
+    conn.attached.get(UNTOLD, || Untold);
+}
+
+/// True if hosts may be told of this connection's client.
+pub fn may_tell(conn: &ConnInfo) -> bool {
+    conn.attached.find::<Untold>(UNTOLD).is_none() || attached(conn).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

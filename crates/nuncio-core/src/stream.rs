@@ -327,6 +327,8 @@ pub struct StreamInfo {
     pub downstream_close_type: CloseType,
     /// Times a route was looked up.
     pub route_resolutions: u32,
+    /// What these took, where somebody counts it.
+    pub route_resolution_time: Duration,
     /// Attempts made upstream; 0 when there was none.
     pub attempts: u32,
     /// When things happened.
@@ -375,6 +377,7 @@ impl Default for StreamInfo {
             downstream: WireBytes::default(),
             downstream_close_type: CloseType::Normal,
             route_resolutions: 0,
+            route_resolution_time: Duration::ZERO,
             attempts: 0,
             timings: Timings::default(),
             upstream: UpstreamFacts::default(),

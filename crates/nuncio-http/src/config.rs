@@ -4,12 +4,14 @@
 
 pub use crate::headers::client_cert::{ClientCertRules, ForwardClientCert};
 pub use crate::headers::detection::{Detector, Trusted};
+pub use crate::headers::proxy_status::ProxyStatus;
 pub use crate::tracing::Tracing;
 use crate::stream::Installed;
 use nuncio_codec::headers::Known;
 use nuncio_codec::path::EscapedSlashes;
 use nuncio_core::AccessLogger;
 pub use nuncio_core::matching::Cidr;
+use nuncio_core::matching::tree::MatchTree;
 use std::{sync::Arc, time::Duration};
 
 /// What the connection manager does with the `server` response header.
@@ -49,14 +51,22 @@ pub enum CodecType {
 }
 
 /// Timeouts of connections and streams; `None` is never.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timeouts {
     /// Connection without a request (`common_http_protocol_options.idle_timeout`, 1 h).
     pub idle: Option<Duration>,
     /// Life of a connection (`max_connection_duration`, off).
     pub max_connection: Option<Duration>,
+    /// Up to so many percent are added to that (`max_connection_duration_jitter`).
+    pub max_connection_jitter: f64,
+    /// A connection of HTTP/1 that has lived so long ends with its next response, and not before
+    /// (`http1_safe_max_connection_duration`).
+    pub http1_ends_with_response: bool,
     /// Stream without progress (`stream_idle_timeout`, 5 min).
     pub stream_idle: Option<Duration>,
+    /// From the end of a response here to when the client's windows have let it through, on HTTP/2
+    /// (`stream_flush_timeout`); zero for none, `None` for the idle timeout's.
+    pub stream_flush: Option<Duration>,
     /// From the first byte to the whole request (`request_timeout`, off).
     pub request: Option<Duration>,
     /// From the first byte to the whole head (`request_headers_timeout`, off).
@@ -67,6 +77,20 @@ pub struct Timeouts {
     pub delayed_close: Option<Duration>,
     /// Between the drain's announcement and the close (`drain_timeout`, 5 s).
     pub drain: Duration,
+    /// Up to so many percent are added to that (`drain_timeout_jitter`).
+    pub drain_jitter: f64,
+}
+
+impl Timeouts {
+    /// How long a connection that begins now may live.
+    pub(crate) fn life(&self, rng: &nuncio_rt::Rng) -> Option<Duration> {
+        self.max_connection.map(|most| rng.stretched(most, self.max_connection_jitter))
+    }
+
+    /// How long a drain that begins now takes.
+    pub(crate) fn drain_time(&self, rng: &nuncio_rt::Rng) -> Duration {
+        rng.stretched(self.drain, self.drain_jitter)
+    }
 }
 
 impl Default for Timeouts {
@@ -74,12 +98,16 @@ impl Default for Timeouts {
         Timeouts {
             idle: Some(Duration::from_secs(3600)),
             max_connection: None,
+            max_connection_jitter: 0.0,
+            http1_ends_with_response: false,
             stream_idle: Some(Duration::from_secs(300)),
+            stream_flush: None,
             request: None,
             request_headers: None,
             max_stream: None,
             delayed_close: Some(Duration::from_secs(1)),
             drain: Duration::from_secs(5),
+            drain_jitter: 0.0,
         }
     }
 }
@@ -103,6 +131,10 @@ pub struct ClientAddress {
     pub internal: Vec<Cidr>,
     /// `internal_address_config.unix_sockets`.
     pub internal_unix: bool,
+    /// `forward_proto_config.https_destination_ports`.
+    pub https_ports: Box<[u16]>,
+    /// `forward_proto_config.http_destination_ports`.
+    pub http_ports: Box<[u16]>,
 }
 
 /// How a request's path and host are cleaned up before anything looks at them.
@@ -190,6 +222,8 @@ pub struct HcmConfig {
     pub tracing: Option<Arc<Tracing>>,
     /// `access_log_options`: when exchanges are logged besides at their end.
     pub log_options: LogOptions,
+    /// `proxy_status_config`.
+    pub proxy_status: Option<Arc<ProxyStatus>>,
     /// `local_reply_config`.
     pub local_replies: Option<Arc<crate::LocalReplies>>,
     /// `early_header_mutation_extensions`: made before anything else looks at the headers.
@@ -218,6 +252,11 @@ pub struct HcmConfig {
     pub proxy_100_continue: bool,
     /// `forward_client_cert_details`, `set_current_client_cert_details`.
     pub client_cert: ClientCertRules,
+    /// `forward_client_cert_matcher`: what it leads to stands for `client_cert`.
+    pub client_cert_matcher: Option<Arc<MatchTree<ClientCertRules>>>,
+    /// False where hosts are not told of clients by the PROXY protocol, unless clients' own proxies have told of them
+    /// (`add_proxy_protocol_connection_state`).
+    pub tells_clients: bool,
     /// `add_user_agent`: who to say that we are.
     pub add_user_agent: Option<OwnName>,
     /// `common_http_protocol_options.max_requests_per_connection`; 0 is no limit.
@@ -234,6 +273,8 @@ pub struct HcmConfig {
     pub default_host_for_http_10: Option<Arc<str>>,
     /// Protocol upgrades, CONNECT among them, that requests may make; routes may say otherwise.
     pub upgrades: Vec<Upgrade>,
+    /// `record_route_resolution_stats`.
+    pub records_route_resolution: bool,
     /// Listener's `per_connection_buffer_limit_bytes`.
     pub buffer_limit: usize,
 }

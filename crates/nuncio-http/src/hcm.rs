@@ -66,6 +66,9 @@ impl Hcm {
             hosts: config.routes.tables().iter().map(|table| hosts(table, store)).collect(),
         };
         stats.http.open(Lane::MAIN, stat::TRACING);
+        if config.records_route_resolution {
+            stats.http.open(Lane::MAIN, stat::ROUTE_RESOLUTION);
+        }
         Hcm { config: Arc::new(config), stats }
     }
 
@@ -128,7 +131,7 @@ impl Hcm {
         HcmWorker {
             chains: Chains::new(self.config.filters.clone(), table),
             upgrade_chains: upgrade_chains(&self.config, table),
-            routes: Routes::new(table.clone(), clusters.clone(), self.stats.router.clone(), hosts),
+            routes: Routes::new(table.clone(), clusters.clone(), self.stats.router.clone(), hosts, self.config.records_route_resolution),
             scopes,
             date: RefCell::default(),
             exchanges: RefCell::default(),
@@ -238,6 +241,11 @@ impl HcmWorker {
         }
         let ms = now.millis_since(cx.info.start);
         self.stats.record(lane, stat::DOWNSTREAM_RQ_TIME, ms);
+        if self.config.records_route_resolution && cx.info.route_resolutions > 0 {
+            let micros = u64::try_from(cx.info.route_resolution_time.as_micros()).unwrap_or(u64::MAX);
+            self.stats.record(lane, stat::DOWNSTREAM_RQ_ROUTE_RESOLUTION_TIME_US, micros);
+            self.stats.record(lane, stat::DOWNSTREAM_RQ_ROUTE_RESOLUTIONS, u64::from(cx.info.route_resolutions));
+        }
         if cx.info.status != 0 {
             self.count_status(cx.info.status);
         }

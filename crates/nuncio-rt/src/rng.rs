@@ -6,6 +6,7 @@ use std::{
     cell::Cell,
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
+    time::Duration,
 };
 
 /// A generator of 64-bit numbers.
@@ -41,6 +42,15 @@ impl Rng {
     #[inline]
     pub fn below(&self, bound: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// `base`, and up to so many percent of it more.
+    pub fn stretched(&self, base: Duration, percent: f64) -> Duration {
+        if percent <= 0.0 {
+            return base;
+        }
+        // In millionths, which is finer than anybody can tell.
+        base + base.mul_f64(percent / 100.0 * (self.below(1_000_001) as f64 / 1_000_000.0))
     }
 
     /// A version 4 UUID in its 36-byte text form.

@@ -246,9 +246,7 @@ impl ClusterCx {
     pub(crate) fn connection_ends(&self) -> Time {
         let http = &self.info.config.http;
         let Some(limit) = http.max_connection_duration else { return Time::NEVER };
-        // In millionths, which is finer than anybody can tell.
-        let part = self.worker.rng.below(1_000_001) as f64 / 1_000_000.0;
-        Time::now() + limit + limit.mul_f64(http.max_connection_duration_jitter / 100.0 * part)
+        Time::now() + self.worker.rng.stretched(limit, http.max_connection_duration_jitter)
     }
 
     /// `cluster.<name>.<part>.*`; `None` when there are ten thousand of them, over all clusters.

@@ -12,7 +12,7 @@ use crate::{
 use nuncio_core::{
     ConnInfo, TlsFacts,
     metadata::{Metadata, MetadataValue},
-    proxy_protocol::{PassThrough, ProxyVersion, attached, encode_v1, encode_v2},
+    proxy_protocol::{PassThrough, ProxyVersion, attached, encode_v1, encode_v2, may_tell},
 };
 use nuncio_rt::{Address, BufPool, Io, OutQueue};
 use nuncio_tls::{ClientOptions, ClientTls, HandshakeError, Live, NO_SECRET, TlsStats};
@@ -47,11 +47,12 @@ pub struct ProxiedTransport {
 }
 
 impl ProxiedTransport {
-    /// The header for a connection; without a client the proxy speaks for itself.
-    fn header(&self, client: Option<&ProxiedClient>) -> Vec<u8> {
+    /// The header for a connection; without a client the proxy speaks for itself, in version 1 by its `own` end and the
+    /// host's.
+    fn header(&self, client: Option<&ProxiedClient>, own: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
         let addresses = client.map(|client| (client.source, client.destination));
         if self.version == ProxyVersion::V1 {
-            return encode_v1(addresses);
+            return encode_v1(addresses.or(own));
         }
         let kept = client.map_or(&[][..], |client| &client.tlvs).iter().filter(|(kind, _)| self.pass_through.has(*kind));
         let tlvs: Vec<_> = kept.chain(&self.added).cloned().collect();
@@ -71,9 +72,12 @@ pub struct ProxiedClient {
 }
 
 impl ProxiedClient {
-    /// The client of a connection, unless it has no IP address.
+    /// The client of a connection, unless it has no IP address or is not to be told of.
     pub fn of(conn: &ConnInfo) -> Option<ProxiedClient> {
         let (Address::Ip(source), Address::Ip(destination)) = (&conn.remote, &conn.local) else { return None };
+        if !may_tell(conn) {
+            return None;
+        }
         let tlvs = attached(conn).map(|header| header.tlvs.clone()).unwrap_or_default();
         Some(ProxiedClient { source: *source, destination: *destination, tlvs })
     }
@@ -203,7 +207,11 @@ impl ClusterCx {
         let local = io.local_addr();
         if let UpstreamTransport::Proxied(proxied) = transport {
             let client = wanted.options.as_deref().and_then(|options| options.client.as_ref());
-            write_all(&mut io, &proxied.header(client)).await.map_err(|e| connect_failure(&e, &host.address))?;
+            let own = match *host.address {
+                Address::Ip(of_host) => local.map(|local| (local, of_host)),
+                Address::Pipe(_) => None,
+            };
+            write_all(&mut io, &proxied.header(client, own)).await.map_err(|e| connect_failure(&e, &host.address))?;
             transport = &proxied.inner;
         }
         let UpstreamTransport::Tls(tls) = transport else { return Ok(Opened { io, local, tls: None }) };
@@ -281,7 +289,7 @@ impl Dial {
     pub(crate) async fn secure(&self, mut io: Io) -> io::Result<Io> {
         let mut transport = &self.transport;
         if let UpstreamTransport::Proxied(proxied) = transport {
-            write_all(&mut io, &proxied.header(None)).await?;
+            write_all(&mut io, &proxied.header(None, None)).await?;
             transport = &proxied.inner;
         }
         let (UpstreamTransport::Tls(tls), Some(stats)) = (transport, &self.stats) else { return Ok(io) };

@@ -5,7 +5,10 @@ use crate::context::CompileCx;
 use crate::unbuilt;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3 as proto;
-use nuncio_http::config::{Cidr, ClientAddress, ClientCertRules, ForwardClientCert};
+use nuncio_http::config::{Cidr, ClientAddress, ClientCertRules, ForwardClientCert, ProxyStatus};
+use nuncio_api::xds::{core::v3::TypedExtensionConfig, r#type::matcher::v3::Matcher};
+use nuncio_core::{ConfigError, matching::tree::MatchTree};
+use nuncio_ext::matcher::{self, Findings, Place};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,7 +22,15 @@ pub(super) fn client_address(cx: &mut CompileCx<'_>, from: &proto::HttpConnectio
         detectors: Vec::new(),
         internal: Vec::new(),
         internal_unix: false,
+        https_ports: Box::default(),
+        http_ports: Box::default(),
     };
+    if let Some(proto::ForwardProtoConfig { https_destination_ports, http_destination_ports }) = &from.forward_proto_config {
+        // Others are no ports, and fit none.
+        let ports = |of: &[u32]| of.iter().filter_map(|port| u16::try_from(*port).ok()).collect();
+        made.https_ports = ports(https_destination_ports);
+        made.http_ports = ports(http_destination_ports);
+    }
     if let Some(proto::http_connection_manager::InternalAddressConfig { unix_sockets, cidr_ranges }) = &from.internal_address_config {
         cx.at("internal_address_config", |cx| {
             made.internal_unix = *unix_sockets;
@@ -65,9 +76,55 @@ pub(super) fn scheme(cx: &mut CompileCx<'_>, from: Option<&core::SchemeHeaderTra
     Some(scheme.as_str().into())
 }
 
+/// What hosts learn of the certificates of some requests' clients.
+pub(super) fn client_cert_matcher(cx: &mut CompileCx<'_>, from: &Matcher) -> Option<Arc<MatchTree<ClientCertRules>>> {
+    const ACTION: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ForwardClientCertConfig";
+    use proto::http_connection_manager::ForwardClientCertConfig;
+    cx.at("forward_client_cert_matcher", |cx| {
+        let mut findings = Findings::default();
+        let mut action = |place: &str, config: &TypedExtensionConfig, findings: &mut Findings| match matcher::type_of(config) {
+            ACTION => {
+                let ForwardClientCertConfig { forward_client_cert_details, set_current_client_cert_details } =
+                    matcher::message(config).map_err(|error| findings.errors.push(error)).ok()?;
+                Some(client_cert(forward_client_cert_details, set_current_client_cert_details.as_ref()))
+            }
+            other => {
+                let message = format!("`{other}` is no action here: it leads to a ForwardClientCertConfig");
+                findings.errors.push(ConfigError::at(place, message));
+                None
+            }
+        };
+        let tree = matcher::read(from, Place::Routes, &mut action, &mut findings);
+        crate::routes::report_matcher(cx, findings);
+        tree.map(Arc::new)
+    })
+}
+
+/// How responses tell what went wrong. That it is the node's id is said by naming the field, whatever its value.
+pub(super) fn proxy_status(cx: &CompileCx<'_>, from: &proto::http_connection_manager::ProxyStatusConfig, server_name: &str) -> ProxyStatus {
+    use proto::http_connection_manager::proxy_status_config::ProxyName;
+    let proto::http_connection_manager::ProxyStatusConfig {
+        remove_details,
+        remove_connection_termination_details,
+        remove_response_flags,
+        set_recommended_response_code,
+        proxy_name,
+    } = from;
+    ProxyStatus {
+        proxy: match proxy_name {
+            Some(ProxyName::UseNodeId(_)) => cx.identity.id.as_ref().into(),
+            Some(ProxyName::LiteralProxyName(name)) => name.as_str().into(),
+            None => server_name.into(),
+        },
+        details: !remove_details,
+        termination_details: !remove_connection_termination_details,
+        response_flags: !remove_response_flags,
+        recommended_status: *set_recommended_response_code,
+    }
+}
+
 /// What hosts learn of the client's certificate.
 pub(super) fn client_cert(
-    cx: &mut CompileCx<'_>,
     forward: i32,
     set: Option<&proto::http_connection_manager::SetCurrentClientCertDetails>,
 ) -> ClientCertRules {
@@ -81,6 +138,6 @@ pub(super) fn client_cert(
     };
     let Some(set) = set else { return ClientCertRules { forward, ..ClientCertRules::default() } };
     let proto::http_connection_manager::SetCurrentClientCertDetails { subject, cert, chain, dns, uri, issuer, format } = *set;
-    cx.at("set_current_client_cert_details", |cx| unbuilt!(cx, format));
-    ClientCertRules { forward, subject: subject.unwrap_or(false), cert, chain, dns, uri, issuer }
+    let json = format == proto::http_connection_manager::ForwardClientCertFormat::Json as i32;
+    ClientCertRules { forward, subject: subject.unwrap_or(false), cert, chain, dns, uri, issuer, json }
 }

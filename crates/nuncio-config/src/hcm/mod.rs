@@ -49,7 +49,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         add_user_agent,
         tracing,
         common_http_protocol_options,
-        http1_safe_max_connection_duration,
+        http1_safe_max_connection_duration: _,
         http_protocol_options,
         http2_protocol_options: _,
         http3_protocol_options,
@@ -58,11 +58,11 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         scheme_header_transformation,
         max_request_headers_kb,
         stream_idle_timeout: _,
-        stream_flush_timeout,
+        stream_flush_timeout: _,
         request_timeout: _,
         request_headers_timeout: _,
         drain_timeout: _,
-        drain_timeout_jitter,
+        drain_timeout_jitter: _,
         delayed_close_timeout: _,
         access_log,
         access_log_flush_interval,
@@ -98,26 +98,19 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         append_x_forwarded_port: _,
         append_local_overload,
         add_proxy_protocol_connection_state,
-        forward_proto_config,
+        forward_proto_config: _,
         record_route_resolution_stats,
         route_specifier,
         strip_port_mode: _,
     } = from;
+    rules::no_header_validators(cx, typed_header_validation_config.as_ref());
     unbuilt!(
         cx,
-        http1_safe_max_connection_duration,
         http3_protocol_options,
-        stream_flush_timeout,
-        drain_timeout_jitter,
-        forward_client_cert_matcher,
         path_normalization_options,
-        proxy_status_config,
-        typed_header_validation_config,
         append_local_overload,
-        add_proxy_protocol_connection_state,
-        forward_proto_config,
-        record_route_resolution_stats,
     );
+    let server_name = if server_name.is_empty() { "envoy" } else { server_name };
     rules::check(cx, from, around);
     identity::request_id(cx, request_id_extension.as_ref());
     let chain = filters::compile(cx, http_filters, stat_prefix);
@@ -138,6 +131,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
             let old = (access_log_flush_interval.as_ref(), *flush_access_log_on_new_request);
             log_options(cx, old, access_log_options.as_ref())
         },
+        proxy_status: proxy_status_config.as_ref().map(|told| Arc::new(identity::proxy_status(cx, told, server_name))),
         local_replies: local_reply::compile(cx, local_reply_config.as_ref()),
         early_header_mutations: early::mutations(cx, early_header_mutation_extensions),
         client_address: ClientAddress {
@@ -152,7 +146,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
             strip_trailing_dot: *strip_trailing_host_dot,
         },
         timeouts,
-        server_name: if server_name.is_empty() { "envoy".into() } else { server_name.as_str().into() },
+        server_name: server_name.into(),
         server_header: match ServerHeaderTransformation::try_from(*server_header_transformation).unwrap_or_default() {
             ServerHeaderTransformation::Overwrite => ServerHeader::Overwrite,
             ServerHeaderTransformation::AppendIfAbsent => ServerHeader::AppendIfAbsent,
@@ -164,7 +158,9 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         preserve_external_request_id: *preserve_external_request_id,
         request_id_in_response: *always_set_request_id_in_response,
         proxy_100_continue: *proxy_100_continue,
-        client_cert: identity::client_cert(cx, *forward_client_cert_details, set_current_client_cert_details.as_ref()),
+        client_cert: identity::client_cert(*forward_client_cert_details, set_current_client_cert_details.as_ref()),
+        client_cert_matcher: forward_client_cert_matcher.as_ref().and_then(|from| identity::client_cert_matcher(cx, from)),
+        tells_clients: add_proxy_protocol_connection_state.unwrap_or(true),
         add_user_agent: add_user_agent.unwrap_or(false)
             .then(|| OwnName { cluster: cx.identity.cluster.clone(), node: cx.identity.id.clone() }),
         max_requests_per_connection: common_http_protocol_options.as_ref().and_then(|c| c.max_requests_per_connection).unwrap_or(0),
@@ -177,6 +173,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager, arou
         header_case,
         default_host_for_http_10: http_protocol_options.as_ref().map(|o| o.default_host_for_http_10.as_str()).filter(|h| !h.is_empty()).map(Into::into),
         upgrades: filters::upgrades(cx, upgrade_configs, stat_prefix),
+        records_route_resolution: *record_route_resolution_stats,
         buffer_limit: around.buffer_limit,
     }
 }

@@ -32,6 +32,10 @@ fn limit(duration: Option<Duration>, default: Option<Duration>) -> Option<Durati
     }
 }
 
+fn percent(from: Option<&nuncio_api::envoy::r#type::v3::Percent>) -> f64 {
+    from.map_or(0.0, |percent| percent.value)
+}
+
 pub(super) fn timeouts(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager) -> Timeouts {
     let defaults = Timeouts::default();
     let mut made = Timeouts {
@@ -40,6 +44,9 @@ pub(super) fn timeouts(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManag
         request_headers: limit(cx.duration("request_headers_timeout", from.request_headers_timeout.as_ref()), defaults.request_headers),
         delayed_close: limit(cx.duration("delayed_close_timeout", from.delayed_close_timeout.as_ref()), defaults.delayed_close),
         drain: cx.duration("drain_timeout", from.drain_timeout.as_ref()).unwrap_or(defaults.drain),
+        drain_jitter: percent(from.drain_timeout_jitter.as_ref()),
+        stream_flush: cx.duration("stream_flush_timeout", from.stream_flush_timeout.as_ref()),
+        http1_ends_with_response: from.http1_safe_max_connection_duration,
         ..defaults
     };
     let Some(common) = &from.common_http_protocol_options else { return made };
@@ -54,7 +61,7 @@ pub(super) fn timeouts(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManag
             headers_with_underscores_action: _,
             max_requests_per_connection: _,
         } = common;
-        unbuilt!(cx, max_connection_duration_jitter);
+        made.max_connection_jitter = percent(max_connection_duration_jitter.as_ref());
         made.idle = limit(cx.duration("idle_timeout", idle_timeout.as_ref()), made.idle);
         made.max_connection = limit(cx.duration("max_connection_duration", max_connection_duration.as_ref()), None);
         made.max_stream = limit(cx.duration("max_stream_duration", max_stream_duration.as_ref()), None);

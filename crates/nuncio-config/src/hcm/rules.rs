@@ -3,6 +3,7 @@
 use super::Surroundings;
 use crate::codes;
 use crate::context::CompileCx;
+use nuncio_api::envoy::config::core::v3::TypedExtensionConfig;
 use nuncio_api::envoy::extensions::filters::network::http_connection_manager::v3 as proto;
 use proto::http_connection_manager::{CodecType, StripPortMode};
 use std::collections::HashSet;
@@ -32,6 +33,17 @@ pub(super) fn check(cx: &mut CompileCx<'_>, from: &proto::HttpConnectionManager,
     }
     header_field_size(cx, from);
     upgrades(cx, from);
+}
+
+/// Validators of headers are a kind of extension that Envoy is not built with either.
+pub(super) fn no_header_validators(cx: &mut CompileCx<'_>, from: Option<&TypedExtensionConfig>) {
+    let Some(from) = from else { return };
+    cx.at("typed_header_validation_config", |cx| {
+        cx.error(codes::BAD_VALUE, "there are no header validators to choose from: headers are always checked as Envoy checks them")
+            .envoy(format!("This Envoy binary does not support header validator extensions.: '{}'", from.name))
+            .help("leave typed_header_validation_config out")
+            .on_key();
+    });
 }
 
 fn conflict(cx: &mut CompileCx<'_>, field: &'static str, envoy: &str) {

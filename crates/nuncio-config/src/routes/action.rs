@@ -52,7 +52,6 @@ pub(super) fn compile(
         cx,
         early_data_policy,
         retry_policy_typed_config,
-        flush_timeout,
     );
     let metadata_match = clusters::metadata_match(cx, metadata_match.as_ref(), None);
     let cluster = clusters::specifier(cx, cluster_specifier.as_ref()?, route_name, rules, metadata_match.as_deref());

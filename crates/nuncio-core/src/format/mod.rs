@@ -39,7 +39,7 @@ mod fixture;
 
 pub use date::DateFormat;
 pub use formatter::Formatter;
-pub use json::{JsonFormat, JsonFormatError, JsonTemplate};
+pub use json::{JsonFormat, JsonFormatError, JsonTemplate, write_json_string};
 pub use zone::Civil;
 
 use crate::StreamCx;

@@ -3,6 +3,7 @@
 pub(crate) mod client_cert;
 pub(crate) mod detection;
 pub(crate) mod local_address;
+pub(crate) mod proxy_status;
 mod referer;
 pub(crate) mod request;
 pub(crate) mod response;

@@ -5,8 +5,8 @@ use super::detection::{detect, last_of_forwarded_for};
 use super::referer;
 use crate::config::{ClientAddress, HcmConfig};
 use nuncio_codec::headers::{HeaderMap, Known, KnownSet};
-use nuncio_core::matching::Side;
-use nuncio_core::{ConnInfo, LocalReply, StreamCx};
+use nuncio_core::matching::{Side, tree::Facts};
+use nuncio_core::{ConnInfo, LocalReply, StreamCx, original_dst, proxy_protocol};
 use nuncio_rt::Address;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -52,6 +52,8 @@ pub(crate) struct Peer {
     external: String,
     /// What `x-forwarded-client-cert` gets.
     client_cert: Option<String>,
+    /// What `x-forwarded-proto` gets.
+    scheme: &'static str,
 }
 
 impl Peer {
@@ -59,8 +61,12 @@ impl Peer {
     /// hosts know it by.
     pub(crate) fn of(conn: &ConnInfo, config: &HcmConfig) -> Peer {
         let (rules, client_cert) = (&config.client_address, config.client_cert.element(conn));
+        let scheme = rules.scheme(conn);
+        if !config.tells_clients {
+            proxy_protocol::keep_quiet(conn);
+        }
         let Some(ip) = conn.remote_ip().map(|a| a.ip().to_canonical()) else {
-            return Peer { ip: None, forwarded_for: String::new(), external: String::new(), client_cert };
+            return Peer { ip: None, forwarded_for: String::new(), external: String::new(), client_cert, scheme };
         };
         let own = ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(Ipv6Addr::LOCALHOST);
         let shown = if own { super::local_address::of_this_host() } else { ip };
@@ -68,7 +74,21 @@ impl Peer {
             IpAddr::V4(v4) if rules.ipv4_mapped => v4.to_ipv6_mapped().to_string(),
             shown => shown.to_string(),
         };
-        Peer { ip: Some(ip), forwarded_for, external: ip.to_string(), client_cert }
+        Peer { ip: Some(ip), forwarded_for, external: ip.to_string(), client_cert, scheme }
+    }
+}
+
+impl ClientAddress {
+    /// The scheme that a client has used: by the port it went to, where a proxy before us has told that, else by the
+    /// transport.
+    fn scheme(&self, conn: &ConnInfo) -> &'static str {
+        let port = original_dst::restored(conn).map(|destination| destination.port());
+        match port {
+            Some(port) if self.https_ports.contains(&port) => "https",
+            Some(port) if self.http_ports.contains(&port) => "http",
+            _ if conn.tls => "https",
+            _ => "http",
+        }
     }
 }
 
@@ -115,7 +135,14 @@ pub(crate) fn condition(cx: &mut StreamCx, config: &HcmConfig, peer: &Peer, upgr
             cx.request.insert(Known::XRequestId, worker.rng.uuid_text());
         }
     }
-    config.client_cert.apply(cx, peer.client_cert.as_deref());
+    let told = config.client_cert_matcher.as_ref().and_then(|matcher| {
+        let runtime = cx.worker.runtime.values();
+        matcher.find(&Facts::of(cx, &runtime)).action()
+    });
+    match told {
+        Some(rules) => rules.apply(cx, rules.element(&cx.conn).as_deref()),
+        None => config.client_cert.apply(cx, peer.client_cert.as_deref()),
+    }
     if !config.via.is_empty() {
         cx.request.append_joined(Known::Via, ", ", config.via.as_bytes());
     }
@@ -146,7 +173,6 @@ struct Client {
 /// Finds the client's address, extends `x-forwarded-for`, decides whether the request is an internal one. The error is the
 /// status of an answer.
 fn identify(cx: &mut StreamCx, rules: &ClientAddress, peer: &Peer) -> Result<Client, u16> {
-    let tls = cx.conn.tls;
     let direct = cx.conn.remote_ip();
     let single;
     let mut found = direct.map(|a| a.ip());
@@ -161,7 +187,7 @@ fn identify(cx: &mut StreamCx, rules: &ClientAddress, peer: &Peer) -> Result<Cli
             append_forwarded_for(cx, peer);
         }
         if rules.trusted_hops == 0 || !cx.request.contains(Known::XForwardedProto) {
-            cx.request.insert(Known::XForwardedProto, if tls { "https" } else { "http" });
+            cx.request.insert(Known::XForwardedProto, peer.scheme);
         }
     } else {
         if rules.detectors.is_empty() {
@@ -181,7 +207,7 @@ fn identify(cx: &mut StreamCx, rules: &ClientAddress, peer: &Peer) -> Result<Cli
             }
         }
         if !cx.request.contains(Known::XForwardedProto) {
-            cx.request.insert(Known::XForwardedProto, if tls { "https" } else { "http" });
+            cx.request.insert(Known::XForwardedProto, peer.scheme);
         }
     }
     let port_is_told = cx.request.contains(Known::XForwardedPort) && !(rules.use_remote_address && rules.trusted_hops == 0);

@@ -52,6 +52,8 @@ struct Served {
     /// Since when nothing has been going on.
     idle_since: Time,
     requests: u32,
+    /// When the connection has lived long enough, until that has been acted upon.
+    life_ends: Option<Time>,
     /// Draining: until when the client has time to close.
     parts_at: Option<Time>,
     drain_watched: bool,
@@ -66,6 +68,7 @@ impl Served {
             deadline: Deadline::new(hcm.worker.timers.clone()),
             h1: H1::new(hcm.clone(), connection.io, connection.first),
             peer: Peer::of(&connection.info, &hcm.config),
+            life_ends: hcm.config.timeouts.life(&hcm.worker.rng).map(|d| connection.info.start + d),
             info: connection.info,
             drain: connection.drain,
             state: State::Idle,
@@ -121,11 +124,6 @@ impl Served {
         if self.requests == 0 { self.info.start + FIRST_REQUEST } else { now }
     }
 
-    /// Life of the connection, if it has a limit.
-    fn life_ends(&self) -> Option<Time> {
-        self.hcm.config.timeouts.max_connection.map(|d| self.info.start + d)
-    }
-
     fn poll_idle(&mut self, task: &mut Context<'_>, now: Time) -> Step {
         // A request that has arrived is answered, drain or not: look before closing.
         match self.h1.poll_input(task) {
@@ -164,7 +162,7 @@ impl Served {
                     return Step::Go(State::Closing(None));
                 }
                 let idle = self.hcm.config.timeouts.idle.map(|d| self.idle_since + d);
-                Step::Stay(State::Idle, Time::first([idle, self.life_ends(), drained, self.parts_at]))
+                Step::Stay(State::Idle, Time::first([idle, self.life_ends, drained, self.parts_at]))
             }
         }
     }
@@ -176,7 +174,7 @@ impl Served {
                 let head = t.request_headers.map(|d| exchange.cx.info.start + d);
                 let whole = t.request.map(|d| exchange.cx.info.start + d);
                 let idle = t.stream_idle.map(|d| now + d);
-                Step::Stay(State::Head(exchange), Time::first([head, whole, idle]))
+                Step::Stay(State::Head(exchange), Time::first([head, whole, idle, self.life_ends]))
             }
             Poll::Ready(Err(_)) | Poll::Ready(Ok(Ok(Headway::End))) => {
                 self.left_in_head(exchange, now);
@@ -225,7 +223,10 @@ impl Served {
         let max = self.hcm.config.max_requests_per_connection;
         if max > 0 && self.requests >= max {
             self.count(stat::DOWNSTREAM_CX_MAX_REQUESTS_REACHED);
-            self.h1.closing = true;
+            self.h1.take_no_more();
+        }
+        if self.life.ends_with_response() {
+            self.h1.take_no_more();
         }
     }
 
@@ -253,10 +254,25 @@ impl Served {
     fn consider_draining(&mut self, now: Time) {
         if self.parts_at.is_none() && self.drain.is_draining() {
             self.count(stat::DOWNSTREAM_CX_DRAIN_CLOSE);
-            self.parts_at = Some(now + self.hcm.config.timeouts.drain);
-            self.h1.parting = true;
+            self.part(now);
         }
         self.h1.closing |= self.drain.is_closing();
+    }
+
+    fn part(&mut self, now: Time) {
+        self.parts_at = Some(now + self.hcm.config.timeouts.drain_time(&self.hcm.worker.rng));
+        self.h1.parting = true;
+    }
+
+    /// The connection has lived long enough: responses ask for its close from now on, or the next one does.
+    fn lived_long(&mut self, now: Time) {
+        self.count(stat::DOWNSTREAM_CX_MAX_DURATION_REACHED);
+        self.life_ends = None;
+        if self.hcm.config.timeouts.http1_ends_with_response {
+            self.life.end_with_response();
+        } else if self.parts_at.is_none() {
+            self.part(now);
+        }
     }
 
     fn poll_exchange(&mut self, task: &mut Context<'_>, mut exchange: Box<Exchange>, now: Time) -> Step {
@@ -266,7 +282,7 @@ impl Served {
         }
         let outcome = match exchange.poll(task, &self.hcm, &mut self.h1, now) {
             Poll::Pending => {
-                let due = exchange.deadline(&self.hcm);
+                let due = Time::first([exchange.deadline(&self.hcm), self.life_ends]);
                 return Step::Stay(State::Exchange(exchange), due);
             }
             Poll::Ready(outcome) => outcome,
@@ -298,6 +314,7 @@ impl Served {
                 self.count(stat::DOWNSTREAM_RQ_TX_RESET);
                 Step::Go(self.closing(now))
             }
+            Outcome::Untaken => Step::Go(self.closing(now)),
             Outcome::Gone => {
                 self.life.remote_close = true;
                 self.count(stat::DOWNSTREAM_CX_DESTROY_REMOTE_ACTIVE_RQ);
@@ -334,12 +351,14 @@ impl Served {
 
     /// A deadline has passed; true if the connection ends with it.
     fn expired(&mut self, now: Time) -> bool {
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Idle if self.life_ends().is_some_and(|at| at <= now) => {
-                self.count(stat::DOWNSTREAM_CX_MAX_DURATION_REACHED);
-                self.state = self.closing(now);
-                false
+        if self.life_ends.is_some_and(|at| at <= now) && !matches!(self.state, State::Closing(_)) {
+            self.lived_long(now);
+            if self.requests == 0 && matches!(self.state, State::Idle) {
+                self.state = State::Closing(None);
             }
+            return false;
+        }
+        match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle if self.parts_at.is_some_and(|at| at <= now) => {
                 self.state = self.closing(now);
                 false

@@ -122,6 +122,11 @@ impl H1 {
         !self.keep_alive || self.peer_ended
     }
 
+    /// The current request is the connection's last one, as if the client had asked for that.
+    pub(super) fn take_no_more(&mut self) {
+        self.keep_alive = false;
+    }
+
     /// Waits for the first bytes of a request, holding no buffer.
     pub(super) fn poll_input(&mut self, task: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.read.is_some() {

@@ -13,6 +13,7 @@ pub(super) struct Life {
     protocol: Option<Protocol>,
     /// The client closed it.
     pub(super) remote_close: bool,
+    ends_with_response: bool,
 }
 
 impl Life {
@@ -24,7 +25,7 @@ impl Life {
             stats.inc(lane, stat::DOWNSTREAM_CX_SSL_TOTAL);
             stats.gauge_add(lane, stat::DOWNSTREAM_CX_SSL_ACTIVE, 1);
         }
-        Life { hcm: hcm.clone(), info: info.clone(), protocol: None, remote_close: false }
+        Life { hcm: hcm.clone(), info: info.clone(), protocol: None, remote_close: false, ends_with_response: false }
     }
 
     /// The connection's protocol is known.
@@ -38,6 +39,17 @@ impl Life {
         stats.gauge_add(lane, active, 1);
         self.protocol = Some(protocol);
     }
+
+    /// The connection has lived long enough: it ends with the response to its next request.
+    pub(super) fn end_with_response(&mut self) {
+        self.ends_with_response = true;
+        self.hcm.stats.gauge_add(self.hcm.worker.lane, stat::DOWNSTREAM_CX_HTTP1_SOFT_DRAIN, 1);
+    }
+
+    /// Whether that is so.
+    pub(super) fn ends_with_response(&self) -> bool {
+        self.ends_with_response
+    }
 }
 
 impl Drop for Life {
@@ -48,6 +60,9 @@ impl Drop for Life {
             Some(Protocol::Http2) => stats.gauge_add(lane, stat::DOWNSTREAM_CX_HTTP2_ACTIVE, -1),
             Some(_) => stats.gauge_add(lane, stat::DOWNSTREAM_CX_HTTP1_ACTIVE, -1),
             None => {}
+        }
+        if self.ends_with_response {
+            stats.gauge_add(lane, stat::DOWNSTREAM_CX_HTTP1_SOFT_DRAIN, -1);
         }
         if self.info.tls {
             stats.gauge_add(lane, stat::DOWNSTREAM_CX_SSL_ACTIVE, -1);

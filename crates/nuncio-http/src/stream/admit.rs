@@ -11,7 +11,7 @@ use crate::routes::{Action, MatchCx, RouteMatch, tls_redirect};
 use nuncio_codec::headers::Known;
 use nuncio_codec::path;
 use nuncio_core::{LeftByFilters, LocalReply, RouteRef, RouteTableView, StreamCx};
-use nuncio_rt::Address;
+use nuncio_rt::{Address, Time};
 use nuncio_stats::tables::http_connection_manager as stat;
 use nuncio_stats::tables::router as router_stat;
 use std::rc::Rc;
@@ -138,6 +138,7 @@ pub(super) fn resolve(cx: &mut StreamCx, routes: &Rc<Routes>) -> Option<Box<Loca
     cx.route_is_stale = false;
     cx.route = None;
     cx.info.route_resolutions += 1;
+    let begun = routes.timed.then(Time::now);
     let found = {
         let runtime = cx.worker.runtime.values();
         let matching = MatchCx {
@@ -149,6 +150,9 @@ pub(super) fn resolve(cx: &mut StreamCx, routes: &Rc<Routes>) -> Option<Box<Loca
         };
         routes.table().find(&cx.request, &matching)
     };
+    if let Some(begun) = begun {
+        cx.info.route_resolution_time += Time::now().since(begun);
+    }
     match found {
         RouteMatch::None => None,
         RouteMatch::RequireTls { .. } => Some(Box::new(tls_redirect(&cx.request))),

@@ -14,9 +14,9 @@ use crate::tracing;
 use crate::router::{Event, Router};
 use crate::routes::{Action, BufferLimit, RouteEntry, finalize_response, is_grpc};
 use nuncio_core::format::LogMoment;
-use nuncio_core::{LocalReply, ResponseFlags, StreamCx, StreamInfo};
+use nuncio_core::{LocalReply, Protocol, ResponseFlags, StreamCx, StreamInfo};
 use nuncio_rt::{BUF_BYTES, Buf, Time};
-use nuncio_stats::tables::{http_connection_manager as stat, router::RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED};
+use nuncio_stats::tables::{http_connection_manager as stat, http2::TX_FLUSH_TIMEOUT, router::RQ_RESET_AFTER_DOWNSTREAM_RESPONSE_STARTED};
 use std::{
     borrow::Cow,
     rc::Rc,
@@ -69,6 +69,8 @@ pub(crate) enum Outcome {
     Done { request_complete: bool },
     /// The response broke off: the connection must be closed so that the client notices.
     Cut,
+    /// The response is complete, and the client has not taken all of it for too long.
+    Untaken,
     /// The client has gone.
     Gone,
 }
@@ -128,6 +130,9 @@ impl<C: ClientSide> Ends for Lanes<'_, C> {
                     tracing::response(cx, tracing);
                 }
                 response::condition(cx, &self.hcm.config, &mut self.hcm.date.borrow_mut(), self.now, upgrade);
+                if let Some(told) = &self.hcm.config.proxy_status {
+                    told.tell(cx);
+                }
                 cx.info.status = cx.response.status().unwrap_or(0);
                 cx.info.timings.response_first_tx.get_or_insert(self.now);
                 *self.head_sent = true;
@@ -257,7 +262,7 @@ impl Exchange {
             }
             match (flushed, self.end) {
                 (Poll::Ready(Err(_)), _) => return Poll::Ready(self.gone(hcm)),
-                (_, Some(outcome @ (Outcome::Cut | Outcome::Gone))) => return Poll::Ready(outcome),
+                (_, Some(outcome @ (Outcome::Cut | Outcome::Untaken | Outcome::Gone))) => return Poll::Ready(outcome),
                 (Poll::Ready(Ok(())), _) if self.response_ended => {
                     self.router.end();
                     let request_complete = self.request_ended;
@@ -301,6 +306,14 @@ impl Exchange {
             reply.grpc_status = Some(DEADLINE_EXCEEDED);
             self.answer(hcm, client, reply, now);
         } else if self.idle_timeout(hcm).is_some_and(|d| self.last_progress + d <= now) {
+            if self.response_ended {
+                // Nothing is wrong but that nobody takes the rest of it.
+                if self.cx.info.protocol == Protocol::Http2 {
+                    hcm.http2_stats.inc(lane, TX_FLUSH_TIMEOUT);
+                }
+                self.end = Some(Outcome::Untaken);
+                return;
+            }
             hcm.stats.inc(lane, stat::DOWNSTREAM_RQ_IDLE_TIMEOUT);
             let status = if self.request_ended { 504 } else { 408 };
             let reply = LocalReply::new(status, "stream_idle_timeout").body("stream timeout");
@@ -308,12 +321,18 @@ impl Exchange {
         }
     }
 
+    /// How long nothing may move; once the response has ended here, until the client has taken it.
     fn idle_timeout(&self, hcm: &HcmWorker) -> Option<std::time::Duration> {
         let entry = self.cx.route.as_ref().and_then(|r| hcm.routes.table().get(r.id));
-        let told = entry.and_then(|entry| match &entry.route.action {
-            Action::Forward(action) => action.idle_timeout,
+        let action = entry.and_then(|entry| match &entry.route.action {
+            Action::Forward(action) => Some(action),
             _ => None,
         });
+        let told = if self.response_ended {
+            action.and_then(|action| action.flush_timeout).or(hcm.config.timeouts.stream_flush)
+        } else {
+            action.and_then(|action| action.idle_timeout)
+        };
         match told {
             Some(told) => (!told.is_zero()).then_some(told),
             None => hcm.config.timeouts.stream_idle,

@@ -15,6 +15,8 @@ pub(crate) struct Routes {
     pub(crate) clusters: Rc<WorkerClusters>,
     /// The router's part of `http.<prefix>.`.
     pub(crate) router_stats: Arc<Scope>,
+    /// How long it takes to find routes is counted.
+    pub(crate) timed: bool,
     /// By virtual host.
     stats: Arc<[HostStats]>,
     /// Where the clusters are that routes name, by virtual host and route.
@@ -65,10 +67,16 @@ impl fmt::Debug for Routes {
 }
 
 impl Routes {
-    pub(crate) fn new(table: Arc<RouteTable>, clusters: Rc<WorkerClusters>, router_stats: Arc<Scope>, stats: Arc<[HostStats]>) -> Rc<Routes> {
+    pub(crate) fn new(
+        table: Arc<RouteTable>,
+        clusters: Rc<WorkerClusters>,
+        router_stats: Arc<Scope>,
+        stats: Arc<[HostStats]>,
+        timed: bool,
+    ) -> Rc<Routes> {
         let of = |host: &crate::routes::HostEntry| host.routes.iter().map(|entry| Slots::of(entry, &clusters)).collect();
         let slots = table.hosts().iter().map(of).collect();
-        Rc::new(Routes { table, clusters, router_stats, stats, slots })
+        Rc::new(Routes { table, clusters, router_stats, timed, stats, slots })
     }
 
     /// The statistics of the virtual cluster that a request belongs to, in a virtual host that has any.

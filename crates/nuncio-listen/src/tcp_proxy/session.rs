@@ -201,8 +201,7 @@ impl Session {
     /// The longest that the connection may live.
     fn max_duration(&self) -> Option<Duration> {
         let (config, rng) = (&self.proxy.config, &self.worker.rng);
-        let jitter = config.max_duration_jitter_percent / 100.0 * (rng.below(1 << 20) as f64 / f64::from(1 << 20));
-        config.max_duration.map(|most| most.mul_f64(1.0 + jitter))
+        config.max_duration.map(|most| rng.stretched(most, config.max_duration_jitter_percent))
     }
 
     fn tried(&mut self, host: &Host) {

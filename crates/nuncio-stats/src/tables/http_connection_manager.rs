@@ -127,6 +127,12 @@ stats_table! {
         counter DOWNSTREAM_RQ_WS_ON_NON_WS_ROUTE = "downstream_rq_ws_on_non_ws_route",
         /// Responses replaced because their body was too large to keep.
         counter RS_TOO_LARGE = "rs_too_large",
+        /// Opened by `record_route_resolution_stats`.
+        group ROUTE_RESOLUTION = "route_resolution",
+        /// Microseconds that finding a request's routes took.
+        histogram DOWNSTREAM_RQ_ROUTE_RESOLUTION_TIME_US(us) = "downstream_rq_route_resolution_time_us" [ROUTE_RESOLUTION],
+        /// Times that a request's route was looked up.
+        histogram DOWNSTREAM_RQ_ROUTE_RESOLUTIONS(count) = "downstream_rq_route_resolutions" [ROUTE_RESOLUTION],
         /// Opened by every connection manager but the admin's.
         group TRACING = "tracing",
         /// Requests traced because the client asked for it.

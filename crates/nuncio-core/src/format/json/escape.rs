@@ -21,6 +21,14 @@ fn is_plain(text: &[u8]) -> bool {
     }
 }
 
+/// Writes a text in quotes.
+pub fn write_json_string(out: &mut Vec<u8>, text: &[u8]) {
+    let from = out.len();
+    out.push(b'"');
+    out.extend_from_slice(text);
+    quote_tail(out, from);
+}
+
 /// Closes the quoted text that began with the quote at `from`, escaping what is in it.
 ///
 /// Text that is not UTF-8 is taken byte by byte: what is not plain ASCII becomes `\u00XX`, as Envoy does.

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::StreamCx;
 use escape::quote_tail;
+pub use escape::write_json_string;
 
 /// A JSON format as configured.
 #[derive(Debug, Clone, PartialEq)]

@@ -78,8 +78,8 @@ impl Served {
         }
         self.link.codec.announce_goaway();
         self.link.queue_output();
-        let final_at = now + self.hcm.config.timeouts.drain;
-        self.goodbye.step = Step::Announced { final_at, idle_until: now + ON_ITS_WAY.min(self.hcm.config.timeouts.drain) };
+        let drain = self.hcm.config.timeouts.drain_time(&self.hcm.worker.rng);
+        self.goodbye.step = Step::Announced { final_at: now + drain, idle_until: now + ON_ITS_WAY.min(drain) };
     }
 
     /// Looks at whether it is time to go.

@@ -61,6 +61,8 @@ struct Served {
     /// No stream is due before.
     next_due: Option<Time>,
     idle_since: Time,
+    /// When the connection has lived long enough.
+    life_ends: Option<Time>,
     requests: u32,
     resets: PrematureResets,
     goodbye: Goodbye,
@@ -75,6 +77,7 @@ impl Served {
             deadline: Deadline::new(hcm.worker.timers.clone()),
             link: Link::new(hcm.clone(), connection.io, connection.first),
             peer: Peer::of(&connection.info, &hcm.config),
+            life_ends: hcm.config.timeouts.life(&hcm.worker.rng).map(|d| connection.info.start + d),
             info: connection.info,
             drain: connection.drain,
             drain_watched: false,
@@ -397,6 +400,7 @@ impl Served {
                 let tunnel = stream.side.upgrading || stream.exchange.cx.request.is_connect();
                 self.link.codec.reset(id, if tunnel { ErrorCode::CONNECT_ERROR } else { ErrorCode::INTERNAL_ERROR });
             }
+            Outcome::Untaken => self.link.codec.reset(id, ErrorCode::INTERNAL_ERROR),
             Outcome::Gone => {}
         }
         self.link.queue_output();
@@ -453,7 +457,7 @@ impl Served {
     fn due(&self) -> Option<Time> {
         let t = &self.hcm.config.timeouts;
         let idle = t.idle.filter(|_| self.streams.is_empty() && !self.goodbye.has_begun()).map(|d| self.idle_since + d);
-        let life = t.max_connection.filter(|_| !self.goodbye.has_begun()).map(|d| self.info.start + d);
+        let life = self.life_ends.filter(|_| !self.goodbye.has_begun());
         let pings = if self.goodbye.is_final() { None } else { self.pings.due() };
         Time::first([self.next_due, idle, life, self.goodbye.due(), pings])
     }
@@ -467,7 +471,7 @@ impl Served {
                 self.count(stat::DOWNSTREAM_CX_IDLE_TIMEOUT);
                 self.start_drain(now);
             }
-            if t.max_connection.is_some_and(|d| self.info.start + d <= now) {
+            if self.life_ends.is_some_and(|at| at <= now) {
                 self.count(stat::DOWNSTREAM_CX_MAX_DURATION_REACHED);
                 self.start_drain(now);
             }
