@@ -68,8 +68,8 @@ pub struct ClusterConfig {
     pub http: Arc<HttpOptions>,
     /// `upstream_bind_config`, `upstream_connection_options.tcp_keepalive`.
     pub socket: Arc<TcpOptions>,
-    /// `preconnect_policy.per_upstream_preconnect_ratio`, at least 1.
-    pub preconnect_ratio: f64,
+    /// `preconnect_policy`.
+    pub preconnect: Preconnect,
     /// `transport_socket`, `transport_socket_matches`.
     pub transports: Arc<Transports>,
     /// Its transport sockets tell hosts who the client is.
@@ -88,6 +88,25 @@ pub struct ClusterConfig {
     pub wait_for_warm_on_init: bool,
     /// True if it came over xDS rather than from the bootstrap.
     pub added_via_api: bool,
+}
+
+/// `PreconnectPolicy`: how many connections a request is worth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preconnect {
+    /// `per_upstream_preconnect_ratio`: at its own host; 1 for none in advance.
+    pub per_upstream: f64,
+    /// `predictive_preconnect_ratio`: at the hosts that are likely next; 1 for none in advance.
+    pub predictive: f64,
+    /// `preconnect_enabled_metadata`, a [`MetadataMatcher`]: only hosts whose metadata agree are connected to in advance.
+    ///
+    /// [`MetadataMatcher`]: nuncio_core::matching::MetadataMatcher
+    pub only: Option<Attached>,
+}
+
+impl Default for Preconnect {
+    fn default() -> Self {
+        Preconnect { per_upstream: 1.0, predictive: 1.0, only: None }
+    }
 }
 
 /// `TrackClusterStats`: what is counted only where somebody asks for it.
@@ -142,7 +161,7 @@ impl ClusterConfig {
             outlier: None,
             http: Arc::default(),
             socket: Arc::default(),
-            preconnect_ratio: 1.0,
+            preconnect: Preconnect::default(),
             transports: Arc::default(),
             tells_client: false,
             metadata: None,

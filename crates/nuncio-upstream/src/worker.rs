@@ -8,11 +8,12 @@ use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::config::Discovery;
 use crate::host_set::HostSet;
 use crate::info::{ClusterCx, ClusterInfo, Parts};
-use crate::lb::{Balancer, PickCx, PickEnv, PriorityLoads};
+use crate::lb::{Balancer, Choice, PickCx, PickEnv, PriorityLoads};
 use crate::pool::{Reaper, WorkerHost};
 use crate::names;
 use crate::provided::{Member, Provided};
-use nuncio_core::{ClusterHealth, ClusterHealthPart, NameLookup, NamedClusters, NamedClustersPart, Worker};
+use crate::transport::TransportOptions;
+use nuncio_core::{ClusterHealth, ClusterHealthPart, NameLookup, NamedClusters, NamedClustersPart, Protocol, Worker};
 use nuncio_rt::Address;
 use nuncio_stats::tables::cluster as stat;
 use nuncio_stats::tables::cluster_manager::{CLUSTERS_INFLATED, THREAD_CLUSTERS};
@@ -279,6 +280,10 @@ impl WorkerCluster {
         if let Ok(host) = self.provided.find(&self.cx, cx) {
             return host;
         }
+        self.choose(|balancer, env| balancer.pick(env, cx))
+    }
+
+    fn choose(&self, choose: impl FnOnce(&mut Balancer, &PickEnv<'_>) -> Option<Choice>) -> Option<Rc<WorkerHost>> {
         let mut members = self.members.borrow_mut();
         let members = members.get_or_insert_with(|| Box::new(self.inflate(None)));
         let cluster = &self.cx;
@@ -287,7 +292,7 @@ impl WorkerCluster {
             count: &|id| cluster.inc(id),
             in_flight: &|| cluster.info.stats.gauge(stat::UPSTREAM_RQ_ACTIVE),
         };
-        let choice = members.balancer.pick(&env, cx)?;
+        let choice = choose(&mut members.balancer, &env)?;
         let place = members.hosts.get_mut(choice.priority)?.get_mut(choice.index)?;
         if let Some(host) = place {
             return Some(host.clone());
@@ -295,6 +300,30 @@ impl WorkerCluster {
         let host = WorkerHost::new(members.balancer.host(choice)?.clone(), self.cx.clone());
         *place = Some(host.clone());
         Some(host)
+    }
+
+    /// A request is about to ask for a connection: begins some at the hosts that the next requests will get, where those are
+    /// to be ready (`predictive_preconnect_ratio`).
+    #[inline]
+    pub fn preconnect(&self, options: Option<&TransportOptions>, priority: RoutingPriority, downstream: Protocol) {
+        let config = &self.cx.info.config;
+        if config.preconnect.predictive > 1.0 && config.discovery.has_endpoints() {
+            self.connect_ahead(config.preconnect.predictive, options, priority, downstream);
+        }
+    }
+
+    fn connect_ahead(&self, ratio: f64, options: Option<&TransportOptions>, priority: RoutingPriority, downstream: Protocol) {
+        /// Connections begun for one request.
+        const AT_ONCE: usize = 3;
+        for _ in 0..AT_ONCE {
+            if !self.cx.reaper.wants_connection(ratio) {
+                return;
+            }
+            let next = self.choose(|balancer, env| balancer.look_ahead(env));
+            if !next.is_some_and(|host| host.preconnect(ratio, options, priority, downstream)) {
+                return;
+            }
+        }
     }
 
     /// The host with this address, if it is as well as `override_host_status` wants it.

@@ -8,8 +8,9 @@ use crate::{address, unbuilt};
 use nuncio_api::envoy::config::cluster::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::config::upstream::local_address_selector::v3::DefaultLocalAddressSelector;
+use nuncio_upstream::config::{Attached, Preconnect};
 use nuncio_rt::{Address, Keepalive, TcpOptions, TcpSource};
-use prost::Name;
+use prost::{Message, Name};
 use proto::upstream_connection_options::{FirstAddressFamilyVersion, HappyEyeballsConfig};
 use std::time::Duration;
 
@@ -82,12 +83,26 @@ fn known_selector(cx: &mut CompileCx<'_>, from: &core::TypedExtensionConfig) {
     }
 }
 
-/// `per_upstream_preconnect_ratio`: how many connections a request is worth.
-pub(super) fn preconnect(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> f64 {
-    let Some(policy) = &cluster.preconnect_policy else { return 1.0 };
+/// `preconnect_policy`: how many connections a request is worth.
+pub(super) fn preconnect(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> Preconnect {
+    let Some(policy) = &cluster.preconnect_policy else { return Preconnect::default() };
     let proto::cluster::PreconnectPolicy { per_upstream_preconnect_ratio, predictive_preconnect_ratio, preconnect_enabled_metadata } = policy;
-    cx.at("preconnect_policy", |cx| unbuilt!(cx, predictive_preconnect_ratio, preconnect_enabled_metadata));
-    per_upstream_preconnect_ratio.unwrap_or(1.0)
+    let only = preconnect_enabled_metadata.as_ref().and_then(|from| {
+        cx.at("preconnect_policy", |cx| {
+            cx.at("preconnect_enabled_metadata", |cx| match nuncio_ext::read::metadata_matcher(from) {
+                Ok(matcher) => Some(Attached::new(from.encode_to_vec(), matcher)),
+                Err(error) => {
+                    cx.extension_error(codes::BAD_VALUE, error);
+                    None
+                }
+            })
+        })
+    });
+    Preconnect {
+        per_upstream: per_upstream_preconnect_ratio.unwrap_or(1.0),
+        predictive: predictive_preconnect_ratio.unwrap_or(1.0),
+        only,
+    }
 }
 
 /// The addresses of one host in the order in which they are tried: IP versions in turn, beginning with that of the first

@@ -202,7 +202,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
             let options = connecting::compile(cx, cluster);
             shared(options, &mut cx.last_cluster.socket)
         },
-        preconnect_ratio: connecting::preconnect(cx, cluster),
+        preconnect: connecting::preconnect(cx, cluster),
         tells_client: transports.tells_client(),
         transports: shared(transports, &mut cx.last_cluster.transports),
         metadata: metadata::compile(cx, cluster_metadata.as_ref()),

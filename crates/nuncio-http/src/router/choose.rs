@@ -112,6 +112,7 @@ impl Router {
             return Ok(());
         }
         let wanted = select::transport_options(&host, cx);
+        cluster.preconnect(wanted.as_ref(), self.priority, cx.info.protocol);
         self.attempt.acquire(host, wanted, self.priority, cx.info.protocol, now);
         Ok(())
     }

@@ -69,12 +69,17 @@ impl Chooser {
         }
         let mut attempt = 0;
         loop {
-            let choice = self.pick_once(env, cx.loads)?;
+            let choice = self.pick_once(env, cx.loads, false)?;
             attempt += 1;
             if attempt > cx.reject_attempts || !self.is_rejected(choice, cx) {
                 return Some(choice);
             }
         }
+    }
+
+    /// Chooses a host for later; `None` where the policy goes by what is the case then.
+    pub fn look_ahead(&mut self, env: &PickEnv<'_>) -> Option<Choice> {
+        self.pick_once(env, None, true)
     }
 
     fn host(&self, choice: Choice) -> Option<&Arc<Host>> {
@@ -105,7 +110,7 @@ impl Chooser {
         }
     }
 
-    fn pick_once(&mut self, env: &PickEnv<'_>, loads: Option<&PriorityLoads>) -> Option<Choice> {
+    fn pick_once(&mut self, env: &PickEnv<'_>, loads: Option<&PriorityLoads>, ahead: bool) -> Option<Choice> {
         let (priority, availability) = loads.unwrap_or(&self.set.plan.loads).choose(env.rng.next_u64());
         let from = self.from(priority, availability, env)?;
         let Chooser { set, policy, slow, tiers } = self;
@@ -122,6 +127,9 @@ impl Chooser {
                 localities.sources.get_mut(at)?.get_or_insert_with(|| new(Some(indices)))
             }
         };
+        if ahead && matches!(policy, LbConfig::LeastRequest { .. }) && !source.takes_turns() {
+            return None;
+        }
         source.pick(hosts, policy, env.rng).map(|index| Choice { priority, index })
     }
 

@@ -32,7 +32,7 @@ use nuncio_core::metadata::{MetadataMatch, MetadataValue};
 use chooser::Chooser;
 use nuncio_rt::{Address, Rng};
 use nuncio_stats::{CounterId, tables::cluster as stat};
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 /// What a request asks of the choice.
 #[derive(Default, Clone, Copy)]
@@ -83,6 +83,8 @@ pub(crate) struct Balancer {
     policy: LbConfig,
     /// One per subset, made when first needed.
     parts: Vec<Option<Chooser>>,
+    /// Choices made in advance, to connect to their hosts: the next requests get them.
+    ahead: VecDeque<Choice>,
 }
 
 impl Balancer {
@@ -105,7 +107,7 @@ impl Balancer {
             }
             whole_before = Some(before.whole);
         }
-        Balancer { whole: Chooser::new(set, policy, whole_before), policy, parts }
+        Balancer { whole: Chooser::new(set, policy, whole_before), policy, parts, ahead: VecDeque::new() }
     }
 
     /// The host behind a choice.
@@ -119,10 +121,26 @@ impl Balancer {
         tiers.into_iter().find_map(|(priority, tier)| tier.hosts.iter().position(|host| wanted(host)).map(|index| Choice { priority, index }))
     }
 
+    /// Chooses the host for one request more than there is, which then gets it. `None`: that cannot be told in advance, or
+    /// there are as many such choices as healthy hosts.
+    pub fn look_ahead(&mut self, env: &PickEnv<'_>) -> Option<Choice> {
+        let set = &self.whole.set;
+        let healthy: usize = set.priorities.iter().map(|tier| tier.healthy.len()).sum();
+        if set.plan.subsets.is_some() || self.policy.is_hashing() || self.ahead.len() >= healthy {
+            return None;
+        }
+        let choice = self.whole.look_ahead(env)?;
+        self.ahead.push_back(choice);
+        Some(choice)
+    }
+
     /// Chooses a host.
     pub fn pick(&mut self, env: &PickEnv<'_>, cx: &PickCx<'_>) -> Option<Choice> {
         let plan = &self.whole.set.plan;
         if plan.subsets.is_none() && cx.named.is_empty() {
+            if !self.ahead.is_empty() && cx.reject.is_none() && cx.loads.is_none() {
+                return self.ahead.pop_front();
+            }
             return self.whole.pick(env, cx);
         }
         let set = self.whole.set.clone();

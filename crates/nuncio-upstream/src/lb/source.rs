@@ -54,6 +54,11 @@ impl Source {
         Members { hosts: &hosts.hosts, list: self.hosts.as_deref() }
     }
 
+    /// Hosts are chosen by a schedule, for their weights differ.
+    pub fn takes_turns(&self) -> bool {
+        !matches!(self.schedule, Schedule::Even)
+    }
+
     #[inline]
     pub fn pick(&mut self, hosts: &PriorityHosts, policy: LbConfig, rng: &Rng) -> Option<usize> {
         let Source { hosts: list, turn, schedule } = self;

@@ -1,5 +1,6 @@
 //! When a pool makes connections: for requests that wait, in advance of those to come, within the limits.
 
+use super::ahead::{Load, may_preconnect};
 use super::http1::Http1Pool;
 use crate::breaker::{Permit, Resource};
 use crate::conn::Http1Connection;
@@ -29,7 +30,7 @@ impl Http1Pool {
     /// A request has taken a connection: makes more of them where requests are to find one ready.
     #[inline]
     pub(super) fn preconnect(self: &Rc<Self>) {
-        if self.cluster.info.config.preconnect_ratio > 1.0 {
+        if self.cluster.info.config.preconnect.per_upstream > 1.0 {
             self.grow();
         }
     }
@@ -49,15 +50,21 @@ impl Http1Pool {
         }
     }
 
+    pub(super) fn load(&self) -> Load {
+        let ready = u64::from(self.connecting.get()) + self.idle.borrow().len() as u64;
+        Load { waiting: self.waiting.borrow().len() as u64, active: u64::from(self.open.get()).saturating_sub(ready), ready }
+    }
+
     fn wants_connection(&self) -> bool {
         let (waiting, connecting) = (self.waiting.borrow().len() as u64, u64::from(self.connecting.get()));
-        let ratio = self.cluster.info.config.preconnect_ratio;
-        if ratio <= 1.0 {
-            return waiting > connecting;
-        }
-        let ready = connecting + self.idle.borrow().len() as u64;
-        let active = u64::from(self.open.get()).saturating_sub(ready);
-        (waiting + active) as f64 * ratio > (ready + active) as f64
+        let ratio = self.cluster.info.config.preconnect.per_upstream;
+        waiting > connecting
+            || (ratio > 1.0 && self.load().wants_connection(ratio, 0) && may_preconnect(&self.cluster, &self.host))
+    }
+
+    /// Begins a connection for a request that is likely to come, where every stream is worth `ratio` of them.
+    pub(super) fn connect_ahead(self: &Rc<Self>, ratio: f64) -> bool {
+        self.load().wants_connection(ratio, 1) && may_preconnect(&self.cluster, &self.host) && self.connect_one()
     }
 
     /// Begins one connection if the limits permit; answers whether they do.

@@ -1,6 +1,7 @@
 //! The HTTP/2 connections of one worker to one host. A request takes a place on one that has room; another connection
 //! is made only when none has.
 
+use super::ahead::{Load, may_preconnect};
 use super::http1::Http1Pool;
 use super::waiting::Waiting;
 use super::{Pools, Spoken};
@@ -45,7 +46,7 @@ impl Http2Pool {
         wanted: Wanted,
         http1: Option<(Rc<Http1Pool>, Weak<Pools>)>,
     ) -> Rc<Http2Pool> {
-        Rc::new(Http2Pool {
+        let pool = Rc::new(Http2Pool {
             cluster,
             host,
             priority,
@@ -56,7 +57,9 @@ impl Http2Pool {
             connecting: Cell::new(0),
             retired: Cell::new(false),
             counted: Cell::new(false),
-        })
+        });
+        pool.cluster.reaper.note_http2(&pool);
+        pool
     }
 
     /// Counts the pool as one that is used, unless there may be no more of them.
@@ -119,16 +122,38 @@ impl Http2Pool {
         self.grow();
     }
 
-    /// Begins a connection if those being made will not do for the requests that wait.
-    fn grow(self: &Rc<Self>) {
+    pub(super) fn load(&self) -> Load {
         let places = u64::from(self.connecting.get()) * u64::from(self.cluster.info.config.http.http2.max_concurrent_streams);
-        if self.waiting.borrow().len() as u64 <= places {
-            return;
+        let mut load = Load { waiting: self.waiting.borrow().len() as u64, active: 0, ready: places };
+        for conn in self.open.borrow().iter() {
+            let (active, room) = conn.load();
+            load.active += u64::from(active);
+            load.ready += u64::from(room);
         }
+        load
+    }
+
+    /// Begins a connection if those there are and those being made will not do for the requests that wait.
+    fn grow(self: &Rc<Self>) {
+        let (ratio, load) = (self.cluster.info.config.preconnect.per_upstream, self.load());
+        let ahead = || ratio > 1.0 && load.wants_connection(ratio, 0) && may_preconnect(&self.cluster, &self.host);
+        if load.waiting > load.ready || ahead() {
+            self.connect_one();
+        }
+    }
+
+    /// Begins a connection for a request that is likely to come, where every stream is worth `ratio` of them.
+    pub(super) fn connect_ahead(self: &Rc<Self>, ratio: f64) -> bool {
+        self.load().wants_connection(ratio, 1) && may_preconnect(&self.cluster, &self.host) && self.connect_one()
+    }
+
+    /// Begins one connection if the limits permit; answers whether they do.
+    fn connect_one(self: &Rc<Self>) -> bool {
         let permit = match super::host_has_room(&self.cluster, &self.host) {
             true => Permit::take(&self.cluster, self.priority, Resource::Connections),
             false => None,
         };
+        let permitted = permit.is_some();
         let permit = permit.or_else(|| {
             self.cluster.inc(stat::UPSTREAM_CX_OVERFLOW);
             let none = self.connecting.get() == 0 && self.open.borrow().iter().all(|conn| conn.is_spent());
@@ -138,6 +163,7 @@ impl Http2Pool {
         if let Some(permit) = permit {
             self.connect(permit);
         }
+        permitted
     }
 
     fn connect(self: &Rc<Self>, permit: Permit) {

@@ -2,7 +2,7 @@
 //!
 //! * [`Http1Pool`] keeps idle connections in a stack (the warm one is used next), a queue of requests that wait, and
 //!   connects when more wait than are being connected and the breaker permits.
-//! * `grow`: when it makes connections. [`Http2Pool`] keeps connections that requests share, and makes another only when none
+//! * `grow`: when it makes connections; `ahead`: those made before anybody asks. [`Http2Pool`] keeps connections that requests share, and makes another only when none
 //!   has room. [`Acquire`] is one request's way to a connection.
 //! * [`Reaper`] closes idle connections whose peer has gone or whose time is up; one task per worker.
 //!
@@ -10,6 +10,7 @@
 //! its return whether it is kept. Statistics are counted as Envoy counts them, here and nowhere else.
 
 mod acquire;
+mod ahead;
 mod counting;
 mod grow;
 mod http1;
@@ -132,13 +133,18 @@ impl WorkerHost {
 
     #[inline]
     fn acquire_from(self: &Rc<Self>, pools: &Rc<Pools>, priority: RoutingPriority, downstream: Protocol) -> Acquire {
-        let http = &self.cluster.info.config.http;
-        let known_to_be_http1 = http.protocol == UpstreamProtocol::Auto && pools.spoken.get() == Spoken::Http1;
-        if http.speaks_http2(downstream) && !known_to_be_http1 {
+        if self.speaks_http2(pools, downstream) {
             Acquire::http2(self.clone(), self.http2_pool(pools, priority).clone())
         } else {
             Acquire::http1(self.clone(), self.pool(pools, priority).clone())
         }
+    }
+
+    #[inline]
+    fn speaks_http2(&self, pools: &Pools, downstream: Protocol) -> bool {
+        let http = &self.cluster.info.config.http;
+        let known_to_be_http1 = http.protocol == UpstreamProtocol::Auto && pools.spoken.get() == Spoken::Http1;
+        http.speaks_http2(downstream) && !known_to_be_http1
     }
 
     fn pools_for(&self, options: TransportOptions) -> Rc<Pools> {

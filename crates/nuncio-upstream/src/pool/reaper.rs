@@ -5,7 +5,8 @@
 //! limits are a heap of moments at which a pool wants to be looked at; a pool is in it at most once. So an idle
 //! connection costs no task, no timer and no memory beyond its own.
 
-use super::Http1Pool;
+use super::ahead::Load;
+use super::{Http1Pool, Http2Pool};
 use nuncio_rt::{Deadline, Time, Timers};
 use std::{
     cell::{Cell, RefCell},
@@ -23,6 +24,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 #[derive(Debug)]
 pub(crate) struct Reaper {
     pools: RefCell<HashMap<u64, Weak<Http1Pool>>>,
+    /// Pools of connections that look after themselves, to know what there is of them.
+    http2: RefCell<Vec<Weak<Http2Pool>>>,
     next_id: Cell<u64>,
     sweeps: RefCell<BinaryHeap<Reverse<(Time, u64)>>>,
     task: RefCell<Option<Waker>>,
@@ -63,6 +66,7 @@ impl Reaper {
         let (stirred, heard) = unbounded_channel();
         let reaper = Rc::new(Reaper {
             pools: RefCell::default(),
+            http2: RefCell::default(),
             next_id: Cell::new(0),
             sweeps: RefCell::default(),
             task: RefCell::default(),
@@ -78,6 +82,20 @@ impl Reaper {
         self.next_id.set(id + 1);
         self.pools.borrow_mut().insert(id, pool);
         (id, Arc::new(Stir { pool: id, queued: AtomicBool::new(false), to: self.stirred.clone() }))
+    }
+
+    pub(super) fn note_http2(&self, pool: &Rc<Http2Pool>) {
+        let mut pools = self.http2.borrow_mut();
+        if pools.len() == pools.capacity() {
+            pools.retain(|pool| pool.strong_count() > 0);
+        }
+        pools.push(Rc::downgrade(pool));
+    }
+
+    /// Tells what every pool of the worker carries.
+    pub(super) fn each(&self, mut tell: impl FnMut(Load)) {
+        self.pools.borrow().values().filter_map(Weak::upgrade).for_each(|pool| tell(pool.load()));
+        self.http2.borrow().iter().filter_map(Weak::upgrade).for_each(|pool| tell(pool.load()));
     }
 
     pub(super) fn leave(&self, id: u64) {

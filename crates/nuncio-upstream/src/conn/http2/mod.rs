@@ -168,6 +168,13 @@ impl Http2Connection {
         free
     }
 
+    /// Streams that are under way or promised, and how many more there may be.
+    pub(crate) fn load(&self) -> (u32, u32) {
+        let (shared, promised) = (self.shared.borrow(), self.promised.get());
+        let room = if self.draining.get() { 0 } else { shared.codec.openings().unwrap_or(0).saturating_sub(promised) };
+        (shared.sides.len() as u32 + promised, room)
+    }
+
     /// A promised place is not needed.
     pub(crate) fn release_promise(&self) {
         self.promised.set(self.promised.get().saturating_sub(1));

@@ -61,6 +61,22 @@ fn round_robin_goes_on_where_it_stood_when_hosts_change() {
 }
 
 #[test]
+fn choices_made_in_advance_are_those_of_the_next_requests() {
+    let rng = Rng::seeded(19, 20);
+    let ahead = |b: &mut Balancer| b.look_ahead(&PickEnv { rng: &rng, count: &|_| (), in_flight: &|| 0 });
+    let hosts = |weights: [u32; 3]| weights.iter().enumerate().map(|(i, w)| host(i as u16, *w, 0, HealthFlags::default())).collect();
+    for (policy, weights) in [(LbConfig::ROUND_ROBIN, [1, 1, 1]), (LbConfig::ROUND_ROBIN, [5, 2, 1]), (LbConfig::Random, [1, 1, 1]), (LEAST, [5, 2, 1])] {
+        let mut b = balancer(hosts(weights), policy);
+        let foreseen: Vec<Choice> = (0..3).filter_map(|_| ahead(&mut b)).collect();
+        // As many as there are healthy hosts.
+        assert_eq!((foreseen.len(), ahead(&mut b)), (3, None));
+        let got: Vec<Choice> = (0..3).filter_map(|_| pick(&mut b, &rng, &PickCx::default())).collect();
+        assert_eq!(foreseen, got, "{policy:?} {weights:?}");
+    }
+    assert_eq!(ahead(&mut balancer(hosts([1, 1, 1]), LEAST)), None);
+}
+
+#[test]
 fn unhealthy_hosts_get_nothing_until_panic() {
     let rng = Rng::seeded(5, 6);
     let mut b = of(tiers(&[(2, 0, 3)]), LbConfig::ROUND_ROBIN, &CommonLbConfig::default());
