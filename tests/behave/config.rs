@@ -102,7 +102,9 @@ fn listener(name: &str, node: &Node, script: &Node, ports: &mut Ports, log_path:
     if node.get("tls").is_none() {
         listener = without(&listener, &["stat_prefix"]);
     }
-    listener.merge(&read(&address(name, ports))?);
+    if node.get("internal_listener").is_none() {
+        listener.merge(&read(&address(name, ports))?);
+    }
     listener.merge(&without(node, &["hcm", "routes", "vhost", "virtual_hosts", "tls"]));
     Ok(listener)
 }

@@ -3,13 +3,14 @@
 use crate::codes;
 use crate::context::CompileCx;
 use nuncio_api::envoy::config::core::v3 as core;
-use nuncio_rt::Address;
+use nuncio_rt::{Address, InternalAddress};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// What an address field says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parsed {
-    /// IP and port, or a path.
+    /// IP and port, a path, or a listener of this process.
     Ready(Address),
     /// A name to be looked up.
     Name {
@@ -20,7 +21,7 @@ pub enum Parsed {
     },
 }
 
-/// Reads an address; `None` after a report: an internal address, a named port, UDP where TCP is meant.
+/// Reads an address; `None` after a report: a named port, UDP where TCP is meant.
 pub fn parse(cx: &mut CompileCx<'_>, address: &core::Address) -> Option<Parsed> {
     let core::Address { address } = address;
     match address.as_ref()? {
@@ -42,9 +43,11 @@ pub fn parse(cx: &mut CompileCx<'_>, address: &core::Address) -> Option<Parsed> 
             }
             Some(Parsed::Ready(Address::Pipe(path.into())))
         }),
-        core::address::Address::EnvoyInternalAddress(_) => {
-            cx.without_effect("envoy_internal_address").note("nothing connects to internal listeners yet");
-            None
+        core::address::Address::EnvoyInternalAddress(internal) => {
+            let core::EnvoyInternalAddress { endpoint_id, address_name_specifier } = internal;
+            let core::envoy_internal_address::AddressNameSpecifier::ServerListenerName(listener) = address_name_specifier.as_ref()?;
+            let to = InternalAddress { listener: listener.as_str().into(), endpoint: endpoint_id.as_str().into() };
+            Some(Parsed::Ready(Address::Internal(Arc::new(to))))
         }
     }
 }

@@ -95,7 +95,7 @@ pub struct CompileCx<'a> {
     /// Where access loggers write.
     pub log_files: Arc<dyn LogFiles>,
     /// `bootstrap_extensions` has the one for internal listeners.
-    pub internal_listeners: bool,
+    pub internal_listeners: Option<usize>,
     /// `static_resources.secrets`.
     pub static_secrets: Vec<StaticSecret>,
     /// Resolver of clusters that name none.
@@ -157,7 +157,7 @@ impl<'a> CompileCx<'a> {
             listener_filters: &[],
             access_loggers: &[],
             log_files: Arc::new(NoFiles),
-            internal_listeners: false,
+            internal_listeners: None,
             static_secrets: Vec::new(),
             dns_caches: HashMap::new(),
             default_resolver: ResolverConfig::default(),

@@ -120,7 +120,7 @@ impl ConnInfo {
     pub fn remote_ip(&self) -> Option<SocketAddr> {
         match &self.remote {
             Address::Ip(a) => Some(*a),
-            Address::Pipe(_) => None,
+            Address::Pipe(_) | Address::Internal(_) => None,
         }
     }
 }

@@ -6,8 +6,20 @@
 #[derive(Debug, Default, Clone)]
 pub struct FilterState(Vec<StateObject>);
 
+/// How far an object goes beyond its connection (`shared_with_upstream`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sharing {
+    /// It stays.
+    #[default]
+    None,
+    /// To the upstream connection.
+    Once,
+    /// To that, and to those that are made for it.
+    Transitive,
+}
+
 /// One object.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct StateObject {
     /// Its name.
     pub key: Box<str>,
@@ -17,6 +29,10 @@ pub struct StateObject {
     pub read_only: bool,
     /// It is not a text: what is written out is JSON, and it has no plain form.
     pub json: bool,
+    /// How far it goes.
+    pub shared: Sharing,
+    /// Where it is shared, connections are only for those who have the same value.
+    pub hashable: bool,
 }
 
 impl FilterState {

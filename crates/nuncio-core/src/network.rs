@@ -5,7 +5,8 @@
 
 use crate::{ConnInfo, FilterConfig, FilterState, LocalFuture, Posture, ResponseFlags, StateObject, StreamCx, Terminal};
 use crate::build::{BuildCx, ConfigError};
-use crate::metadata::Metadata;
+use crate::internal::Passed;
+use crate::metadata::{Metadata, MetadataValue};
 use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
@@ -146,8 +147,7 @@ impl LeftByFilters {
 
     /// Adds all of it to the exchange that stands for the connection.
     pub fn tell(&self, cx: &mut StreamCx) {
-        let metadata = self.metadata.borrow();
-        metadata.iter().for_each(|(key, value)| drop(cx.metadata.insert(key.clone(), value.clone())));
+        self.metadata(cx);
         self.objects(cx);
         cx.info.flags.set(self.flags.get());
         cx.info.bytes_received += self.unseen.get();
@@ -164,6 +164,26 @@ impl LeftByFilters {
         self.filter_state.borrow().iter().for_each(|object| cx.filter_state.set(object.clone()));
     }
 
+    /// Takes what has come along with the connection.
+    pub fn receive(&self, passed: Passed) {
+        *self.metadata.borrow_mut() = passed.metadata;
+        let mut objects = self.filter_state.borrow_mut();
+        passed.objects.into_iter().for_each(|object| objects.set(object));
+    }
+
+    /// Adds the connection's metadata to the exchange that stands for it.
+    pub fn metadata(&self, cx: &mut StreamCx) {
+        self.metadata.borrow().iter().for_each(|(key, value)| drop(cx.metadata.insert(key.clone(), value.clone())));
+    }
+
+    /// A value of the connection's metadata, if it is a text.
+    pub fn text_of(&self, namespace: &str, key: &str) -> Option<String> {
+        match self.metadata.borrow().get(namespace)?.at([key])? {
+            MetadataValue::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
     /// An object of the filter state, as a text.
     pub fn object(&self, key: &str) -> Option<String> {
         self.filter_state.borrow().get(key).map(|value| String::from_utf8_lossy(value).into_owned())
@@ -172,5 +192,5 @@ impl LeftByFilters {
 
 /// Sets an object that others may read but not replace.
 pub fn set_object(cx: &mut StreamCx, key: &str, value: impl Into<Vec<u8>>) {
-    cx.filter_state.set(StateObject { key: key.into(), value: value.into(), read_only: false, json: false });
+    cx.filter_state.set(StateObject { key: key.into(), value: value.into(), ..StateObject::default() });
 }

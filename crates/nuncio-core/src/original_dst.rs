@@ -19,7 +19,7 @@ pub fn taken_at(conn: &ConnInfo) -> Option<SocketAddr> {
     let taken: Rc<TakenAt> = conn.attached.find(PLACE)?;
     match taken.0 {
         Address::Ip(address) => Some(address),
-        Address::Pipe(_) => None,
+        Address::Pipe(_) | Address::Internal(_) => None,
     }
 }
 

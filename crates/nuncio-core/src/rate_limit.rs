@@ -290,7 +290,7 @@ fn query(cx: &StreamCx) -> &[u8] {
 fn remote(cx: &StreamCx) -> Option<IpAddr> {
     match cx.info.remote.as_ref().unwrap_or(&cx.conn.remote) {
         Address::Ip(address) => Some(address.ip()),
-        Address::Pipe(_) => None,
+        Address::Pipe(_) | Address::Internal(_) => None,
     }
 }
 

@@ -213,7 +213,7 @@ pub(crate) fn end(cx: &mut StreamCx, hcm: &HcmWorker, now: Time) {
     tag("http.protocol", cx.info.protocol.name().to_owned());
     tag("peer.address", match &cx.conn.remote {
         Address::Ip(address) => address.ip().to_string(),
-        pipe @ Address::Pipe(_) => pipe.to_string(),
+        other => other.to_string(),
     });
     if let Some(id) = header(Known::XClientTraceId) {
         tag("guid:x-client-trace-id", id);

@@ -1,7 +1,7 @@
 //! What a listener listens on, and the forms its address takes in messages and stat names.
 
-use nuncio_rt::Address;
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use nuncio_rt::{Address, InternalAddress};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 /// One address of a listener, as configured.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -20,6 +20,8 @@ pub enum ListenAddress {
         /// Permission bits to set on the socket file; 0 leaves the umask's.
         mode: u32,
     },
+    /// `internal_listener`, by its name: only this process connects.
+    Internal(Arc<str>),
 }
 
 impl ListenAddress {
@@ -33,6 +35,7 @@ impl ListenAddress {
         match self {
             ListenAddress::Ip { socket, .. } => Address::Ip(*socket),
             ListenAddress::Pipe { path, .. } => Address::Pipe(path.clone()),
+            ListenAddress::Internal(name) => Address::Internal(Arc::new(InternalAddress { listener: name.clone(), endpoint: "".into() })),
         }
     }
 
@@ -52,6 +55,7 @@ impl fmt::Display for ListenAddress {
         match self {
             ListenAddress::Ip { socket, .. } => socket.fmt(f),
             ListenAddress::Pipe { path, .. } => path.display().fmt(f),
+            ListenAddress::Internal(_) => self.address().fmt(f),
         }
     }
 }

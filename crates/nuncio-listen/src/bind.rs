@@ -117,6 +117,7 @@ pub fn bind(address: &ListenAddress, config: &SocketConfig, workers: usize) -> R
     match address {
         ListenAddress::Ip { socket, ipv4_compat } => Tcp { address, config, ipv4_compat: *ipv4_compat }.bind(*socket, workers),
         ListenAddress::Pipe { path, mode } => bind_unix(address, path, *mode, workers),
+        ListenAddress::Internal(_) => Ok(BoundAddress { local: address.address(), sockets: Vec::new(), shared: false }),
     }
 }
 

@@ -239,6 +239,8 @@ pub struct ListenerConfig {
     pub traffic_direction: TrafficDirection,
     /// `drain_type`.
     pub drain_type: DrainType,
+    /// `internal_listener`: bytes that may wait in each direction of a connection. It has no sockets then.
+    pub internal_buffer_bytes: Option<usize>,
     /// `listener_filters`: who takes datagrams, where the listener is for these. It has no filter chains then.
     pub datagrams: Option<Arc<dyn Datagrams>>,
     /// `access_log`: of connections, not of requests.
@@ -278,6 +280,7 @@ impl ListenerConfig {
             exact_balance: false,
             traffic_direction: TrafficDirection::Unspecified,
             drain_type: DrainType::Default,
+            internal_buffer_bytes: None,
             datagrams: None,
             access_logs: Vec::new(),
             digest: Digest::of(&[]),
@@ -300,6 +303,7 @@ impl ListenerConfig {
     /// What stands before the names of its statistics: `listener.0.0.0.0_10000.`.
     pub fn stat_scope(&self) -> String {
         let name = match (self.stat_prefix.as_str(), self.addresses.first()) {
+            ("", Some(ListenAddress::Internal(name))) => format!("envoy_internal_{name}"),
             ("", Some(address)) => address.to_string(),
             (prefix, _) => prefix.to_owned(),
         };
@@ -324,6 +328,7 @@ impl ListenerConfig {
             && self.proxy_protocol == other.proxy_protocol
             && self.listener_filters_timeout == other.listener_filters_timeout
             && self.continue_on_listener_filters_timeout == other.continue_on_listener_filters_timeout
+            && self.internal_buffer_bytes == other.internal_buffer_bytes
             && self.accept_per_event == other.accept_per_event
             && self.connection_limit == other.connection_limit
             && self.ignore_global_limit == other.ignore_global_limit

@@ -27,6 +27,7 @@ mod drain;
 mod error;
 mod inspect;
 mod intake;
+mod internal;
 mod listener;
 mod manager;
 pub mod matching;

@@ -21,7 +21,7 @@ use crate::{
     tls::ServerContext,
     update::{ConnectionBudget, ListenerSetup},
 };
-use nuncio_core::{ConnInfo, DrainSignal, NetworkStep, StreamCx, Worker};
+use nuncio_core::{ConnInfo, DrainSignal, LeftByFilters, NetworkStep, StreamCx, Worker, internal::Passed};
 use nuncio_core::proxy_protocol::ProxyHeader;
 use nuncio_rt::{Address, Buf, Deadline, Io, Time};
 use nuncio_stats::tables::listener::{
@@ -59,12 +59,12 @@ impl Shared {
 
 /// A listener at work.
 pub(crate) struct Listener {
-    shared: Rc<Shared>,
+    pub(crate) shared: Rc<Shared>,
     pub(crate) counts: Rc<Counts>,
     /// Where it listens, or would.
     pub(crate) locals: Vec<Address>,
     scopes: ListenerScopes,
-    current: RefCell<Rc<ChainSet>>,
+    pub(crate) current: RefCell<Rc<ChainSet>>,
     intakes: RefCell<Vec<Rc<Intake>>>,
     datagrams: RefCell<Vec<Rc<DatagramIntake>>>,
     /// The pace connections are asked to close at while the listener stays (`/healthcheck/fail`).
@@ -108,6 +108,7 @@ impl Listener {
     /// # Errors
     /// When a socket cannot be registered with the event loop.
     pub(crate) fn start(shared: &Rc<Shared>, setup: ListenerSetup) -> io::Result<Rc<Listener>> {
+        let internal = setup.config.internal_buffer_bytes.is_some();
         let worker = &shared.worker;
         let counts = Rc::new(Counts {
             lane: worker.lane,
@@ -133,6 +134,9 @@ impl Listener {
             datagrams: RefCell::default(),
             easing: Cell::new(None),
         });
+        if internal {
+            listener.open_door();
+        }
         for (local, socket) in setup.sockets {
             if let Err(error) = listener.open_intake(local, socket) {
                 listener.stop_accepting();
@@ -181,6 +185,7 @@ impl Listener {
 
     /// Accepts what has connected, then closes the sockets.
     pub(crate) fn stop_accepting(self: &Rc<Self>) {
+        self.close_door();
         for intake in self.intakes.take() {
             intake.close(self);
         }
@@ -228,7 +233,7 @@ impl Listener {
         let Some(places) = counts.take_places(balanced) else { return };
         counts.listener.gauge_add(counts.lane, DOWNSTREAM_PRE_CX_ACTIVE, 0);
         let set = self.current.borrow().clone();
-        let mut accepted = Accepted { io, local, remote, start: Time::now(), places, proxy: None, taken_at: None };
+        let mut accepted = Accepted { io, local, remote, start: Time::now(), places, proxy: None, taken_at: None, source: None, passed: None };
         if set.config.original_dst
             && let Some(wanted) = original_dst::of(&accepted.io)
         {
@@ -245,7 +250,7 @@ impl Listener {
     }
 
     /// Has the connection looked at where that is configured, then chooses its chain.
-    fn begin(self: &Rc<Self>, set: &Rc<ChainSet>, accepted: Accepted, seen: Seen) {
+    pub(crate) fn begin(self: &Rc<Self>, set: &Rc<ChainSet>, accepted: Accepted, seen: Seen) {
         if !self.lets_in(set, &accepted) {
             return;
         }
@@ -338,8 +343,9 @@ impl Listener {
             target.take_over(accepted, seen);
             return;
         }
-        let Accepted { io, local, remote: direct_remote, start, places, proxy, taken_at } = accepted;
-        let remote = named.map_or_else(|| direct_remote.clone(), |(source, _)| Address::Ip(source));
+        let Accepted { io, local, remote: direct_remote, start, places, proxy, taken_at, source, passed } = accepted;
+        let source = named.map(|(source, _)| Address::Ip(source)).or(source);
+        let remote = source.unwrap_or_else(|| direct_remote.clone());
         let protocols: Vec<&str> = seen.protocols.iter().map(String::as_str).collect();
         let chain = set.select(&ConnectionFacts {
             local: &local,
@@ -371,6 +377,9 @@ impl Listener {
         }
         if let Some(taken_at) = taken_at {
             nuncio_core::original_dst::attach(&info, taken_at);
+        }
+        if let Some(passed) = passed {
+            LeftByFilters::at(&info).receive(passed);
         }
         match chain {
             Some(chain) => serve::start(&self.shared.worker, Incoming { io, first: seen.first, info, places }, &chain, &set.config),
@@ -414,14 +423,18 @@ fn chain_set(config: &Arc<ListenerConfig>, old: Option<&ChainSet>, worker: &Rc<W
 }
 
 /// A connection on its way to a filter chain.
-struct Accepted {
-    io: Io,
-    local: Address,
-    remote: Address,
-    start: Time,
-    places: Places,
+pub(crate) struct Accepted {
+    pub(crate) io: Io,
+    pub(crate) local: Address,
+    pub(crate) remote: Address,
+    pub(crate) start: Time,
+    pub(crate) places: Places,
     /// The PROXY header that it came with.
-    proxy: Option<ProxyHeader>,
+    pub(crate) proxy: Option<ProxyHeader>,
     /// Where it was taken, if `local` is where the client wanted to go instead.
-    taken_at: Option<Address>,
+    pub(crate) taken_at: Option<Address>,
+    /// Who the client is, if that is not `remote`.
+    pub(crate) source: Option<Address>,
+    /// What has come along with it.
+    pub(crate) passed: Option<Passed>,
 }

@@ -57,14 +57,14 @@ impl ChainMatch {
 fn ip(address: &Address) -> Option<IpAddr> {
     match address {
         Address::Ip(socket) => Some(socket.ip().to_canonical()),
-        Address::Pipe(_) => None,
+        Address::Pipe(_) | Address::Internal(_) => None,
     }
 }
 
 fn port(address: &Address) -> Option<u16> {
     match address {
         Address::Ip(socket) => Some(socket.port()),
-        Address::Pipe(_) => None,
+        Address::Pipe(_) | Address::Internal(_) => None,
     }
 }
 

@@ -74,6 +74,11 @@ fn address(out: &mut String, address: &Address, depth: usize) -> fmt::Result {
             "{{\n{pad} \"pipe\": {{\n{pad}  \"path\": {}\n{pad} }}\n{pad}}}",
             quoted(&path.to_string_lossy())
         ),
+        Address::Internal(to) => write!(
+            out,
+            "{{\n{pad} \"envoy_internal_address\": {{\n{pad}  \"server_listener_name\": {}\n{pad} }}\n{pad}}}",
+            quoted(&to.listener)
+        ),
     }
 }
 

@@ -17,7 +17,7 @@ impl Targets {
     pub(crate) fn add(&self, listener: &Rc<Listener>) {
         let ip = |address: &Address| match address {
             Address::Ip(address) => Some((*address, Rc::downgrade(listener))),
-            Address::Pipe(_) => None,
+            Address::Pipe(_) | Address::Internal(_) => None,
         };
         self.0.borrow_mut().extend(listener.locals.iter().filter_map(ip));
     }

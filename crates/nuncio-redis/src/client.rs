@@ -130,7 +130,7 @@ impl Client {
         let options = self.host.cluster().info.config.redis.as_ref();
         let address = match &*self.host.host.address {
             nuncio_rt::Address::Ip(address) => Some(*address),
-            nuncio_rt::Address::Pipe(_) => None,
+            nuncio_rt::Address::Pipe(_) | nuncio_rt::Address::Internal(_) => None,
         };
         if let Some(Credential { username, password }) = options.and_then(|options| options.get::<RedisOptions>()).map(|o| o.credential(address))
             && !password.is_empty()

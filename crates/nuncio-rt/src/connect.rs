@@ -142,6 +142,8 @@ async fn open(to: &Address, options: &TcpOptions) -> io::Result<Io> {
             Ok(stream.into())
         }
         Address::Pipe(path) => Ok(UnixStream::connect(path).await?.into()),
+        // Internal listeners are the business of the workers they are on.
+        Address::Internal(_) => Err(io::ErrorKind::ConnectionRefused.into()),
     }
 }
 

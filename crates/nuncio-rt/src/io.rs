@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 use tokio::net::{TcpStream, UnixStream};
@@ -158,6 +159,33 @@ pub enum Address {
     Ip(SocketAddr),
     /// Path of a unix domain socket.
     Pipe(PathBuf),
+    /// A listener of this process (`envoy_internal_address`).
+    Internal(Arc<InternalAddress>),
+}
+
+/// Where an internal listener is, and what is told of the end that is connected to there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InternalAddress {
+    /// `server_listener_name`.
+    pub listener: Arc<str>,
+    /// `endpoint_id`, may be empty.
+    pub endpoint: Arc<str>,
+}
+
+/// Whoever connects to an internal listener connects from there.
+pub const INTERNAL_CLIENT: &str = "envoy://internal_client_address/";
+
+impl InternalAddress {
+    /// [`INTERNAL_CLIENT`] as an address.
+    pub fn client() -> Address {
+        Address::Internal(Arc::new(InternalAddress { listener: "internal_client_address".into(), endpoint: "".into() }))
+    }
+}
+
+impl fmt::Display for InternalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "envoy://{}/{}", self.listener, self.endpoint)
+    }
 }
 
 impl fmt::Display for Address {
@@ -165,6 +193,7 @@ impl fmt::Display for Address {
         match self {
             Address::Ip(a) => a.fmt(f),
             Address::Pipe(p) => write!(f, "{}", p.display()),
+            Address::Internal(a) => a.fmt(f),
         }
     }
 }

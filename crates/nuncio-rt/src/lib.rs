@@ -3,6 +3,7 @@
 //! * [`Io`]: a byte stream (TCP, unix socket) with poll methods; codecs and engine never see tokio.
 //! * [`Buf`], [`BufPool`]: 32 KiB buffers, borrowed only while bytes are in hand.
 //! * [`Socket`]: a TCP or unix socket; short messages of all of them leave together when the ready tasks have run.
+//! * [`pair()`]: a stream within one worker, for internal listeners.
 //! * [`OutQueue`]: what waits to be written to one peer, flushed with one `writev`.
 //! * [`Timers`], [`Deadline`]: one timer wheel per worker; deadlines re-arm lazily.
 //! * [`Clock`], [`Time`]: the monotonic clock, the wall clock derived from it, a cached HTTP date.
@@ -16,6 +17,7 @@ mod connect;
 mod io;
 mod out;
 mod outbox;
+mod pair;
 mod rng;
 mod runtime;
 mod socket;
@@ -25,8 +27,9 @@ mod timer;
 pub use buf::{BUF_BYTES, Buf, BufPool};
 pub use clock::{Clock, Time};
 pub use connect::{Keepalive, SetupError, TcpOptions, TcpSource, connect, connect_any};
-pub use io::{Address, ByteStream, Io};
+pub use io::{Address, ByteStream, INTERNAL_CLIENT, InternalAddress, Io};
 pub use out::{COPY_BYTES, OutQueue};
+pub use pair::pair;
 pub use rng::Rng;
 pub use runtime::{block_on_worker, spawn};
 pub use socket::{Socket, never_wait};

@@ -74,6 +74,8 @@ pub struct ClusterConfig {
     pub transports: Arc<Transports>,
     /// Its transport sockets tell hosts who the client is.
     pub tells_client: bool,
+    /// Its transport sockets share filter state with listeners of this process.
+    pub shares_state: bool,
     /// `metadata`.
     pub metadata: Option<Arc<Metadata>>,
     /// `connection_pool_per_downstream_connection`.
@@ -164,6 +166,7 @@ impl ClusterConfig {
             preconnect: Preconnect::default(),
             transports: Arc::default(),
             tells_client: false,
+            shares_state: false,
             metadata: None,
             pool_per_downstream: false,
             track: TrackClusterStats::default(),

@@ -12,7 +12,7 @@ use nuncio_stats::{
     Lane, Scope, Store,
     tables::{
         cluster::{CLUSTER, DEFAULT_TOTAL_MATCH_COUNT, REQUEST_RESPONSE_SIZES, TIMEOUT_BUDGETS},
-        cluster_part::PART,
+        cluster_part::{INTERNAL_UPSTREAM, PART},
         http1::HTTP1,
         http2::HTTP2,
         tls::{SOCKET_FACTORY, TLS, TOTAL_MATCH_COUNT, TRANSPORT_MATCH, UPSTREAM_CONTEXT_SECRETS_NOT_READY},
@@ -43,6 +43,8 @@ pub struct ClusterInfo {
     pub zone: Arc<str>,
     /// `cluster.<name>.http1.*`, made with the first connection.
     codec_stats: OnceLock<Arc<Scope>>,
+    /// `cluster.<name>.internal_upstream.*`, where connections take something along.
+    pub(crate) internal_stats: Option<Arc<Scope>>,
     /// `cluster.<name>.http2.*`, likewise.
     http2_stats: OnceLock<Arc<Scope>>,
     /// `cluster.<name>.ssl.*` and `cluster.<name>.client_ssl_socket_factory.*`, where there is TLS.
@@ -86,6 +88,7 @@ impl ClusterInfo {
             vec![scope("client_ssl_socket_factory", &SOCKET_FACTORY), scope("ssl", &TLS)]
         });
         let of_match = |of: &TransportMatch| store.scope(&format!("{}{}.", stats.prefix(), of.name), &TRANSPORT_MATCH);
+        let internal = config.shares_state.then(|| store.scope(&format!("{}internal_upstream.", stats.prefix()), &INTERNAL_UPSTREAM));
         let matches = config.transports.matches.iter().map(of_match).collect();
         if config.track.timeout_budgets {
             stats.open(Lane::MAIN, TIMEOUT_BUDGETS);
@@ -97,6 +100,7 @@ impl ClusterInfo {
             config,
             tls_stats: tls.unwrap_or_default(),
             match_stats: matches,
+            internal_stats: internal,
             stats,
             breakers,
             zone,

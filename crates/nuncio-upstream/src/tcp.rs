@@ -1,6 +1,7 @@
 //! Raw TCP connections to a host: one per use, never pooled, counted as Envoy's TCP pool counts them.
 
 use crate::breaker::{Permit, Resource, RoutingPriority};
+use crate::conn::next_id;
 use crate::host::HostStat;
 use crate::outlier::Outcome;
 use crate::pool::{HostFailed, WorkerHost};
@@ -18,6 +19,8 @@ use std::{
 
 /// A connection to a host; dropping it closes it. It counts as one request for as long as it lives.
 pub struct TcpConnection {
+    /// Number of the connection, unique in the process.
+    pub id: u64,
     /// The bytes.
     pub io: Io,
     /// Our end.
@@ -73,7 +76,7 @@ impl WorkerHost {
         };
         counted.connected();
         self.note(Outcome::ConnectedOnly);
-        Ok(TcpConnection { io, local, tls, counted, failure: self.watch_failure(), _request: Some(request) })
+        Ok(TcpConnection { id: next_id(), io, local, tls, counted, failure: self.watch_failure(), _request: Some(request) })
     }
 
     /// Connects to the host for many requests of a protocol of the caller's, who counts them: outside of the cluster's limits,
@@ -91,7 +94,7 @@ impl WorkerHost {
             PoolFailure { reset, host: Some(self.host.clone()) }
         })?;
         self.note(Outcome::ConnectedOnly);
-        Ok(TcpConnection { io, local, tls, counted, failure: self.watch_failure(), _request: None })
+        Ok(TcpConnection { id: next_id(), io, local, tls, counted, failure: self.watch_failure(), _request: None })
     }
 }
 

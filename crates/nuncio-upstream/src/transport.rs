@@ -7,6 +7,7 @@
 use crate::{
     host::Host,
     info::{ClusterCx, ClusterInfo},
+    internal::{InternalTransport, SharedObjects},
     reset::{Reset, ResetReason, connect_failure},
 };
 use nuncio_core::{
@@ -31,6 +32,8 @@ pub enum UpstreamTransport {
     Tls(Arc<Live<ClientTls>>),
     /// `ProxyProtocolUpstreamTransport`: who the client is goes first.
     Proxied(Arc<ProxiedTransport>),
+    /// `InternalUpstreamTransport`: metadata and filter state go along to a listener of this process.
+    Internal(Arc<InternalTransport>),
 }
 
 /// `ProxyProtocolUpstreamTransport`.
@@ -85,7 +88,24 @@ impl ProxiedClient {
 
 impl UpstreamTransport {
     fn tells_client(&self) -> bool {
-        matches!(self, UpstreamTransport::Proxied(_))
+        match self {
+            UpstreamTransport::Proxied(_) => true,
+            UpstreamTransport::Internal(internal) => internal.inner.tells_client(),
+            UpstreamTransport::Plain | UpstreamTransport::Tls(_) => false,
+        }
+    }
+
+    fn shares_state(&self) -> bool {
+        matches!(self, UpstreamTransport::Internal(_))
+    }
+
+    fn tls(&self) -> Option<&Arc<Live<ClientTls>>> {
+        match self {
+            UpstreamTransport::Tls(tls) => Some(tls),
+            UpstreamTransport::Plain => None,
+            UpstreamTransport::Proxied(proxied) => proxied.inner.tls(),
+            UpstreamTransport::Internal(internal) => internal.inner.tls(),
+        }
     }
 }
 
@@ -95,6 +115,7 @@ impl PartialEq for UpstreamTransport {
             (UpstreamTransport::Plain, UpstreamTransport::Plain) => true,
             (UpstreamTransport::Tls(a), UpstreamTransport::Tls(b)) => a == b,
             (UpstreamTransport::Proxied(a), UpstreamTransport::Proxied(b)) => a == b,
+            (UpstreamTransport::Internal(a), UpstreamTransport::Internal(b)) => a == b,
             _ => false,
         }
     }
@@ -142,14 +163,12 @@ impl Transports {
     /// Every TLS context.
     pub fn tls(&self) -> impl Iterator<Item = &Arc<Live<ClientTls>>> {
         let all = std::iter::once(&self.default).chain(self.matches.iter().map(|of| &of.transport));
-        all.filter_map(|transport| match transport {
-            UpstreamTransport::Tls(tls) => Some(tls),
-            UpstreamTransport::Plain => None,
-            UpstreamTransport::Proxied(proxied) => match &proxied.inner {
-                UpstreamTransport::Tls(tls) => Some(tls),
-                _ => None,
-            },
-        })
+        all.filter_map(UpstreamTransport::tls)
+    }
+
+    /// Filter state goes along with connections.
+    pub fn shares_state(&self) -> bool {
+        self.default.shares_state() || self.matches.iter().any(|of| of.transport.shares_state())
     }
 
     /// Hosts are told who the client is: its connections are its own.
@@ -169,6 +188,8 @@ pub struct TransportOptions {
     pub client: Option<ProxiedClient>,
     /// The client's connection that it is for alone (`connection_pool_per_downstream_connection`).
     pub downstream: Option<u64>,
+    /// What goes along to a listener of this process.
+    pub shared: SharedObjects,
 }
 
 /// What a pool wants of its connections.
@@ -203,13 +224,20 @@ impl ClusterCx {
         let timeout = config.connect_timeout;
         let begun = Instant::now();
         let mut transport = config.transports.of(host.metadata.as_deref());
-        let mut io = host.connect(&self.info.tcp_options(), timeout, again).await.map_err(|e| connect_failure(&e, &host.address))?;
+        let options = wanted.options.as_deref();
+        let mut io = match &*host.address {
+            Address::Internal(to) => self.open_internal(to, host, transport, options)?,
+            _ => host.connect(&self.info.tcp_options(), timeout, again).await.map_err(|e| connect_failure(&e, &host.address))?,
+        };
         let local = io.local_addr();
+        if let UpstreamTransport::Internal(internal) = transport {
+            transport = &internal.inner;
+        }
         if let UpstreamTransport::Proxied(proxied) = transport {
-            let client = wanted.options.as_deref().and_then(|options| options.client.as_ref());
+            let client = options.and_then(|options| options.client.as_ref());
             let own = match *host.address {
                 Address::Ip(of_host) => local.map(|local| (local, of_host)),
-                Address::Pipe(_) => None,
+                Address::Pipe(_) | Address::Internal(_) => None,
             };
             write_all(&mut io, &proxied.header(client, own)).await.map_err(|e| connect_failure(&e, &host.address))?;
             transport = &proxied.inner;
@@ -220,7 +248,6 @@ impl ClusterCx {
             let transport_failure = NO_SECRET.into();
             return Err(Reset { transport_failure, ..Reset::new(ResetReason::RemoteConnectionFailure) });
         };
-        let options = wanted.options.as_deref();
         let options = ClientOptions {
             server_name: options.and_then(|options| options.server_name.as_deref()),
             expected_names: options.map_or(&[], |options| &options.expected_names),
@@ -288,6 +315,9 @@ impl Dial {
     /// Secures a connection that was just opened.
     pub(crate) async fn secure(&self, mut io: Io) -> io::Result<Io> {
         let mut transport = &self.transport;
+        if let UpstreamTransport::Internal(internal) = transport {
+            transport = &internal.inner;
+        }
         if let UpstreamTransport::Proxied(proxied) = transport {
             write_all(&mut io, &proxied.header(None, None)).await?;
             transport = &proxied.inner;

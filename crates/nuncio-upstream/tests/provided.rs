@@ -28,7 +28,7 @@ fn at(port: u16) -> SocketAddr {
 fn port(cluster: &WorkerCluster, cx: &PickCx<'_>) -> Option<u16> {
     match &*cluster.pick(cx)?.host.address {
         Address::Ip(address) => Some(address.port()),
-        Address::Pipe(_) => None,
+        Address::Pipe(_) | Address::Internal(_) => None,
     }
 }
 

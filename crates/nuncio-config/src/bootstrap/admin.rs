@@ -58,6 +58,10 @@ fn listen_address(cx: &mut CompileCx<'_>, from: &core::Address) -> Option<Listen
             };
             Some(ListenAddress::Pipe { path, mode })
         }
+        Parsed::Ready(Address::Internal(_)) => {
+            cx.without_effect("envoy_internal_address").note("nobody could connect to the admin interface");
+            None
+        }
         Parsed::Name { host, .. } => {
             cx.at("socket_address", |cx| {
                 address::not_an_ip(cx, &host, "");

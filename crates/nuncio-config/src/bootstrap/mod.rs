@@ -13,7 +13,9 @@ use crate::context::{CompileCx, Identity};
 use crate::snapshot::Snapshot;
 use nuncio_api::envoy::config::bootstrap::v3 as proto;
 use nuncio_api::envoy::config::core::v3 as core;
+use nuncio_api::envoy::extensions::bootstrap::internal_listener::v3::InternalListener;
 use nuncio_upstream::config::Local;
+use prost::{Message as _, Name as _};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -40,9 +42,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Bootstrap, bytes: &Arc<[u8]
     if from.dynamic_resources.as_ref().is_some_and(|d| d.cds_config.is_some()) {
         cx.set_dynamic_clusters();
     }
-    cx.internal_listeners = from.bootstrap_extensions.iter().filter_map(|e| e.typed_config.as_ref()).any(|config| {
-        nuncio_api::any_type(config) == "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
-    });
+    cx.internal_listeners = internal_listeners(from);
     let none = proto::bootstrap::StaticResources::default();
     let static_resources = from.static_resources.as_ref().unwrap_or(&none);
     let (clusters, listeners) = cx.at("static_resources", |cx| {
@@ -147,4 +147,14 @@ fn ads(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) {
             crate::judge::rules::needs_node(cx);
         });
     });
+}
+
+/// Bytes that may wait on the way to an internal listener, where the extension is there that lets these be.
+fn internal_listeners(from: &proto::Bootstrap) -> Option<usize> {
+    /// `buffer_size_kb` when not set.
+    const BUFFER_KB: u32 = 1024;
+    let mut configs = from.bootstrap_extensions.iter().filter_map(|extension| extension.typed_config.as_ref());
+    let config = configs.find(|config| nuncio_api::any_type(config) == InternalListener::full_name())?;
+    let InternalListener { buffer_size_kb } = InternalListener::decode(config.value.as_slice()).unwrap_or_default();
+    Some(buffer_size_kb.unwrap_or(BUFFER_KB) as usize * 1024)
 }

@@ -3,6 +3,8 @@
 use crate::context::CompileCx;
 use crate::unbuilt;
 use nuncio_api::envoy::config::bootstrap::v3 as proto;
+use nuncio_api::envoy::extensions::bootstrap::internal_listener::v3::InternalListener;
+use prost::Name as _;
 use proto::bootstrap::DynamicResources;
 
 #[allow(deprecated)]
@@ -65,7 +67,6 @@ pub(super) fn report(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) {
         enable_dispatcher_stats,
         header_prefix,
         stats_server_version_override,
-        bootstrap_extensions,
         fatal_actions,
         config_sources,
         default_config_source,
@@ -80,6 +81,14 @@ pub(super) fn report(cx: &mut CompileCx<'_>, from: &proto::Bootstrap) {
         enable_worker_cpu_affinity,
         stats_eviction,
     );
+    for (index, extension) in bootstrap_extensions.iter().enumerate() {
+        if extension.typed_config.as_ref().is_none_or(|config| nuncio_api::any_type(config) != InternalListener::full_name()) {
+            let name = &extension.name;
+            cx.item("bootstrap_extensions", index, |cx| {
+                cx.value_without_effect(&format!("the bootstrap extension `{name}`"));
+            });
+        }
+    }
     application_log(cx, from);
     // Headers are found as fast without; there is one regex engine.
     let _ = (inline_headers, default_regex_engine);

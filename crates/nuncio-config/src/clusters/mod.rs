@@ -204,6 +204,7 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         },
         preconnect: connecting::preconnect(cx, cluster),
         tells_client: transports.tells_client(),
+        shares_state: transports.shares_state(),
         transports: shared(transports, &mut cx.last_cluster.transports),
         metadata: metadata::compile(cx, cluster_metadata.as_ref()),
         pool_per_downstream: *connection_pool_per_downstream_connection,

@@ -1,4 +1,5 @@
-//! Listeners that are not for TCP: UDP, QUIC, internal, API. None of them is opened; all are judged as Envoy judges them.
+//! Listeners that are not for TCP: UDP, QUIC, internal, API: all are judged as Envoy judges them; those for QUIC and the API
+//! are not opened.
 
 use super::chains::{self, Around};
 use super::{is_udp, listen_address};
@@ -52,19 +53,18 @@ impl Kind {
 
 /// Judges a listener of another kind than TCP.
 pub(super) fn judge(cx: &mut CompileCx<'_>, from: &proto::Listener, kind: Kind) {
-    cx.value_without_effect("this kind of listener (UDP, QUIC, API or internal)").help("it will not be opened");
+    cx.value_without_effect("this kind of listener (QUIC or API)").help("it will not be opened");
     if kind != Kind::Udp {
         super::inspect::check_category(cx, &from.listener_filters, kind);
     }
     let name = &from.name;
     match kind {
-        Kind::Tcp => {}
+        Kind::Tcp | Kind::Internal => {}
         Kind::Api => {
             cx.at("api_listener", |cx| {
                 refuse(cx, "API listeners are for Envoy Mobile", &format!("error adding listener named '{name}': missing the API listener extension"));
             });
         }
-        Kind::Internal => internal(cx, from),
         Kind::Udp => datagrams(cx, from),
         Kind::Quic => quic(cx, from),
     }
@@ -80,16 +80,17 @@ fn shown_address(cx: &mut CompileCx<'_>, from: &proto::Listener) -> String {
     address.map_or_else(|| from.name.clone(), |a| a.to_string())
 }
 
-fn internal(cx: &mut CompileCx<'_>, from: &proto::Listener) {
+/// Says what an internal listener cannot have.
+pub(super) fn internal(cx: &mut CompileCx<'_>, from: &proto::Listener) {
     let name = &from.name;
-    if !cx.internal_listeners {
+    if cx.internal_listeners.is_none() {
         cx.at("internal_listener", |cx| {
             refuse(cx, "internal listeners need their bootstrap extension", &format!("error adding listener named '{name}': InternalListener bootstrap extension is mandatory"))
                 .help("add the extension envoy.bootstrap.internal_listener to bootstrap_extensions");
         });
     }
-    if from.address.is_some() {
-        cx.at("address", |cx| {
+    if from.address.is_some() || !from.additional_addresses.is_empty() {
+        cx.at(if from.address.is_some() { "address" } else { "additional_addresses" }, |cx| {
             let envoy = format!("error adding listener '{name}': address should not be used when an internal listener config is provided");
             refuse(cx, "an internal listener has no address", &envoy);
         });
@@ -100,14 +101,11 @@ fn internal(cx: &mut CompileCx<'_>, from: &proto::Listener) {
         || from.tcp_fast_open_queue_length.is_some()
         || from.enable_reuse_port.is_some()
         || from.enable_mptcp
+        || from.connection_balance_config.is_some()
         || !from.socket_options.is_empty();
     if of_sockets {
         refuse(cx, "an internal listener has no socket that could have options", &format!("error adding listener named '{name}': has unsupported tcp listener feature"));
     }
-    if from.filter_chains.is_empty() && from.default_filter_chain.is_none() {
-        no_chains(cx, &format!("envoy://{name}/"));
-    }
-    each_chain(cx, from, false);
 }
 
 fn no_chains(cx: &mut CompileCx<'_>, address: &str) {

@@ -86,13 +86,16 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         kinds::datagrams(cx, from);
         return udp::compile(cx, from, digest);
     }
-    if kind != Kind::Tcp {
+    if kind == Kind::Internal {
+        kinds::internal(cx, from);
+    } else if kind != Kind::Tcp {
         kinds::judge(cx, from, kind);
         return None;
     }
     inspect::check_category(cx, listener_filters, kind);
     let inspect::Filters { mut inspectors, proxy_protocol, original_dst, accept } = inspect::compile(cx, listener_filters);
     let first = match address {
+        _ if kind == Kind::Internal => Some(ListenAddress::Internal(name.as_str().into())),
         Some(address) if is_internal(address) => {
             cx.at("address", |cx| {
                 let envoy = format!("error adding listener named '{name}': use internal_listener field instead of address for internal listeners");
@@ -111,7 +114,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
     let more = cx.each("additional_addresses", additional_addresses, |cx, more| {
         let proto::AdditionalAddress { address, socket_options, tcp_keepalive } = more;
         unbuilt!(cx, socket_options, tcp_keepalive);
-        let address = address.as_ref()?;
+        let address = address.as_ref().filter(|_| kind == Kind::Tcp)?;
         cx.at("address", |cx| listen_address(cx, address))
     });
     if *enable_mptcp && matches!(first, Some(ListenAddress::Pipe { .. })) {
@@ -151,6 +154,10 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
     config.inspectors = inspectors;
     config.proxy_protocol = proxy_protocol;
     config.socket = sockets::compile(cx, from);
+    if kind == Kind::Internal {
+        config.internal_buffer_bytes = cx.internal_listeners;
+        config.socket.bind_to_port = false;
+    }
     config.buffer_limit_bytes = buffer_limit_bytes;
     config.listener_filters_timeout = match listener_filters_timeout {
         None => Some(LISTENER_FILTERS_TIMEOUT),
@@ -214,6 +221,8 @@ fn listen_address(cx: &mut CompileCx<'_>, from: &core::Address) -> Option<Listen
     let plain = without_ipv4_compat(from);
     match address::parse(cx, &plain)? {
         Parsed::Ready(Address::Ip(socket)) => Some(ListenAddress::Ip { socket, ipv4_compat: compat }),
+        // Reported before: the field says so in its own way.
+        Parsed::Ready(Address::Internal(_)) => None,
         Parsed::Ready(Address::Pipe(path)) => {
             let mode = match &from.address {
                 Some(core::address::Address::Pipe(pipe)) => pipe.mode,

@@ -12,7 +12,11 @@ use nuncio_api::envoy::config::core::v3::proxy_protocol_config::Version;
 use nuncio_api::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
 use nuncio_core::proxy_protocol::ProxyVersion;
 use std::sync::Arc;
-use nuncio_upstream::{ProxiedTransport, TransportMatch, Transports, UpstreamTransport};
+use nuncio_api::envoy::extensions::transport_sockets::internal_upstream::v3::{
+    InternalUpstreamTransport, internal_upstream_transport::MetadataValueSource,
+};
+use nuncio_api::envoy::r#type::metadata::v3::metadata_kind;
+use nuncio_upstream::{InternalTransport, MetadataOf, ProxiedTransport, TransportMatch, Transports, UpstreamTransport};
 use prost::{Message as _, Name as _};
 
 /// The transport sockets of a cluster. Where one cannot be had, it was reported.
@@ -47,6 +51,10 @@ fn socket(cx: &mut CompileCx<'_>, from: &core::TransportSocket) -> Option<Upstre
         let from = ProxyProtocolUpstreamTransport::decode(config.value.as_slice()).unwrap_or_default();
         return cx.at("typed_config", |cx| proxied(cx, &from));
     }
+    if nuncio_api::any_type(config) == InternalUpstreamTransport::full_name() {
+        let from = InternalUpstreamTransport::decode(config.value.as_slice()).unwrap_or_default();
+        return cx.at("typed_config", |cx| internal(cx, &from));
+    }
     if nuncio_api::any_type(config) != proto::UpstreamTlsContext::full_name() {
         cx.value_unsafe_without(&format!("the transport socket `{name}`")).on_key();
         return None;
@@ -70,6 +78,26 @@ fn socket(cx: &mut CompileCx<'_>, from: &core::TransportSocket) -> Option<Upstre
         }
         made
     })
+}
+
+fn internal(cx: &mut CompileCx<'_>, from: &InternalUpstreamTransport) -> Option<UpstreamTransport> {
+    let InternalUpstreamTransport { passthrough_metadata, transport_socket } = from;
+    let passthrough = cx.each("passthrough_metadata", passthrough_metadata, |cx, from| {
+        let MetadataValueSource { kind, name } = from;
+        let of = match kind.as_ref()?.kind.as_ref()? {
+            metadata_kind::Kind::Host(_) => MetadataOf::Host,
+            metadata_kind::Kind::Cluster(_) => MetadataOf::Cluster,
+            metadata_kind::Kind::Request(_) | metadata_kind::Kind::Route(_) => {
+                cx.at("kind", |cx| {
+                    cx.error(codes::BAD_VALUE, "only metadata of hosts and clusters go along with connections").envoy("metadata type is not supported: ");
+                });
+                return None;
+            }
+        };
+        Some((of, name.as_str().into()))
+    });
+    let inner = cx.at("transport_socket", |cx| socket(cx, transport_socket.as_ref()?))?;
+    Some(UpstreamTransport::Internal(Arc::new(InternalTransport { passthrough, inner })))
 }
 
 fn proxied(cx: &mut CompileCx<'_>, from: &ProxyProtocolUpstreamTransport) -> Option<UpstreamTransport> {

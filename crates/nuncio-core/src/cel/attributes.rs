@@ -192,6 +192,7 @@ fn address<'a>(field: &str, of: &'a Address) -> Option<Value<'a>> {
     match (field, of) {
         ("address", Address::Ip(address)) => Some(Value::Text(Cow::Owned(address.to_string().into_bytes()))),
         ("address", Address::Pipe(path)) => Some(Value::Text(Cow::Owned(path.to_string_lossy().into_owned().into_bytes()))),
+        ("address", Address::Internal(_)) => Some(Value::Text(Cow::Owned(of.to_string().into_bytes()))),
         ("port", Address::Ip(address)) => Some(Value::Int(address.port().into())),
         _ => None,
     }

@@ -13,7 +13,7 @@ fn exchange() -> StreamCx {
     }
     set_dynamic(&mut cx.metadata, "ns", "role", MetadataValue::Text("boss".to_owned()));
     set_dynamic(&mut cx.metadata, "ns", "n", MetadataValue::Number(5.0));
-    cx.filter_state.set(StateObject { key: "k".into(), value: b"state".to_vec(), read_only: false, json: false });
+    cx.filter_state.set(StateObject { key: "k".into(), value: b"state".to_vec(), ..StateObject::default() });
     cx
 }
 

@@ -6,7 +6,7 @@ use super::{
     write,
 };
 use crate::StreamCx;
-use nuncio_rt::Address;
+use nuncio_rt::{Address, INTERNAL_CLIENT, InternalAddress};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Finds an address of an exchange.
@@ -19,6 +19,10 @@ pub(super) enum IpOrPath<'a> {
     Ip(std::net::SocketAddr),
     /// Path of a unix domain socket.
     Path(&'a std::path::Path),
+    /// A listener of this process.
+    Internal(&'a InternalAddress),
+    /// The end that is connected to one.
+    InternalClient,
 }
 
 impl<'a> From<&'a Address> for IpOrPath<'a> {
@@ -26,6 +30,7 @@ impl<'a> From<&'a Address> for IpOrPath<'a> {
         match address {
             Address::Ip(socket) => IpOrPath::Ip(*socket),
             Address::Pipe(path) => IpOrPath::Path(path),
+            Address::Internal(address) => IpOrPath::Internal(address),
         }
     }
 }
@@ -35,6 +40,8 @@ pub(super) fn whole(address: Option<IpOrPath<'_>>, out: &mut Vec<u8>) -> Written
     match address {
         Some(IpOrPath::Ip(socket)) => write::socket(out, socket),
         Some(IpOrPath::Path(path)) if !path.as_os_str().is_empty() => write::display(out, path.display()),
+        Some(IpOrPath::Internal(address)) => write::display(out, address),
+        Some(IpOrPath::InternalClient) => write::word(out, INTERNAL_CLIENT),
         Some(IpOrPath::Path(_)) | None => Written::Absent,
     }
 }
@@ -51,12 +58,17 @@ pub(super) fn without_port(address: Option<IpOrPath<'_>>, out: &mut Vec<u8>) -> 
 pub(super) fn port(address: Option<IpOrPath<'_>>, out: &mut Vec<u8>) -> Written {
     match address {
         Some(IpOrPath::Ip(socket)) => write::decimal(out, u64::from(socket.port())),
-        _ => Written::Absent,
+        // They have none, and say so.
+        Some(IpOrPath::Internal(_) | IpOrPath::InternalClient) => Written::text_if(true),
+        Some(IpOrPath::Path(_)) | None => Written::Absent,
     }
 }
 
-/// Only addresses inside a proxy have an endpoint ID: an empty text for all others.
-pub(super) fn endpoint_id(address: Option<IpOrPath<'_>>) -> Written {
+/// Only internal addresses have an endpoint ID: an empty text for all others.
+pub(super) fn endpoint_id(address: Option<IpOrPath<'_>>, out: &mut Vec<u8>) -> Written {
+    if let Some(IpOrPath::Internal(address)) = address {
+        out.extend_from_slice(address.endpoint.as_bytes());
+    }
     Written::text_if(address.is_some())
 }
 
@@ -142,8 +154,8 @@ pub(super) fn local_port(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
     port(local_of(cx.stream), out)
 }
 
-pub(super) fn local_endpoint_id(cx: &FormatCx<'_>, _: &mut Vec<u8>) -> Written {
-    endpoint_id(local_of(cx.stream))
+pub(super) fn local_endpoint_id(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+    endpoint_id(local_of(cx.stream), out)
 }
 
 fn direct_local_of(stream: &StreamCx) -> Option<IpOrPath<'_>> {

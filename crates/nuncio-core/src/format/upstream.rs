@@ -59,7 +59,9 @@ fn remote_of(stream: &StreamCx) -> Option<IpOrPath<'_>> {
 }
 
 fn local_of(stream: &StreamCx) -> Option<IpOrPath<'_>> {
-    stream.info.upstream.local.map(IpOrPath::Ip)
+    let upstream = &stream.info.upstream;
+    let to_ourselves = || matches!(remote_of(stream)?, IpOrPath::Internal(_)).then_some(IpOrPath::InternalClient);
+    upstream.local.map(IpOrPath::Ip).or_else(to_ourselves)
 }
 
 pub(super) fn host(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
@@ -90,8 +92,8 @@ pub(super) fn remote_port(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
     address::port(remote_of(cx.stream), out)
 }
 
-pub(super) fn remote_endpoint_id(cx: &FormatCx<'_>, _: &mut Vec<u8>) -> Written {
-    address::endpoint_id(remote_of(cx.stream))
+pub(super) fn remote_endpoint_id(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+    address::endpoint_id(remote_of(cx.stream), out)
 }
 
 /// A host under one of its names.

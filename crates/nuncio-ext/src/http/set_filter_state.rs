@@ -9,6 +9,9 @@ use nuncio_core::format::Format;
 use nuncio_core::{
     BuildCx, ConfigError, FilterConfig, HttpFilter, HttpFilterEntry, Phases, Posture, StateObject, Step, StreamCx,
 };
+use nuncio_core::filter_state::Sharing;
+use nuncio_core::internal::{LOCAL_IP, REMOTE_IP};
+use value::filter_state_value::SharedWithUpstream;
 use std::{any::Any, sync::Arc};
 
 /// The registry's line.
@@ -36,7 +39,12 @@ pub(crate) struct Object {
     value: Format,
     read_only: bool,
     skip_if_empty: bool,
+    shared: Sharing,
+    hashable: bool,
 }
+
+/// Objects of these kinds tell upstream connections apart where they are shared with them.
+const HASHABLE: [&str; 3] = ["envoy.hashable_string", LOCAL_IP, REMOTE_IP];
 
 #[derive(Debug)]
 struct SetFilterState {
@@ -67,17 +75,20 @@ impl Object {
     fn read(from: &value::FilterStateValue, cx: &mut BuildCx<'_>) -> Result<Object, ConfigError> {
         #[allow(deprecated, reason = "accepted as long as Envoy accepts it")]
         let value::FilterStateValue { factory_key, read_only, shared_with_upstream, skip_if_empty, key, value } = from;
-        if *shared_with_upstream != 0 {
-            cx.warnings.push(ConfigError::at("shared_with_upstream", "is accepted without effect: it is not built yet"));
-        }
-        if !["", "envoy.string", "envoy.hashable_string", "envoy.bool"].contains(&factory_key.as_str()) {
+        if !["", "envoy.string", "envoy.bool"].contains(&factory_key.as_str()) && !HASHABLE.contains(&factory_key.as_str()) {
             cx.warnings.push(ConfigError::at("factory_key", format!("`{factory_key}` is accepted without effect: the object is only a text here")));
         }
         let value::filter_state_value::Key::ObjectKey(key) = key.as_ref().ok_or_else(|| ConfigError::at("object_key", "is missing"))?;
         let value::filter_state_value::Value::FormatString(format) =
             value.as_ref().ok_or_else(|| ConfigError::at("format_string", "is missing"))?;
         let value = self::format(format, cx).map_err(within("format_string"))?;
-        Ok(Object { key: key.as_str().into(), value, read_only: *read_only, skip_if_empty: *skip_if_empty })
+        let shared = match SharedWithUpstream::try_from(*shared_with_upstream).unwrap_or(SharedWithUpstream::None) {
+            SharedWithUpstream::None => Sharing::None,
+            SharedWithUpstream::Once => Sharing::Once,
+            SharedWithUpstream::Transitive => Sharing::Transitive,
+        };
+        let hashable = HASHABLE.contains(&if factory_key.is_empty() { key.as_str() } else { factory_key });
+        Ok(Object { key: key.as_str().into(), value, read_only: *read_only, skip_if_empty: *skip_if_empty, shared, hashable })
     }
 }
 
@@ -110,7 +121,9 @@ pub(crate) fn set(objects: &[Object], cx: &mut StreamCx) {
         let mut value = Vec::new();
         object.value.write(cx, &mut value);
         if !(value.is_empty() && object.skip_if_empty) {
-            cx.filter_state.set(StateObject { key: object.key.clone(), value, read_only: object.read_only, json: false });
+            let Object { key, read_only, shared, hashable, .. } = object;
+            let (key, read_only, shared, hashable) = (key.clone(), *read_only, *shared, *hashable);
+            cx.filter_state.set(StateObject { key, value, read_only, shared, hashable, json: false });
         }
     }
 }

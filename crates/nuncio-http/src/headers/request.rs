@@ -222,7 +222,7 @@ fn identify(cx: &mut StreamCx, rules: &ClientAddress, peer: &Peer) -> Result<Cli
         && match (found, &cx.conn.remote) {
             (Some(ip), _) => rules.internal.iter().any(|range| range.contains(ip)),
             (None, Address::Pipe(_)) => rules.internal_unix,
-            (None, Address::Ip(_)) => false,
+            (None, Address::Ip(_) | Address::Internal(_)) => false,
         };
     cx.info.remote = found.map(|ip| {
         let port = direct.filter(|d| d.ip() == ip).map_or(0, |d| d.port());

@@ -250,9 +250,9 @@ impl Attempt {
     }
 
     /// Asks for a connection to `host` for the request's body as it is.
-    pub(crate) fn acquire_raw(&mut self, host: Rc<WorkerHost>, priority: RoutingPriority, now: Time) {
+    pub(crate) fn acquire_raw(&mut self, host: Rc<WorkerHost>, wanted: Option<TransportOptions>, priority: RoutingPriority, now: Time) {
         self.asked_at = now;
-        self.acquire = Some(host.acquire_raw(priority));
+        self.acquire = Some(host.acquire_raw(wanted, priority));
         self.host = Some(host);
         self.phase = Phase::Connecting;
     }

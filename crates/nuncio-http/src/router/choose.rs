@@ -107,11 +107,11 @@ impl Router {
         if let Some(log) = &self.log {
             self.attempt.set_record(log::Record::new(log, &cluster, &host, now));
         }
+        let wanted = select::transport_options(&host, cx);
         if self.action().is_some_and(|action| action.ends_connect(&cx.request)) {
-            self.attempt.acquire_raw(host, self.priority, now);
+            self.attempt.acquire_raw(host, wanted, self.priority, now);
             return Ok(());
         }
-        let wanted = select::transport_options(&host, cx);
         cluster.preconnect(wanted.as_ref(), self.priority, cx.info.protocol);
         self.attempt.acquire(host, wanted, self.priority, cx.info.protocol, now);
         Ok(())

@@ -8,7 +8,7 @@ use crate::stream::Routes;
 use nuncio_core::{LocalReply, ResponseFlags, RouteId, StreamCx};
 use nuncio_stats::tables::router as stat;
 use nuncio_core::metadata::MetadataValue;
-use nuncio_upstream::{ClusterConfig, ProxiedClient, TransportOptions, WorkerCluster, WorkerHost, MetadataMatch, NamedBy, xxh64};
+use nuncio_upstream::{ClusterConfig, ProxiedClient, SharedObjects, TransportOptions, WorkerCluster, WorkerHost, MetadataMatch, NamedBy, xxh64};
 use std::{net::IpAddr, rc::Rc};
 
 /// Where a request goes.
@@ -141,13 +141,14 @@ pub(super) fn transport_options(host: &WorkerHost, cx: &StreamCx) -> Option<Tran
     let config = &host.cluster().info.config;
     let http = &config.http;
     let tells_client = config.tells_client;
-    if !http.asks_requests() && !tells_client && !config.pool_per_downstream {
+    if !http.asks_requests() && !tells_client && !config.pool_per_downstream && !config.shares_state {
         return None;
     }
     let downstream = config.pool_per_downstream.then_some(cx.conn.id);
     let client = if tells_client { ProxiedClient::of(&cx.conn) } else { None };
+    let shared = if config.shares_state { SharedObjects::of(cx) } else { SharedObjects::default() };
     if !http.asks_requests() {
-        return Some(TransportOptions { client, downstream, ..TransportOptions::default() });
+        return Some(TransportOptions { client, downstream, shared, ..TransportOptions::default() });
     }
     let named = http.override_auto_sni_header.as_ref().and_then(|header| cx.request.get(header.as_str()));
     let named = named.filter(|value| !value.is_empty()).or_else(|| cx.request.authority())?;
@@ -157,6 +158,7 @@ pub(super) fn transport_options(host: &WorkerHost, cx: &StreamCx) -> Option<Tran
         expected_names: if http.auto_san_validation { vec![name] } else { Vec::new() },
         client,
         downstream,
+        shared,
     })
 }
 

@@ -107,7 +107,7 @@ fn one(
 pub(crate) fn source_ip(cx: &StreamCx) -> Option<IpAddr> {
     match cx.info.remote.as_ref().unwrap_or(&cx.conn.remote) {
         Address::Ip(address) => Some(address.ip()),
-        Address::Pipe(_) => None,
+        Address::Pipe(_) | Address::Internal(_) => None,
     }
 }
 

@@ -206,7 +206,7 @@ fn clean_path(cx: &mut StreamCx, hcm: &HcmWorker) -> Option<Box<LocalReply>> {
 fn clean_host(cx: &mut StreamCx, rules: &Cleaning) {
     let port = match &cx.conn.local {
         Address::Ip(local) => Some(local.port()),
-        Address::Pipe(_) => None,
+        Address::Pipe(_) | Address::Internal(_) => None,
     };
     if let Some(host) = cx.request.authority().and_then(|host| rules.clean_host(host, port)) {
         cx.request.insert(Known::Authority, host);

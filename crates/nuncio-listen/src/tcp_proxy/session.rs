@@ -18,7 +18,7 @@ use nuncio_stats::{
     },
 };
 use nuncio_upstream::{
-    Host, MetadataMatch, PickCx, PoolFailure, ProxiedClient, ResetReason, RoutingPriority, TcpConnection, TransportOptions, WorkerCluster, WorkerHost,
+    Host, MetadataMatch, PickCx, PoolFailure, ProxiedClient, ResetReason, RoutingPriority, SharedObjects, TcpConnection, TransportOptions, WorkerCluster, WorkerHost,
     xxh64,
 };
 use nuncio_upstream::config::Discovery;
@@ -73,7 +73,7 @@ impl Session {
         self.stream.info.downstream.received = self.stream.info.bytes_received;
         self.stream.info.downstream.sent = self.stream.info.bytes_sent;
         let StreamInfo { upstream, bytes_received, bytes_sent, .. } = &mut self.stream.info;
-        if upstream.local.is_some() {
+        if upstream.is_connected() {
             // Bytes go through as they are; what frames of a tunnel add is not told of.
             upstream.bytes = WireBytes { sent: *bytes_received, received: *bytes_sent, ..WireBytes::default() };
         }
@@ -95,6 +95,7 @@ impl Session {
         };
         if let Some(left) = LeftByFilters::find(&client.info) {
             left.objects(&mut self.stream);
+            left.metadata(&mut self.stream);
         }
         if let Some(link) = self.connect(&cluster, wanted.as_deref()).await {
             if self.proxy.config.moments.on_connected {
@@ -161,12 +162,15 @@ impl Session {
     /// One attempt.
     async fn open(&mut self, cluster: &WorkerCluster, host: &Rc<WorkerHost>) -> Result<Link, PoolFailure> {
         let client = if cluster.info().config.tells_client { self.told() } else { None };
-        let options = client.map(|client| TransportOptions { client: Some(client), ..TransportOptions::default() });
+        let shares = cluster.info().config.shares_state;
+        let shared = if shares { SharedObjects::of(&self.stream) } else { SharedObjects::default() };
+        let options = (shares || client.is_some()).then(|| TransportOptions { client, shared, ..TransportOptions::default() });
         if let Some(tunneling) = self.tunneling() {
             return self.open_tunnel(&tunneling, host, options).await.map(Link::Tunnel);
         }
         let connection = host.connect_tcp(RoutingPriority::Default, options).await?;
         self.stream.info.upstream.local = connection.local;
+        self.stream.info.upstream.connection_id = connection.id;
         self.stream.info.upstream.tls = connection.tls.clone();
         Ok(Link::Plain(connection))
     }

@@ -145,7 +145,7 @@ impl Session {
         };
         let mut conn = poll_fn(|cx| acquire.poll(cx)).await?;
         let info = &mut self.stream.info.upstream;
-        (info.local, info.tls) = (conn.local_addr(), conn.tls().cloned());
+        (info.local, info.connection_id, info.tls) = (conn.local_addr(), conn.connection_id(), conn.tls().cloned());
         let http2 = conn.protocol() == Some(Protocol::Http2);
         let head = tunneling.head(&mut self.stream, http2, conn.tls().is_some());
         let failed = |reset| PoolFailure { reset, host: Some(host.host.clone()) };
@@ -180,7 +180,7 @@ impl Session {
     }
 
     fn keep(&mut self, key: &str, headers: &HeaderMap) {
-        self.stream.filter_state.set(StateObject { key: key.into(), value: as_json(headers), read_only: true, json: true });
+        self.stream.filter_state.set(StateObject { key: key.into(), value: as_json(headers), read_only: true, json: true, ..StateObject::default() });
     }
 
     /// Keeps the trailers of the answer, if there were any and they are wanted.

@@ -24,3 +24,11 @@ stats_table! {
         histogram INTERNAL_UPSTREAM_RQ_TIME(ms) = "internal.upstream_rq_time" [lazy],
     }
 }
+
+stats_table! {
+    /// `cluster.<name>.internal_upstream.`: connections to internal listeners.
+    pub INTERNAL_UPSTREAM: "internal_upstream" {
+        /// Metadata that were to go along and were not there.
+        counter NO_METADATA = "no_metadata",
+    }
+}

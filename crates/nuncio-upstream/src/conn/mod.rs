@@ -75,7 +75,7 @@ pub enum UpstreamConn {
 /// Numbers connections; touched once per connection.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-fn next_id() -> u64 {
+pub(crate) fn next_id() -> u64 {
     NEXT_ID.fetch_add(1, Relaxed)
 }
 

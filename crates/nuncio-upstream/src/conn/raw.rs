@@ -1,7 +1,7 @@
 //! A request that is ended here and whose body goes on as plain bytes (CONNECT with `connect_config`), as Envoy's
 //! `TcpUpstream`: the answer is 200 as soon as there is a connection, and its body is what the host says.
 
-use super::{UpPiece, next_id};
+use super::UpPiece;
 use crate::pool::WorkerHost;
 use crate::reset::{Reset, ResetReason};
 use crate::tcp::TcpConnection;
@@ -19,7 +19,6 @@ use std::{
 pub struct RawStream {
     conn: TcpConnection,
     host: Rc<WorkerHost>,
-    id: u64,
     out: OutQueue,
     /// The client has said all it has to say.
     ended: bool,
@@ -33,7 +32,7 @@ pub struct RawStream {
 impl RawStream {
     pub(super) fn begin(conn: TcpConnection, host: Rc<WorkerHost>) -> RawStream {
         let out = OutQueue::new(host.cluster().worker.bufs.clone());
-        RawStream { conn, host, id: next_id(), out, ended: false, shut: false, answered: false, over: false, bytes: WireBytes::default() }
+        RawStream { conn, host, out, ended: false, shut: false, answered: false, over: false, bytes: WireBytes::default() }
     }
 
     pub(super) fn end(&mut self) {
@@ -128,6 +127,6 @@ impl RawStream {
     }
 
     pub(super) fn connection_id(&self) -> u64 {
-        self.id
+        self.conn.id
     }
 }

@@ -84,6 +84,10 @@ fn address(address: &Address) -> Object {
             let pipe = Object::new().text("path", &path.display().to_string()).plain("mode", 0);
             Object::new().object("pipe", pipe)
         }
+        Address::Internal(to) => {
+            let named = Object::new().text("server_listener_name", &to.listener).text("endpoint_id", &to.endpoint);
+            Object::new().object("envoy_internal_address", named)
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::breaker::{Permit, Resource, RoutingPriority};
 use crate::conn::{Http1Connection, Http2Connection, UpstreamConn};
 use crate::reset::{PoolFailure, Reset, ResetReason};
 use crate::tcp::TcpConnection;
+use crate::transport::TransportOptions;
 use nuncio_core::LocalFuture;
 use nuncio_rt::Time;
 use nuncio_stats::tables::cluster::UPSTREAM_RQ_ACTIVE_OVERFLOW;
@@ -52,9 +53,9 @@ impl Acquire {
         Acquire { host, way: Way::Http2(pool, None), watched: false }
     }
 
-    pub(super) fn raw(host: Rc<WorkerHost>, priority: RoutingPriority) -> Acquire {
+    pub(super) fn raw(host: Rc<WorkerHost>, options: Option<TransportOptions>, priority: RoutingPriority) -> Acquire {
         let to = host.clone();
-        let connecting = Connecting(Box::pin(async move { to.connect_tcp(priority, None).await }));
+        let connecting = Connecting(Box::pin(async move { to.connect_tcp(priority, options).await }));
         Acquire { host, way: Way::Raw(connecting), watched: false }
     }
 

@@ -164,8 +164,8 @@ impl WorkerHost {
     }
 
     /// Asks for a connection of the request's own, for its body as it is.
-    pub fn acquire_raw(self: &Rc<Self>, priority: RoutingPriority) -> Acquire {
-        Acquire::raw(self.clone(), priority)
+    pub fn acquire_raw(self: &Rc<Self>, options: Option<TransportOptions>, priority: RoutingPriority) -> Acquire {
+        Acquire::raw(self.clone(), options, priority)
     }
 
     /// Whether there may be a pool for it: false (and `upstream_cx_pool_overflow` counted) when there are

@@ -105,7 +105,7 @@ fn listener<'a>(question: &Question, snapshot: &'a Snapshot) -> Result<&'a Liste
     let fits = |listener: &&ListenerConfig| {
         listener.addresses.iter().any(|address| match address.address() {
             Address::Ip(at) => at.port() == question.port && (at.ip().is_unspecified() || asked.is_none_or(|ip| ip == at.ip())),
-            Address::Pipe(_) => false,
+            Address::Pipe(_) | Address::Internal(_) => false,
         })
     };
     let found = listeners.into_iter().find(fits);

@@ -239,6 +239,10 @@ fn address(address: &Address) -> core::Address {
             ..Default::default()
         }),
         Address::Pipe(path) => Kind::Pipe(core::Pipe { path: path.display().to_string(), mode: 0 }),
+        Address::Internal(to) => Kind::EnvoyInternalAddress(core::EnvoyInternalAddress {
+            endpoint_id: to.endpoint.to_string(),
+            address_name_specifier: Some(core::envoy_internal_address::AddressNameSpecifier::ServerListenerName(to.listener.to_string())),
+        }),
     };
     core::Address { address: Some(kind) }
 }

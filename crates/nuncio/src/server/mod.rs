@@ -223,6 +223,8 @@ fn start_admin(running: &Shared) -> Result<(), String> {
             nuncio_rt::spawn(async move { server.serve_unix(listener).await });
             path.display().to_string()
         }
+        // Whoever reads configurations has no such address for it.
+        ListenAddress::Internal(_) => return Err(format!("the admin interface cannot listen on {address}")),
     };
     let file = &running.options.admin_address_path;
     if !file.is_empty() {

@@ -100,6 +100,7 @@ pub(super) fn address(address: &Address) -> admin::Address {
     match address {
         Address::Ip(ip) => admin::Address::Socket(*ip),
         Address::Pipe(path) => admin::Address::Pipe(path.clone(), 0),
+        Address::Internal(to) => admin::Address::Internal(to.listener.to_string(), to.endpoint.to_string()),
     }
 }
 

@@ -212,6 +212,6 @@ fn names<'a>(tls: &'a TlsFacts, kind: &'a NameKind) -> Datum<'a> {
 fn socket(address: &Address) -> Option<&SocketAddr> {
     match address {
         Address::Ip(address) => Some(address),
-        Address::Pipe(_) => None,
+        Address::Pipe(_) | Address::Internal(_) => None,
     }
 }

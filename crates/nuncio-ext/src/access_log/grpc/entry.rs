@@ -1,5 +1,6 @@
 //! An exchange as an access log service is told of it.
 
+use crate::http::ext_authz::check::address;
 use crate::service::value;
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::data::accesslog::v3::tls_properties::certificate_properties::{SubjectAltName, subject_alt_name::San};
@@ -12,7 +13,7 @@ use nuncio_codec::headers::{HeaderMap, HeaderName, Known};
 use nuncio_core::{Certificate, CustomTag, NameKind, Protocol, ResponseFlags as Flags, StreamCx, TlsFacts};
 use nuncio_rt::{Address, Time};
 use prost::Message as _;
-use std::{collections::HashMap, net::SocketAddr, time::SystemTime};
+use std::{collections::HashMap, time::SystemTime};
 
 /// What entries carry by configuration.
 #[derive(Debug)]
@@ -151,19 +152,6 @@ fn string_value(text: &[u8]) -> prost_types::Any {
 
 fn timestamp(at: SystemTime) -> prost_types::Timestamp {
     prost_types::Timestamp::from(at)
-}
-
-fn address(from: &Address) -> core::Address {
-    let address = match from {
-        Address::Ip(socket) => core::address::Address::SocketAddress(socket_address(*socket)),
-        Address::Pipe(path) => core::address::Address::Pipe(core::Pipe { path: path.display().to_string(), ..core::Pipe::default() }),
-    };
-    core::Address { address: Some(address) }
-}
-
-fn socket_address(socket: SocketAddr) -> core::SocketAddress {
-    let port = core::socket_address::PortSpecifier::PortValue(socket.port().into());
-    core::SocketAddress { address: socket.ip().to_string(), port_specifier: Some(port), ..core::SocketAddress::default() }
 }
 
 fn tls(facts: Option<&TlsFacts>, server_name: Option<&str>) -> Option<TlsProperties> {

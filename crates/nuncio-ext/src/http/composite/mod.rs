@@ -156,7 +156,7 @@ impl Delegating {
             actions.insert(self.name.clone(), MetadataValue::Text(run.to_owned()));
             MetadataValue::Struct(actions.clone()).write_json(&mut text);
         }
-        cx.filter_state.set(StateObject { key: ACTIONS.into(), value: text, read_only: false, json: false });
+        cx.filter_state.set(StateObject { key: ACTIONS.into(), value: text, ..StateObject::default() });
     }
 
     /// The filter that was chosen, if it wants pieces of this kind.

@@ -69,7 +69,7 @@ pub(super) enum Condition {
 fn ip(address: &Address) -> Option<SocketAddr> {
     match address {
         Address::Ip(address) => Some(*address),
-        Address::Pipe(_) => None,
+        Address::Pipe(_) | Address::Internal(_) => None,
     }
 }
 
