@@ -1,7 +1,7 @@
 //! Asks an Envoy: starts it with the cases' clusters and a route to each, sends the requests one after the other, and reads
 //! from `/clusters` how many each host got.
 
-use super::{CASES, Counts, REQUESTS, configs, key};
+use super::{Counts, REQUESTS, clusters, key, made, names, snapshot};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -32,7 +32,7 @@ impl Drop for Proxy {
 pub fn counts(envoy: &OsStr) -> BTreeMap<String, Counts> {
     let backends = TcpListener::bind(BACKENDS).expect("port 28480 is free");
     thread::spawn(move || backends.incoming().flatten().for_each(|stream| _ = thread::spawn(move || answer(stream))));
-    let names: Vec<String> = configs().iter().map(|config| config.name.to_string()).collect();
+    let names: Vec<String> = names(&snapshot()).iter().map(|name| name.to_string()).collect();
     let file = std::env::temp_dir().join(format!("nuncio-distribution-{}.yaml", std::process::id()));
     fs::write(&file, bootstrap(&names)).expect("a file");
     let command = Command::new(envoy)
@@ -114,10 +114,13 @@ fn bootstrap(names: &[String]) -> String {
         let (host, port) = at.split_once(':').unwrap_or_default();
         format!("{{socket_address: {{address: {host}, port_value: {port}}}}}")
     };
-    let routes: String = names
-        .iter()
-        .map(|name| format!("{{match: {{path: /{name}}}, route: {{cluster: {name}, hash_policy: [{{header: {{header_name: x-key}}}}]}}}}, "))
-        .collect();
+    let made = made::all();
+    let asked = |name: &str| made.iter().find(|case| case.name == name).map(made::Case::metadata_match).unwrap_or_default();
+    let route = |name: &String| {
+        let asked = asked(name);
+        format!("{{match: {{path: /{name}}}, route: {{cluster: {name}, hash_policy: [{{header: {{header_name: x-key}}}}]{asked}}}}}, ")
+    };
+    let routes: String = names.iter().map(route).collect();
     let filters = "type.googleapis.com/envoy.extensions.filters";
     let manager = format!(
         "{{name: hcm, typed_config: {{'@type': {filters}.network.http_connection_manager.v3.HttpConnectionManager, stat_prefix: x, \
@@ -125,5 +128,5 @@ fn bootstrap(names: &[String]) -> String {
          http_filters: [{{name: r, typed_config: {{'@type': {filters}.http.router.v3.Router}}}}]}}}}"
     );
     let listener = format!("{{name: l, address: {}, filter_chains: [{{filters: [{manager}]}}]}}", address(ENTRY));
-    format!("admin: {{address: {}}}\n{CASES}  listeners: [{listener}]\n", address(ADMIN))
+    format!("admin: {{address: {}}}\n{}  listeners: [{listener}]\n", address(ADMIN), clusters())
 }

@@ -1,6 +1,7 @@
-//! Whether choices spread as Envoy's do, host by host: the same weights, priorities, localities and health, every policy.
+//! Whether choices spread as Envoy's do, host by host: the same weights, priorities, localities, zones, subsets and health,
+//! every policy.
 //!
-//! `cases.yaml` has the clusters, `envoy.tsv` how often Envoy 1.40 chose each host, recorded once. Choices here are made by
+//! `cases.yaml` has the clusters, `made` those with zones and subsets, `envoy.tsv` how often Envoy 1.40 chose each host, recorded once. Choices here are made by
 //! the same configuration in this process, with a fixed seed, and compared by a chi-square test for two samples: what chance
 //! alone would exceed once in a million times is a failure. Hash policies get the same keys, and the same answers.
 //!
@@ -11,14 +12,15 @@
 //! ```
 
 mod live;
+mod made;
 
 use nuncio_api::Syntax;
-use nuncio_config::{Input, Mode, Options, Purpose};
+use nuncio_config::{Input, Mode, Options, Purpose, Snapshot};
 use nuncio_core::Worker;
 use nuncio_rt::Rng;
 use nuncio_stats::{Lane, Store};
 use nuncio_upstream::dns::StubResolvers;
-use nuncio_upstream::{ClusterConfig, ClusterManager, PickCx, WorkerClusters, xxh64};
+use nuncio_upstream::{ClusterManager, PickCx, WorkerClusters, xxh64};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -27,6 +29,8 @@ const CASES: &str = include_str!("cases.yaml");
 const RECORDED: &str = include_str!("envoy.tsv");
 /// Requests per case.
 const REQUESTS: u64 = 5000;
+/// The hosts' port. Hash tables depend on it.
+const PORT: u16 = 28480;
 const SEED: (u64, u64) = (0x6469_7374, 0x7269_6275);
 /// Standard deviations that chance exceeds once in a million times.
 const ONCE_IN_A_MILLION: f64 = 4.753;
@@ -50,17 +54,20 @@ fn ours() -> BTreeMap<String, Counts> {
         Rc::get_mut(&mut worker).expect("nobody else has it").rng = Rng::seeded(SEED.0, SEED.1);
         let clusters = WorkerClusters::start(&worker);
         nuncio_rt::spawn(clusters.clone().follow(manager.subscribe()));
-        let configs = configs();
-        let names: Vec<Arc<str>> = configs.iter().map(|config| config.name.clone()).collect();
-        manager.replace_static(configs);
+        let snapshot = snapshot();
+        let names: Vec<Arc<str>> = names(&snapshot);
+        let made = made::all();
+        manager.set_local(snapshot.local.clone());
+        manager.replace_static(snapshot.clusters.iter().map(|cluster| cluster.config.clone()).collect());
         manager.ready().await;
         tokio::task::yield_now().await;
         for name in names {
             let cluster = clusters.by_name(&name).expect("it serves");
             let mut counts = Counts::new();
+            let wanted = made.iter().find(|case| case.name == &*name).and_then(made::Case::wanted);
             for n in 0..REQUESTS {
                 let hash = Some(xxh64(key(n).as_bytes(), 0));
-                let host = cluster.pick(&PickCx { hash, ..PickCx::default() }).expect("a host");
+                let host = cluster.pick(&PickCx { hash, metadata: wanted.as_ref(), ..PickCx::default() }).expect("a host");
                 *counts.entry(host.host.address.to_string()).or_default() += 1;
             }
             filled.lock().expect("no panic").insert(name.to_string(), counts);
@@ -70,16 +77,24 @@ fn ours() -> BTreeMap<String, Counts> {
     std::mem::take(&mut *all.lock().expect("no panic"))
 }
 
-/// The clusters of the cases.
-fn configs() -> Vec<Arc<ClusterConfig>> {
+/// The cases: all clusters but the one that we are in.
+fn names(snapshot: &Snapshot) -> Vec<Arc<str>> {
+    snapshot.clusters.iter().map(|cluster| cluster.config.name.clone()).filter(|name| **name != *"local").collect()
+}
+
+/// The clusters of all cases.
+fn clusters() -> String {
+    format!("{}{CASES}{}", made::HERE, made::clusters())
+}
+
+fn snapshot() -> Snapshot {
     let options = Options {
         http_filters: nuncio_ext::registry::HTTP_FILTERS,
         ..Options::checking(Mode { purpose: Purpose::Start, ..Mode::default() })
     };
-    let input = Input { name: "cases.yaml".to_owned(), text: Ok(CASES.to_owned()), syntax: Syntax::Yaml };
+    let input = Input { name: "cases.yaml".to_owned(), text: Ok(clusters()), syntax: Syntax::Yaml };
     let loaded = nuncio_config::load(&[input], &options);
-    let snapshot = loaded.snapshot.unwrap_or_else(|| panic!("{}", loaded.report.text(nuncio_api::Look::default())));
-    snapshot.clusters.iter().map(|cluster| cluster.config.clone()).collect()
+    loaded.snapshot.unwrap_or_else(|| panic!("{}", loaded.report.text(nuncio_api::Look::default())))
 }
 
 fn recorded() -> BTreeMap<String, Counts> {
