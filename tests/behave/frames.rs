@@ -12,6 +12,9 @@
 //! {sleep_ms: n}
 //! ```
 //!
+//! `repeat: n` sends a frame so often. `long: {x-a: 9000}` are fields of HEADERS with values of so many letters. `len` with
+//! `hex` is the length of a payload that repeats those bytes.
+//!
 //! A stream that is left out is the one that is being answered, or the next of the client.
 
 use crate::{message::unhex, node::Node};
@@ -69,6 +72,9 @@ fn headers(step: &Node, stream: u32, fields: &[String]) -> Vec<u8> {
         let (name, value) = split(line);
         field(&name, &value, &mut block);
     }
+    for (name, length) in step.get("long").map_or(&[][..], Node::pairs) {
+        field(&bytes(name), &b"v".repeat(length.text().parse().unwrap_or_default()), &mut block);
+    }
     block.extend(step.string("hex").map(|hex| unhex(&hex)).unwrap_or_default());
     let size = step.number("split").map_or(16_000, |n| n as usize);
     let pieces: Vec<&[u8]> = if block.is_empty() { vec![&[]] } else { block.chunks(size).collect() };
@@ -102,8 +108,12 @@ pub fn stream_of(step: &Node) -> Option<u32> {
     keys.iter().find_map(|key| step.number(key)).map(|n| n as u32)
 }
 
-/// A frame of a script; `stream` is the one it is on where it does not say.
+/// A frame of a script, as often as it says; `stream` is the one it is on where it does not say.
 pub fn compose(step: &Node, stream: u32) -> Vec<u8> {
+    one(step, stream).repeat(step.number("repeat").map_or(1, |n| n as usize))
+}
+
+fn one(step: &Node, stream: u32) -> Vec<u8> {
     let stream = stream_of(step).unwrap_or(stream);
     let number = |key: &str| step.number(key).unwrap_or_default() as u32;
     let lines = || step.get("fields").map_or(&[][..], Node::items).iter().map(Node::text);
@@ -149,7 +159,10 @@ pub fn compose(step: &Node, stream: u32) -> Vec<u8> {
         return settings_frame(settings);
     }
     if step.has("frame") {
-        let payload = step.string("hex").map(|hex| unhex(&hex)).unwrap_or_default();
+        let mut payload = step.string("hex").map(|hex| unhex(&hex)).unwrap_or_default();
+        if step.has("len") {
+            payload = payload.iter().copied().cycle().take(number("len") as usize).collect();
+        }
         return frame(number("frame") as u8, number("flags") as u8, stream, &payload);
     }
     bytes(&step.string("bytes").unwrap_or_default())

@@ -86,6 +86,13 @@ impl Connection {
         if self.ended_by_peer(id) { Err(Fault::HeadersAfterEnd) } else { Ok(()) }
     }
 
+    /// As Envoy: whether the peer has said goodbye, and all is done and written. It begins nothing more then, and is not
+    /// answered.
+    pub(super) fn has_parted(&self) -> bool {
+        let done = self.streams.is_empty() && self.outbound.waiting().0 == 0;
+        self.options.as_envoy && self.role == Role::Server && self.goaway_received.is_some() && done
+    }
+
     /// Whether the peer ended a stream that is not open, or passed it over.
     fn ended_by_peer(&self, id: u32) -> bool {
         let unseen = self.goaway_sent.is_some_and(|last| id > last);

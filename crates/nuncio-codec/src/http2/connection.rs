@@ -100,6 +100,8 @@ pub(super) struct Peer {
     pub(super) initial_window: u32,
     pub(super) max_frame: usize,
     pub(super) connect_protocol: bool,
+    /// What it said of priorities, which mean nothing to us: that must not change.
+    pub(super) no_priorities: Option<u32>,
     /// Its first SETTINGS have come.
     pub(super) known: bool,
 }
@@ -176,6 +178,7 @@ impl Connection {
                 initial_window: DEFAULT_WINDOW,
                 max_frame: MAX_FRAME_BYTES,
                 connect_protocol: false,
+                no_priorities: None,
                 known: false,
             },
             acknowledged: false,
@@ -317,6 +320,7 @@ impl Connection {
             remote_open,
             local_open,
             head_received: false,
+            informed: false,
             expected: None,
             body: 0,
             told_length: false,
@@ -347,6 +351,11 @@ impl Connection {
         if self.is_ours(stream) { stream >= self.next_stream } else { stream > self.last_peer_stream }
     }
 
+    /// True if the connection has failed, and as Envoy not a word is said about it: nor of what is not written yet.
+    pub fn is_speechless(&self) -> bool {
+        self.options.as_envoy && self.fault.is_some_and(|fault| !fault.is_told_by_envoy() && !fault.is_deaf())
+    }
+
     /// Ends the connection's useful life: says goodbye with what went wrong.
     pub(super) fn fail(&mut self, fault: Fault) -> Fault {
         if self.fault.is_none() {
@@ -354,13 +363,8 @@ impl Connection {
             if let Some(stat) = fault.stat() {
                 self.counts.add(stat);
             }
-            let silent = match fault {
-                // Nobody is told anything who does not speak HTTP/2.
-                Fault::BadPreface => true,
-                Fault::OutboundFlood | Fault::OutboundControlFlood => true,
-                _ => self.options.as_envoy && !fault.is_told_by_envoy(),
-            };
-            if !silent {
+            // Nobody is told anything who does not speak HTTP/2.
+            if fault != Fault::BadPreface && !fault.is_deaf() && !self.is_speechless() {
                 self.goaway_frame(self.last_peer_stream.min(MAX_31), fault.code());
             }
         }

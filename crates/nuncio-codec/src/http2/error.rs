@@ -85,9 +85,14 @@ impl Fault {
     pub(super) fn is_told_by_envoy(self) -> bool {
         match self {
             Fault::FrameSize | Fault::StreamClosed | Fault::Compression | Fault::TooManySettings => true,
-            Fault::Protocol(what) => ["DATA", "CONTINUATION", "unexpected frame"].iter().any(|begin| what.starts_with(begin)) || what.ends_with("padding"),
+            Fault::Protocol(what) => ["DATA", "CONTINUATION", "unexpected frame", "SETTINGS expected"].iter().any(|begin| what.starts_with(begin)) || what.ends_with("padding"),
             _ => false,
         }
+    }
+
+    /// True if the peer does not read: there is no telling it anything.
+    pub(super) fn is_deaf(self) -> bool {
+        matches!(self, Fault::OutboundFlood | Fault::OutboundControlFlood)
     }
 
     /// True if the peer was flooding us.

@@ -39,6 +39,7 @@ pub(super) mod setting {
     pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
     pub(crate) const MAX_FRAME_SIZE: u16 = 5;
     pub(crate) const ENABLE_CONNECT_PROTOCOL: u16 = 8;
+    pub(crate) const NO_RFC7540_PRIORITIES: u16 = 9;
 }
 
 /// A frame's head.
@@ -86,7 +87,7 @@ pub(super) fn number(bytes: &[u8]) -> Result<u32, Fault> {
 /// The header block fragment of a HEADERS frame: without padding and priority.
 pub(super) fn fragment(head: FrameHead, mut payload: &[u8]) -> Result<&[u8], Fault> {
     if head.has(flag::PADDED) {
-        let (pad, rest) = payload.split_first().ok_or(Fault::FrameSize)?;
+        let (pad, rest) = payload.split_first().ok_or(Fault::Protocol("HEADERS: invalid padding"))?;
         let keep = rest.len().checked_sub(usize::from(*pad)).ok_or(Fault::Protocol("HEADERS: invalid padding"))?;
         payload = &rest[..keep];
     }

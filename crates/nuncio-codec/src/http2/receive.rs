@@ -110,11 +110,11 @@ impl Connection {
     fn frame(&mut self, input: &[u8]) -> Result<Option<(usize, Option<Event>)>, Fault> {
         let Some(head) = FrameHead::read(input) else { return Ok(None) };
         self.at_fault = head.stream;
-        if head.len > MAX_FRAME_BYTES {
-            return Err(Fault::FrameSize);
-        }
         if !self.peer.known && (head.kind != kind::SETTINGS || head.has(flag::ACK)) {
             return Err(Fault::Protocol("SETTINGS expected"));
+        }
+        if head.len > MAX_FRAME_BYTES {
+            return Err(Fault::FrameSize);
         }
         if let Reading::Block(open) = self.reading
             && (head.kind != kind::CONTINUATION || head.stream != open.stream)
@@ -163,7 +163,7 @@ impl Connection {
             return Err(Fault::StreamClosed);
         }
         if head.len < padded {
-            return Err(Fault::FrameSize);
+            return Err(Fault::Protocol("DATA: invalid padding"));
         }
         let padding = if padded == 1 { usize::from(body[0]) } else { 0 };
         let left = (head.len - padded).checked_sub(padding).ok_or(Fault::Protocol("DATA: invalid padding"))?;
@@ -175,7 +175,7 @@ impl Connection {
         let unwanted = match self.streams.get_mut(&head.stream) {
             None => true,
             Some(stream) if stream.disregarded => true,
-            Some(stream) if !stream.head_received => return Err(Fault::Protocol("DATA before HEADERS")),
+            Some(stream) if !stream.head_received && !stream.informed => return Err(Fault::Protocol("DATA before HEADERS")),
             Some(stream) => {
                 if !stream.receive.receive(head.len) {
                     return Err(Fault::FlowControl);
@@ -222,9 +222,12 @@ impl Connection {
         Some((taken + skipped, event))
     }
 
-    /// Checks a body against the length that was announced.
+    /// Checks a body against the length that was announced, and that its head was the last one.
     pub(super) fn measure(&mut self, stream: u32, bytes: usize, end: bool) -> Result<(), StreamEnd> {
         let Some(stream) = self.streams.get_mut(&stream) else { return Ok(()) };
+        if !stream.head_received {
+            return Err(StreamEnd::WrongLength);
+        }
         stream.body += bytes as u64;
         if let Some(left) = &mut stream.expected {
             *left = left.checked_sub(bytes as u64).ok_or(StreamEnd::WrongLength)?;
@@ -285,6 +288,9 @@ impl Connection {
         if self.role == Role::Client || self.is_ours(head.stream) {
             return Err(Fault::Protocol("HEADERS: stream in idle"));
         }
+        if self.has_parted() {
+            return Ok(BlockKind::Discarded);
+        }
         self.last_peer_stream = head.stream;
         if self.goaway_sent.is_some_and(|last| head.stream > last) {
             return Ok(BlockKind::Discarded);
@@ -333,6 +339,7 @@ impl Connection {
             Err(flaw) => return self.flawed(id, flaw).map(Some),
         };
         if facts.informational {
+            stream.informed = true;
             return Ok(Some(Event::Informational { stream: id }));
         }
         let event = if kind == BlockKind::Trailers {
@@ -439,8 +446,11 @@ impl Connection {
             return Err(Fault::Protocol("SETTINGS: stream_id != 0"));
         }
         if ack {
-            self.acknowledged = true;
-            return Ok(None);
+            // We say what we allow once.
+            return match std::mem::replace(&mut self.acknowledged, true) {
+                true => Err(Fault::Protocol("SETTINGS: unexpected ACK")),
+                false => Ok(None),
+            };
         }
         let mut opened = false;
         for [a, b, value @ ..] in parameters {
@@ -482,10 +492,17 @@ impl Connection {
                 self.peer.max_frame = value as usize;
             }
             setting::ENABLE_CONNECT_PROTOCOL => {
-                if value > 1 || value == 0 && self.peer.connect_protocol {
+                // What a client says of it means nothing.
+                if value > 1 || value == 0 && self.peer.connect_protocol && self.role == Role::Client {
                     return Err(Fault::Protocol("SETTINGS: invalid SETTINGS_ENABLE_CONNECT_PROTOCOL"));
                 }
                 self.peer.connect_protocol = value == 1;
+            }
+            setting::NO_RFC7540_PRIORITIES => {
+                let before = self.peer.no_priorities.replace(value);
+                if value > 1 || before.is_some_and(|before| before != value) {
+                    return Err(Fault::Protocol("SETTINGS: invalid SETTINGS_NO_RFC7540_PRIORITIES"));
+                }
             }
             _ => {}
         }
@@ -500,6 +517,9 @@ impl Connection {
         if head.has(flag::ACK) {
             return Ok(Some(Event::Pong));
         }
+        if self.has_parted() {
+            return Ok(None);
+        }
         frame::write_ping(true, payload, &mut self.out);
         self.outbound.add(HEAD_BYTES + 8, true);
         Ok(None)
@@ -512,16 +532,25 @@ impl Connection {
         let (fixed, _) = payload.split_at_checked(8).ok_or(Fault::FrameSize)?;
         let last = frame::number(&fixed[..4])? & MAX_31;
         let code = ErrorCode(frame::number(&fixed[4..])?);
-        if self.goaway_received.is_some_and(|before| last > before) {
+        let anothers = self.options.as_envoy && last > 0 && !self.is_ours(last);
+        if anothers || self.goaway_received.is_some_and(|before| last > before) {
             return Err(Fault::Protocol("GOAWAY: invalid last_stream_id"));
         }
         self.goaway_received = Some(last);
+        // What the peer does not look at has ended; nobody needs to be told.
+        let unseen: Vec<u32> = self.streams.keys().copied().filter(|id| *id > last && self.is_ours(*id)).collect();
+        unseen.into_iter().for_each(|id| self.close(id));
         Ok(Some(Event::Goaway { last, code }))
     }
 
     fn window_update(&mut self, head: FrameHead, payload: &[u8]) -> Result<Option<Event>, Fault> {
         let bytes = frame::number(payload)? & MAX_31;
-        if bytes == 0 {
+        if head.stream > 0 && self.is_idle(head.stream) {
+            return Err(Fault::Protocol("WINDOW_UPDATE to idle stream"));
+        }
+        let as_envoy = self.options.as_envoy;
+        let stream = self.streams.get_mut(&head.stream);
+        if bytes == 0 && (head.stream == 0 || stream.is_some()) {
             return Err(Fault::Protocol("WINDOW_UPDATE: window_size_increment == 0"));
         }
         if head.stream == 0 {
@@ -530,13 +559,10 @@ impl Connection {
                 false => Err(Fault::FlowControl),
             };
         }
-        if self.is_idle(head.stream) {
-            return Err(Fault::Protocol("WINDOW_UPDATE to idle stream"));
-        }
-        let Some(stream) = self.streams.get_mut(&head.stream) else { return Ok(None) };
+        let Some(stream) = stream else { return Ok(None) };
         match stream.send.grow(i64::from(bytes)) {
             true => Ok(Some(Event::Window { stream: head.stream })),
-            false if self.options.as_envoy => Err(Fault::FlowControl),
+            false if as_envoy => Err(Fault::FlowControl),
             false => Ok(Some(self.end_stream(head.stream, StreamEnd::WindowOverflow, ErrorCode::FLOW_CONTROL_ERROR))),
         }
     }

@@ -79,6 +79,8 @@ pub(super) struct Stream {
     pub(super) local_open: bool,
     /// The message's head has come: what comes next are trailers.
     pub(super) head_received: bool,
+    /// The head of a 1xx response has.
+    pub(super) informed: bool,
     /// Body bytes that `content-length` says are still to come.
     pub(super) expected: Option<u64>,
     /// Body bytes that have come.

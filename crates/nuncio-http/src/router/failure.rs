@@ -33,12 +33,13 @@ fn timed_out(details: &'static str, flags: ResponseFlags) -> Box<LocalReply> {
     Box::new(LocalReply::new(504, details).body("upstream request timeout").flags(flags))
 }
 
-/// An attempt came to nothing.
-pub(super) fn reset_reply(reset: &Reset, retried: bool) -> Box<LocalReply> {
+/// An attempt came to nothing, after others or not, after a 1xx response or not.
+pub(super) fn reset_reply(reset: &Reset, retried: bool, informed: bool) -> Box<LocalReply> {
     let status = if reset.reason == ResetReason::ProtocolError { 502 } else { 503 };
     let how = if retried { "retried and the latest reset reason: " } else { "reset reason: " };
     let body = format!("upstream connect error or disconnect/reset before headers. {how}{}", reset.reason.text());
-    let details = format!("upstream_reset_before_response_started{{{}}}", reset.code_details());
+    let when = if informed { "after" } else { "before" };
+    let details = format!("upstream_reset_{when}_response_started{{{}}}", reset.code_details());
     let mut reply = LocalReply::new(status, details).body(body).flags(reset.reason.flag());
     if reset.reason == ResetReason::Overflow {
         reply = reply.header("x-envoy-overloaded", "true");
@@ -121,7 +122,7 @@ impl Router {
             Decision::Overflow => cx.info.flags.set(ResponseFlags::UO),
             Decision::No => {}
         }
-        let reply = reset_reply(&reset, self.retries.made() > 0);
+        let reply = reset_reply(&reset, self.retries.made() > 0, self.informed);
         self.classes.status(reply.status, Answer { cluster: cluster.cx(), host, internal: cx.info.internal, head: None });
         host.inspect(|h| h.count(HostStat::RqError));
         if self.others.is_some() {

@@ -125,7 +125,7 @@ impl Router {
         cx.info.upstream.transport_failure = reset.transport_failure.clone();
         let host = attempt.host();
         host.filter(|_| reset.reason != ResetReason::Overflow).inspect(|host| host.note(Outcome::ConnectFailed));
-        let reply = reset_reply(reset, true);
+        let reply = reset_reply(reset, true, self.informed);
         let answer = Answer { cluster: cluster.cx(), host: host.map(|host| &**host), internal: cx.info.internal, head: None };
         self.classes.status(reply.status, answer);
         host.inspect(|host| host.count(HostStat::RqError));

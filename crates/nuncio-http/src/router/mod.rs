@@ -99,6 +99,8 @@ pub(crate) struct Router {
     response_body: Option<u64>,
     /// The upstream has said how loaded it is.
     load_reported: bool,
+    /// A 1xx response has come: from then on nothing is retried.
+    informed: bool,
     /// Some of the response has gone to the exchange.
     responding: bool,
     /// The response is complete.
@@ -146,6 +148,7 @@ impl Router {
         self.request_body = 0;
         self.response_body = None;
         self.load_reported = false;
+        self.informed = false;
         self.responding = false;
         self.finished = false;
         self.buffer_limit = buffer_limit;
@@ -340,6 +343,10 @@ impl Router {
                 if let (Some(cluster), Some(status)) = (&self.cluster, cx.response.status()) {
                     let host = self.attempt.host().map(|host| &**host);
                     self.classes.status(status, Answer { cluster: cluster.cx(), host, internal: cx.info.internal, head: Some(&cx.response) });
+                }
+                if matches!(cx.response.status(), Some(100 | 102..=104)) {
+                    self.informed = true;
+                    self.retries.give_up();
                 }
                 Poll::Ready(Some(Event::Informational))
             }

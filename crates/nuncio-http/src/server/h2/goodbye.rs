@@ -34,6 +34,8 @@ pub(super) struct Goodbye {
     step: Step,
     shut: bool,
     peer_leaves: bool,
+    /// Something came that nobody reads any more.
+    unread: bool,
 }
 
 impl Goodbye {
@@ -117,12 +119,15 @@ impl Served {
             Poll::Pending => return flush_until <= now,
         }
         let Some(until) = until else { return self.link.io.poll_shutdown(task).is_ready() };
-        if !self.goodbye.shut && self.link.io.poll_shutdown(task).is_ready() {
+        // Envoy says nothing until it closes, and reads nothing: a client that has sent more meets a reset.
+        let as_envoy = self.link.codec.options().as_envoy;
+        if !as_envoy && !self.goodbye.shut && self.link.io.poll_shutdown(task).is_ready() {
             self.goodbye.shut = true;
         }
         loop {
             match self.link.poll_read(task, now) {
                 Poll::Ready(Ok(n)) if n > 0 => {
+                    self.goodbye.unread = true;
                     if let Some(mut input) = self.link.input.take() {
                         input.clear();
                         self.hcm.worker.bufs.put(input);
@@ -134,6 +139,9 @@ impl Served {
                 }
                 Poll::Pending if until <= now => {
                     self.count(stat::DOWNSTREAM_CX_DELAYED_CLOSE_TIMEOUT);
+                    if as_envoy && self.goodbye.unread {
+                        self.link.io.reset_on_close();
+                    }
                     return true;
                 }
                 Poll::Pending => return false,

@@ -160,8 +160,25 @@ impl Served {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(n)) if n > 0 => Poll::Ready(true),
             Poll::Ready(_) => {
+                if let Some(id) = self.link.codec.unfinished_head() {
+                    self.never_was(task, id, ResponseFlags::DC, "downstream_remote_disconnect", now);
+                }
                 self.leave(now);
                 Poll::Ready(false)
+            }
+        }
+    }
+
+    /// Throws away what has come so far: Envoy has read it already when it finds the fault.
+    fn discard_input(&mut self, task: &mut Context<'_>, now: Time) {
+        let mut left = self.hcm.config.buffer_limit;
+        while let Poll::Ready(Ok(bytes @ 1..)) = self.link.poll_read(task, now) {
+            left = left.saturating_sub(bytes);
+            if left == 0 {
+                break;
+            }
+            if let Some(input) = self.link.input.take() {
+                self.hcm.worker.bufs.put(input);
             }
         }
     }
@@ -177,6 +194,10 @@ impl Served {
                     let more = event.is_some();
                     if let Some(event) = event {
                         self.happened(task, event, input.filled(), now);
+                        if self.link.codec.options().as_envoy {
+                            // Each frame has gone on its way before the next one can spoil it.
+                            self.poll_streams(now);
+                        }
                     }
                     input.consume(taken);
                     if !more || self.goodbye.is_final() {
@@ -299,7 +320,10 @@ impl Served {
 
     /// A stream has ended before its time.
     fn ended(&mut self, task: &Context<'_>, id: u32, how: StreamEnd, now: Time) {
+        let complete = |at: usize| self.streams[at].side.has_request();
         let (flags, details) = match how {
+            // Nothing went wrong, and yet nobody waits for the answer.
+            StreamEnd::Reset(ErrorCode::NO_ERROR) if self.find(id).is_some_and(complete) => (ResponseFlags::NONE, ""),
             StreamEnd::Reset(ErrorCode::PROTOCOL_ERROR) | StreamEnd::WrongLength | StreamEnd::WindowOverflow => (ResponseFlags::DPE, "http2.remote_reset"),
             StreamEnd::Reset(ErrorCode::REFUSED_STREAM) => (ResponseFlags::DR, "http2.remote_refuse"),
             StreamEnd::Reset(_) => (ResponseFlags::DR, "http2.remote_reset"),
@@ -426,7 +450,7 @@ impl Served {
     }
 
     /// The client broke the protocol, or floods us.
-    fn failed(&mut self, task: &Context<'_>, fault: Fault, now: Time) {
+    fn failed(&mut self, task: &mut Context<'_>, fault: Fault, now: Time) {
         if fault.stat().is_none() {
             // Floods are counted by themselves.
             self.count(stat::DOWNSTREAM_CX_PROTOCOL_ERROR);
@@ -449,6 +473,12 @@ impl Served {
             self.retire(stream, true, now);
         }
         self.link.queue_output();
+        if self.link.codec.is_speechless() {
+            self.link.out.clear();
+        }
+        if self.link.codec.options().as_envoy {
+            self.discard_input(task, now);
+        }
         let delay = self.hcm.config.timeouts.delayed_close;
         self.goodbye.end(delay.map(|d| now + d));
     }

@@ -96,6 +96,11 @@ impl Side {
         *self = Side { inbox, outbox, ..Side::default() };
     }
 
+    /// True if the whole request has come.
+    pub(super) fn has_request(&self) -> bool {
+        self.request_ended
+    }
+
     /// True if something waits to be sent.
     pub(super) fn has_output(&self) -> bool {
         !self.outbox.is_empty() || self.out_trailers.is_some()
