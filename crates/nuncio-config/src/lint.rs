@@ -71,6 +71,7 @@ fn hosts(config: &ClusterConfig) -> Option<usize> {
     let endpoints = || config.assignment.localities.iter().flat_map(|locality| &locality.endpoints);
     let fixed = |address: &EndpointAddress| match address {
         EndpointAddress::Resolved(_) => true,
+        EndpointAddress::Service(_) => false,
         EndpointAddress::Name { host, .. } => host.parse::<IpAddr>().is_ok(),
     };
     match config.discovery {

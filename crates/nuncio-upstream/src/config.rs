@@ -432,6 +432,8 @@ impl Endpoint {
 pub enum EndpointAddress {
     /// Ready to connect to.
     Resolved(Address),
+    /// The servers of a service, looked up as `_http._tcp.example.com` (written `srv://_http._tcp.example.com`).
+    Service(Arc<str>),
     /// To be looked up, unless the name is an IP address.
     Name {
         /// Host name or IP literal.

@@ -189,7 +189,7 @@ impl EndpointsByName<'_> {
             let proto::endpoint::AdditionalAddress { address } = from;
             match cx.at("address", |cx| self.address(cx, address.as_ref()?))? {
                 EndpointAddress::Resolved(address) => Some(address),
-                EndpointAddress::Name { .. } => None,
+                EndpointAddress::Name { .. } | EndpointAddress::Service(_) => None,
             }
         });
         if more.is_empty() {
@@ -217,6 +217,7 @@ impl EndpointsByName<'_> {
             return None;
         }
         match (address::parse(cx, address)?, self.names) {
+            (Parsed::Name { host, .. }, Names::LookedUp(kind)) if host.starts_with(SERVICE) => service(cx, &host, kind),
             (Parsed::Ready(Address::Ip(ip)), Names::LookedUp(_)) => {
                 // Kept as a name: it is shown as the host's name, and never looked up.
                 Some(EndpointAddress::Name { host: ip.ip().to_string(), port: ip.port() })
@@ -233,6 +234,23 @@ impl EndpointsByName<'_> {
             }
         }
     }
+}
+
+/// Names of services, an addition to Envoy. Envoy takes them for names of hosts, which they cannot be.
+const SERVICE: &str = "srv://";
+
+/// `srv://_http._tcp.example.com`: the servers that DNS has for a service.
+fn service(cx: &mut CompileCx<'_>, host: &str, kind: &str) -> Option<EndpointAddress> {
+    if kind == "STRICT_DNS" {
+        return host.strip_prefix(SERVICE).map(|name| EndpointAddress::Service(name.into()));
+    }
+    cx.at("socket_address", |cx| {
+        cx.at("address", |cx| {
+            cx.error(codes::CONFLICT, format!("`{host}` is a service of several hosts: a cluster of type {kind} has one"))
+                .help("a cluster of `type: STRICT_DNS` takes services");
+        });
+    });
+    None
 }
 
 fn has_resolver(address: &core::Address) -> bool {

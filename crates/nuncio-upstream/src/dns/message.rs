@@ -1,8 +1,8 @@
 //! DNS messages, as much of them as a stub resolver needs (rfc1035#4).
 //!
-//! Bytes in, addresses out. Compression pointers must point backwards, so that no message makes us loop.
+//! Bytes in, addresses or servers out. Compression pointers must point backwards, so that no message makes us loop.
 
-use super::Family;
+use super::{Family, Question, Service};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
@@ -13,6 +13,12 @@ pub(super) const UDP_BYTES: usize = 512;
 
 const TYPE_A: u16 = 1;
 const TYPE_AAAA: u16 = 28;
+/// RFC 2782.
+const TYPE_SRV: u16 = 33;
+/// Most servers of a service that are taken.
+const MAX_SERVICES: usize = 1000;
+/// Longest name in text, RFC 1035, section 3.1.
+const NAME_BYTES: usize = 253;
 const CLASS_IN: u16 = 1;
 const FLAG_RESPONSE: u16 = 0x8000;
 const FLAG_TRUNCATED: u16 = 0x0200;
@@ -23,6 +29,8 @@ const FLAG_RECURSION_DESIRED: u16 = 0x0100;
 pub(super) enum Response {
     /// Addresses and the shortest time to live among them; empty when the name has none of the type.
     Addresses(Vec<IpAddr>, Duration),
+    /// Servers and the shortest time to live among them.
+    Services(Vec<Service>, Duration),
     /// The name does not exist.
     NoSuchName,
     /// Too long for UDP: ask again over TCP.
@@ -31,15 +39,16 @@ pub(super) enum Response {
     Refused,
 }
 
-fn query_type(family: Family) -> u16 {
-    match family {
-        Family::V4 => TYPE_A,
-        Family::V6 => TYPE_AAAA,
+fn query_type(question: Question) -> u16 {
+    match question {
+        Question::Addresses(Family::V4) => TYPE_A,
+        Question::Addresses(Family::V6) => TYPE_AAAA,
+        Question::Services => TYPE_SRV,
     }
 }
 
-/// A query for the addresses of `name`; `None` if that cannot be a DNS name.
-pub(super) fn query(id: u16, name: &str, family: Family) -> Option<Vec<u8>> {
+/// A query about `name`; `None` if that cannot be a DNS name.
+pub(super) fn query(id: u16, name: &str, question: Question) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(name.len() + 18);
     for field in [id, FLAG_RECURSION_DESIRED, 1, 0, 0, 0] {
         out.extend_from_slice(&field.to_be_bytes());
@@ -55,7 +64,7 @@ pub(super) fn query(id: u16, name: &str, family: Family) -> Option<Vec<u8>> {
     if out.len() > 12 + 255 {
         return None;
     }
-    out.extend_from_slice(&query_type(family).to_be_bytes());
+    out.extend_from_slice(&query_type(question).to_be_bytes());
     out.extend_from_slice(&CLASS_IN.to_be_bytes());
     Some(out)
 }
@@ -89,29 +98,49 @@ pub(super) fn response(query: &[u8], bytes: &[u8]) -> Option<Response> {
     read_answers(&mut at, answers, wanted)
 }
 
-/// Takes the addresses of the wanted type; aliases (CNAME) lead to them and are not looked at.
+/// Takes the records of the wanted type; aliases (CNAME) lead to them and are not looked at.
 fn read_answers(at: &mut Reader<'_>, answers: u16, wanted: u16) -> Option<Response> {
-    let (mut addresses, mut ttl) = (Vec::new(), u32::MAX);
+    let (mut addresses, mut services, mut ttl) = (Vec::new(), Vec::new(), u32::MAX);
     for _ in 0..answers {
         at.skip_name()?;
         let (kind, class) = (at.u16()?, at.u16()?);
         let lives = at.u32()?;
         let length = at.u16()?;
+        let begin = at.at;
         let data = at.take(usize::from(length))?;
         if kind != wanted || class != CLASS_IN {
             continue;
         }
         let address = match kind {
             TYPE_A => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?)),
-            _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?)),
+            TYPE_AAAA => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?)),
+            _ => {
+                let service = read_service(Reader { bytes: at.bytes, at: begin })?;
+                // A single dot says that there is no such service (RFC 2782).
+                if !service.target.is_empty() && services.len() < MAX_SERVICES {
+                    services.push(service);
+                }
+                ttl = ttl.min(clamp(lives));
+                continue;
+            }
         };
         if !addresses.contains(&address) {
             addresses.push(address);
         }
-        // The top bit of a time to live means zero (rfc2181#8).
-        ttl = ttl.min(if lives > i32::MAX as u32 { 0 } else { lives });
+        ttl = ttl.min(clamp(lives));
     }
-    Some(Response::Addresses(addresses, Duration::from_secs(u64::from(ttl))))
+    let ttl = Duration::from_secs(u64::from(ttl));
+    Some(if wanted == TYPE_SRV { Response::Services(services, ttl) } else { Response::Addresses(addresses, ttl) })
+}
+
+/// The top bit of a time to live means zero (rfc2181#8).
+fn clamp(lives: u32) -> u32 {
+    if lives > i32::MAX as u32 { 0 } else { lives }
+}
+
+fn read_service(mut at: Reader<'_>) -> Option<Service> {
+    let (priority, weight, port) = (at.u16()?, at.u16()?, at.u16()?);
+    Some(Service { priority, weight, port, target: at.name()? })
 }
 
 struct Reader<'a> {
@@ -137,6 +166,36 @@ impl<'a> Reader<'a> {
 
     fn u32(&mut self) -> Option<u32> {
         self.take(4)?.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    /// Reads a name, without the dot at its end. Pointers are followed, each to a place before the last.
+    fn name(&mut self) -> Option<String> {
+        let (mut name, mut before) = (String::new(), self.at);
+        loop {
+            let length = *self.take(1)?.first()?;
+            match length {
+                0 => return Some(name),
+                1..=63 => {
+                    let label = self.take(usize::from(length))?;
+                    if !label.iter().all(|c| c.is_ascii_graphic() && *c != b'.') || name.len() + label.len() >= NAME_BYTES {
+                        return None;
+                    }
+                    if !name.is_empty() {
+                        name.push('.');
+                    }
+                    name.extend(label.iter().map(|c| char::from(*c)));
+                }
+                0xc0..=0xff => {
+                    let low = *self.take(1)?.first()?;
+                    let to = usize::from(u16::from_be_bytes([length & 0x3f, low]));
+                    if to >= before {
+                        return None;
+                    }
+                    (self.at, before) = (to, to);
+                }
+                _ => return None,
+            }
+        }
     }
 
     /// Steps over a name: labels, ended by a zero or by a pointer (which is not followed).
@@ -184,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_reply_gives_its_addresses_and_shortest_life() {
-        let q = query(7, "a.test", Family::V4).expect("a name");
+        let q = query(7, "a.test", Question::Addresses(Family::V4)).expect("a name");
         let addresses = [[127, 0, 0, 1].into(), [127, 0, 0, 2].into()];
         let answer = response(&q, &reply(&q, 0, &addresses, 30));
         assert_eq!(answer, Some(Response::Addresses(addresses.to_vec(), Duration::from_secs(30))));
@@ -194,8 +253,8 @@ mod tests {
 
     #[test]
     fn replies_to_other_questions_are_ignored() {
-        let q = query(7, "a.test", Family::V4).expect("a name");
-        for other in [query(8, "a.test", Family::V4), query(7, "b.test", Family::V4), query(7, "a.test", Family::V6)] {
+        let q = query(7, "a.test", Question::Addresses(Family::V4)).expect("a name");
+        for other in [query(8, "a.test", Question::Addresses(Family::V4)), query(7, "b.test", Question::Addresses(Family::V4)), query(7, "a.test", Question::Addresses(Family::V6))] {
             let other = other.expect("a name");
             assert_eq!(response(&q, &reply(&other, 0, &[], 0)), None);
         }
@@ -204,26 +263,55 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be_are_refused() {
-        assert!(query(1, "", Family::V4).is_none());
-        assert!(query(1, "a..b", Family::V4).is_none());
-        assert!(query(1, &"a".repeat(64), Family::V4).is_none());
-        assert!(query(1, &"abc.".repeat(80), Family::V4).is_none());
-        assert!(query(1, "a.test.", Family::V4).is_some());
+        assert!(query(1, "", Question::Addresses(Family::V4)).is_none());
+        assert!(query(1, "a..b", Question::Addresses(Family::V4)).is_none());
+        assert!(query(1, &"a".repeat(64), Question::Addresses(Family::V4)).is_none());
+        assert!(query(1, &"abc.".repeat(80), Question::Addresses(Family::V4)).is_none());
+        assert!(query(1, "a.test.", Question::Addresses(Family::V4)).is_some());
+    }
+
+    /// The reply to a query with these servers, and their names compressed by the question's.
+    fn served(query: &[u8], services: &[(u16, u16, u16, &[u8])]) -> Vec<u8> {
+        let mut out = reply(query, 0, &[], 0);
+        out[6..8].copy_from_slice(&(services.len() as u16).to_be_bytes());
+        for (priority, weight, port, target) in services {
+            out.extend_from_slice(&[0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 9]);
+            out.extend_from_slice(&(6 + target.len() as u16).to_be_bytes());
+            for number in [priority, weight, port] {
+                out.extend_from_slice(&number.to_be_bytes());
+            }
+            out.extend_from_slice(target);
+        }
+        out
+    }
+
+    #[test]
+    fn a_service_has_servers() {
+        let q = query(7, "_http._tcp.a.test", Question::Services).expect("a name");
+        // `one.a.test`, by a pointer behind `_http._tcp`; no service at all.
+        let bytes = served(&q, &[(1, 20, 80, b"\x03one\xc0\x17"), (0, 0, 0, b"\0")]);
+        let one = Service { priority: 1, weight: 20, port: 80, target: "one.a.test".into() };
+        assert_eq!(response(&q, &bytes), Some(Response::Services(vec![one], Duration::from_secs(9))));
+        // A pointer to itself, one forward, a label that is none.
+        for target in [&b"\xc0\x35"[..], b"\xc1\x00", b"\x41a", b"\x03a.b\0"] {
+            assert_eq!(response(&q, &served(&q, &[(0, 0, 0, target)])), None);
+        }
     }
 
     #[test]
     fn broken_bytes_never_panic() {
-        let q = query(7, "a.test", Family::V4).expect("a name");
-        let good = reply(&q, 0, &[[1, 2, 3, 4].into()], 1);
+        let q = query(7, "a.test", Question::Addresses(Family::V4)).expect("a name");
+        let service = query(7, "_s._tcp.a.test", Question::Services).expect("a name");
+        let good = [reply(&q, 0, &[[1, 2, 3, 4].into()], 1), served(&service, &[(1, 2, 3, b"\x01b\xc0\x0c"), (0, 0, 0, b"\xc0\x14")])];
         let rng = nuncio_rt::Rng::seeded(1, 9);
-        for _ in 0..20_000 {
-            let mut bytes = good.clone();
+        for n in 0..40_000 {
+            let (q, mut bytes) = if n % 2 == 0 { (&q, good[0].clone()) } else { (&service, good[1].clone()) };
             for _ in 0..1 + rng.below(4) {
                 let at = rng.below(bytes.len() as u64) as usize;
                 bytes[at] = rng.next_u64() as u8;
             }
             bytes.truncate(rng.below(bytes.len() as u64 + 1) as usize);
-            let _ = response(&q, &bytes);
+            let _ = response(q, &bytes);
         }
     }
 }

@@ -42,10 +42,36 @@ pub enum LookupError {
     BadName,
 }
 
+/// A server of a service (SRV, RFC 2782).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Lower ones are to be used first.
+    pub priority: u16,
+    /// Share among those of the same priority.
+    pub weight: u16,
+    /// Port.
+    pub port: u16,
+    /// Name of the server.
+    pub target: String,
+}
+
+/// Servers of a service and how long they hold; `None` where there is no such service.
+pub type Services = Result<Option<(Vec<Service>, Duration)>, LookupError>;
+
 /// Looks names up.
 pub trait Resolve {
     /// The addresses of `name`, of the families asked for.
     fn resolve(&self, name: &str, family: LookupFamily) -> LocalFuture<Answer>;
+
+    /// The servers of the service `name`, such as `_http._tcp.example.com`.
+    fn services(&self, name: &str) -> LocalFuture<Services>;
+}
+
+/// What a name is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question {
+    Addresses(Family),
+    Services,
 }
 
 /// One family of addresses.

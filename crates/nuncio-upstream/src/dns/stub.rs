@@ -5,7 +5,7 @@
 
 use super::message::{self, Response, UDP_BYTES};
 use super::system::{Hosts, ResolvConf, Watched};
-use super::{Answer, Family, LookupError, Resolve, Resolvers, plan, select};
+use super::{Answer, Family, LookupError, Question, Resolve, Resolvers, Services, plan, select};
 use crate::config::{LookupFamily, ResolverConfig};
 use nuncio_core::LocalFuture;
 use nuncio_rt::Rng;
@@ -98,6 +98,25 @@ impl Resolve for StubResolver {
             answer
         })
     }
+
+    fn services(&self, name: &str) -> LocalFuture<Services> {
+        let (inner, name) = (self.0.clone(), name.to_owned());
+        Box::pin(async move {
+            let stats = inner.system.stats.clone();
+            stats.inc(Lane::MAIN, stat::RESOLVE_TOTAL);
+            stats.gauge_add(Lane::MAIN, stat::PENDING_RESOLUTIONS, 1);
+            let guard = Pending(stats.clone());
+            let answer = inner.ask_services(&name).await;
+            drop(guard);
+            match &answer {
+                Ok(Some(_)) => {}
+                Ok(None) => stats.inc(Lane::MAIN, stat::NOT_FOUND),
+                Err(LookupError::Timeout) => stats.inc(Lane::MAIN, stat::TIMEOUTS),
+                Err(_) => stats.inc(Lane::MAIN, stat::GET_ADDR_FAILURE),
+            }
+            answer
+        })
+    }
 }
 
 /// A resolution under way, also one that is given up.
@@ -184,22 +203,39 @@ impl Inner {
     }
 
     async fn ask_servers(&self, name: &str, family: Family, conf: &ResolvConf) -> Answer {
+        match self.ask_each(name, Question::Addresses(family), conf).await {
+            Ok(Response::Addresses(addresses, ttl)) if !addresses.is_empty() => Answer::Found { addresses, ttl: Some(ttl) },
+            Ok(_) => Answer::NotFound,
+            Err(error) => Answer::Failed(error),
+        }
+    }
+
+    async fn ask_services(&self, name: &str) -> Services {
+        let conf = self.settings();
+        let mut last = Ok(None);
+        for name in candidates(name, &conf) {
+            match self.ask_each(&name, Question::Services, &conf).await {
+                Ok(Response::Services(services, ttl)) if !services.is_empty() => return Ok(Some((services, ttl))),
+                Ok(_) => {}
+                Err(error) => last = Err(error),
+            }
+        }
+        last
+    }
+
+    /// Asks one server after the other until one has told.
+    async fn ask_each(&self, name: &str, question: Question, conf: &ResolvConf) -> Result<Response, LookupError> {
         let mut failed = LookupError::Server;
         for server in std::iter::repeat_n(&conf.servers, conf.attempts as usize).flatten() {
-            let Some(query) = message::query(self.system.rng.next_u64() as u16, name, family) else {
-                return Answer::Failed(LookupError::BadName);
-            };
+            let query = message::query(self.system.rng.next_u64() as u16, name, question).ok_or(LookupError::BadName)?;
             match tokio::time::timeout(conf.timeout, exchange(*server, &query, conf.use_tcp)).await {
-                Ok(Ok(Response::Addresses(addresses, ttl))) if !addresses.is_empty() => {
-                    return Answer::Found { addresses, ttl: Some(ttl) };
-                }
-                Ok(Ok(Response::Addresses(..) | Response::NoSuchName)) => return Answer::NotFound,
                 Ok(Ok(Response::Refused | Response::Truncated)) => failed = LookupError::Server,
+                Ok(Ok(told)) => return Ok(told),
                 Ok(Err(_)) => failed = LookupError::Unreachable,
                 Err(_) => failed = LookupError::Timeout,
             }
         }
-        Answer::Failed(failed)
+        Err(failed)
     }
 }
 

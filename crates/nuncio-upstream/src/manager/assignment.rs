@@ -53,13 +53,16 @@ impl Cluster {
         let discovery = &self.info.config.discovery;
         for (l, locality) in self.assignment.borrow().localities.iter().enumerate() {
             for (e, endpoint) in locality.endpoints.iter().enumerate() {
-                let mut target = Target { locality: l, endpoint: e, addresses: Vec::new() };
+                let mut target = Target { locality: l, endpoint: e, ..Target::default() };
                 match (&endpoint.address, discovery) {
                     // It is where the assignment says.
                     (EndpointAddress::Resolved(_), _) => {}
                     (EndpointAddress::Name { host, port }, Discovery::StrictDns(_) | Discovery::LogicalDns(_)) => {
                         let first_only = matches!(discovery, Discovery::LogicalDns(_));
-                        names.push(Name { target: targets.len(), host: host.clone(), port: *port, first_only });
+                        names.push(Name { target: targets.len(), host: host.clone(), port: *port, first_only, service: false });
+                    }
+                    (EndpointAddress::Service(name), _) => {
+                        names.push(Name { target: targets.len(), host: name.to_string(), port: 0, first_only: false, service: true });
                     }
                     (EndpointAddress::Name { host, port }, _) => {
                         // The configuration has seen to it that this is an address.

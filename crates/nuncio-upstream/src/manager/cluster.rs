@@ -1,6 +1,7 @@
 //! One cluster on the main thread: from endpoints to hosts, from hosts and their health to what workers see.
 
 use super::discovery::{Name, keep_resolved};
+use super::service::Server;
 use super::view::{ClusterView, balancing_stats};
 use super::{Shared, Task};
 use super::assignment::health_flags;
@@ -56,6 +57,8 @@ pub(super) struct Target {
     pub(super) endpoint: usize,
     /// What its name has come to.
     pub(super) addresses: Vec<Address>,
+    /// Where it is a service: the server of each address.
+    pub(super) servers: Vec<Server>,
 }
 
 /// How far a cluster has come.
@@ -144,10 +147,10 @@ impl Cluster {
     }
 
     /// A name has these addresses now.
-    pub(super) fn resolved(self: &Rc<Self>, target: usize, addresses: Vec<Address>) {
+    pub(super) fn resolved(self: &Rc<Self>, target: usize, addresses: Vec<Address>, servers: Vec<Server>) {
         if let Some(target) = self.targets.borrow_mut().get_mut(target) {
             self.count_transport(target, addresses.len());
-            target.addresses = addresses;
+            (target.addresses, target.servers) = (addresses, servers);
         }
         if !self.rebuild() {
             self.info.stats.inc(Lane::MAIN, stat::UPDATE_NO_REBUILD);
@@ -214,17 +217,19 @@ impl Cluster {
         for target in self.targets.borrow().iter() {
             let Some(locality) = assignment.localities.get(target.locality) else { continue };
             let Some(endpoint) = locality.endpoints.get(target.endpoint) else { continue };
-            for address in target.now(&assignment) {
+            for (at, address) in target.now(&assignment).iter().enumerate() {
+                let server = target.servers.get(at);
+                let priority = locality.priority + server.map_or(0, |server| server.rank);
                 let address = Arc::new(address.clone());
                 // Several names may lead to one address: it is one host.
                 if config.discovery != Discovery::Static && !seen.insert(address.clone()) {
                     continue;
                 }
-                let known = before.get_mut(&(address.clone(), place(locality.priority))).and_then(Vec::pop);
+                let known = before.get_mut(&(address.clone(), place(priority))).and_then(Vec::pop);
                 if let Some(known) = &known {
                     known.state.set_flags(HealthFlags::PENDING_DYNAMIC_REMOVAL, false);
                 }
-                let host = self.host(address, locality, endpoint, known.as_ref());
+                let host = self.host(address, locality, endpoint, server, known.as_ref());
                 changed |= !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &host));
                 match &known {
                     Some(known) if known.priority == host.priority => {}
@@ -263,20 +268,23 @@ impl Cluster {
         address: Arc<Address>,
         locality: &LocalityEndpoints,
         endpoint: &Endpoint,
+        server: Option<&Server>,
         known: Option<&Arc<Host>>,
     ) -> Arc<Host> {
+        let priority = locality.priority + server.map_or(0, |server| server.rank);
         let hostname = match &endpoint.address {
             _ if !endpoint.hostname.is_empty() => endpoint.hostname.clone(),
+            EndpointAddress::Service(_) => server.map_or_else(Arc::default, |server| server.name.clone()),
             EndpointAddress::Name { host, .. } if matches!(self.info.config.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_)) => host.as_str().into(),
             _ => Arc::default(),
         };
         // What a host has reported outlives what the configuration says.
         let own = known.filter(|_| self.info.config.orca.is_some()).map(|known| known.weight);
-        let weight = own.unwrap_or(endpoint.weight).max(1);
+        let weight = own.unwrap_or(server.map_or(endpoint.weight, |server| server.weight)).max(1);
         if let Some(known) = known
             && known.hostname == hostname
             && known.weight == weight
-            && known.priority == locality.priority
+            && known.priority == priority
             && known.metadata == endpoint.metadata
             && known.locality == locality.locality
         {
@@ -287,7 +295,7 @@ impl Cluster {
             address,
             hostname,
             locality: locality.locality.clone(),
-            priority: locality.priority,
+            priority,
             weight,
             metadata: endpoint.metadata.clone(),
             health_check: endpoint.health_check.clone(),

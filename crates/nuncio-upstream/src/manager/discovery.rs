@@ -1,8 +1,9 @@
 //! DNS discovery: the task that keeps one name of a cluster resolved.
 
 use super::cluster::Cluster;
+use super::service::{self, Found};
 use crate::config::DnsConfig;
-use crate::dns::{Answer, Resolve};
+use crate::dns::{Answer, LookupError, Resolve};
 use nuncio_rt::{Address, Rng};
 use nuncio_stats::{Lane, tables::cluster as stat};
 use std::{
@@ -19,6 +20,8 @@ pub(super) struct Name {
     pub(super) port: u16,
     /// Logical DNS: only the first address counts.
     pub(super) first_only: bool,
+    /// It is a service: its servers have addresses, ports, priorities and weights of their own.
+    pub(super) service: bool,
 }
 
 /// Resolves `name` again and again. After an answer the next question comes after the refresh rate, or after the
@@ -32,34 +35,37 @@ pub(super) async fn keep_resolved(cluster: Weak<Cluster>, name: Name, dns: DnsCo
             None => return,
         };
         stats.inc(Lane::MAIN, stat::UPDATE_ATTEMPT);
-        let answer = resolver.resolve(&name.host, dns.lookup_family).await;
+        let found = match name.service {
+            true => service::look_up(&*resolver, &name.host, dns.lookup_family).await,
+            false => look_up(&*resolver, &name, &dns).await,
+        };
         let Some(cluster) = cluster.upgrade() else { return };
-        let wait = match answer {
-            // A logical host does not vanish because its name has no address for a while.
-            Answer::NotFound if name.first_only => {
-                stats.inc(Lane::MAIN, stat::UPDATE_FAILURE);
-                backoff.next(&rng)
-            }
-            Answer::Failed(_) => {
-                stats.inc(Lane::MAIN, stat::UPDATE_FAILURE);
-                backoff.next(&rng)
-            }
-            Answer::Found { addresses, ttl } => {
+        let wait = match found {
+            Ok(Found { addresses, servers, ttl }) => {
                 backoff.reset();
                 stats.inc(Lane::MAIN, stat::UPDATE_SUCCESS);
-                cluster.resolved(name.target, sockets(addresses, &name));
+                cluster.resolved(name.target, addresses, servers);
                 next_refresh(&dns, ttl, &rng)
             }
-            Answer::NotFound => {
-                backoff.reset();
-                stats.inc(Lane::MAIN, stat::UPDATE_SUCCESS);
-                cluster.resolved(name.target, Vec::new());
-                next_refresh(&dns, None, &rng)
+            Err(_) => {
+                stats.inc(Lane::MAIN, stat::UPDATE_FAILURE);
+                backoff.next(&rng)
             }
         };
         cluster.discovered();
         drop((cluster, stats));
         tokio::time::sleep(wait).await;
+    }
+}
+
+/// Looks up the name of a host.
+async fn look_up(resolver: &dyn Resolve, name: &Name, dns: &DnsConfig) -> Result<Found, LookupError> {
+    match resolver.resolve(&name.host, dns.lookup_family).await {
+        Answer::Found { addresses, ttl } => Ok(Found { addresses: sockets(addresses, name), servers: Vec::new(), ttl }),
+        // A logical host does not vanish because its name has no address for a while.
+        Answer::NotFound if name.first_only => Err(LookupError::Server),
+        Answer::NotFound => Ok(Found { addresses: Vec::new(), servers: Vec::new(), ttl: None }),
+        Answer::Failed(error) => Err(error),
     }
 }
 

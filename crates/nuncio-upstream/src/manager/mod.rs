@@ -10,6 +10,7 @@ mod discovery;
 mod eds;
 mod named;
 mod on_demand;
+mod service;
 mod view;
 mod watch;
 mod weigh;

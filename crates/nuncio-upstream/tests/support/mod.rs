@@ -8,7 +8,7 @@ use nuncio_core::{LocalFuture, Worker};
 use nuncio_rt::{Address, Buf};
 use nuncio_stats::{CounterId, GaugeId, Lane, Scope, Store};
 use nuncio_upstream::config::{Endpoint, EndpointAddress, LocalityEndpoints, LookupFamily, ResolverConfig};
-use nuncio_upstream::dns::{Answer, Resolve, Resolvers, StubResolvers};
+use nuncio_upstream::dns::{Answer, Resolve, Resolvers, Services, StubResolvers};
 use nuncio_upstream::{
     ClusterConfig, ClusterManager, HeadOptions, PickCx, PoolFailure, Reset, RoutingPriority, UpPiece, UpstreamConn,
     WorkerCluster, WorkerClusters, WorkerHost,
@@ -30,6 +30,10 @@ impl Resolve for Told {
         self.1.set(self.1.get() + 1);
         let answer = self.0.borrow().clone();
         Box::pin(async move { answer })
+    }
+
+    fn services(&self, _: &str) -> LocalFuture<Services> {
+        Box::pin(async { Ok(None) })
     }
 }
 

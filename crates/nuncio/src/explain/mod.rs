@@ -117,7 +117,8 @@ impl Hosts for Configured<'_> {
         let endpoints = found.config.assignment.localities.iter().flat_map(|locality| &locality.endpoints);
         let name = |address: &EndpointAddress| match address {
             EndpointAddress::Resolved(address) => address.to_string(),
-            EndpointAddress::Name { host, port } => format!("{host}:{port}"),
+            EndpointAddress::Service(name) => format!("srv://{name}"),
+        EndpointAddress::Name { host, port } => format!("{host}:{port}"),
         };
         endpoints.map(|endpoint| KnownHost { address: name(&endpoint.address), health: None }).collect()
     }
