@@ -2,6 +2,7 @@
 //!
 //! Plain values, made once when a handshake is done. Nothing here decides whether anything is trusted.
 
+use nuncio_codec::path::decode_pair;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::sync::Arc;
 
@@ -128,6 +129,12 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).map(char::from).collect()
 }
 
+/// The bytes that pairs of hexadecimal digits stand for; `None` if the text is anything else.
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if rest.is_empty() { pairs.iter().map(|pair| decode_pair(pair)).collect() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,5 +142,9 @@ mod tests {
     #[test]
     fn digits_are_as_everywhere() {
         assert_eq!(hex(&[0, 0x5a, 0xff]), "005aff");
+        assert_eq!(from_hex("005aFf"), Some(vec![0, 0x5a, 0xff]));
+        for bad in ["0", "0g", "+1", "é"] {
+            assert_eq!(from_hex(bad), None, "{bad}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_codec::path;
 
 /// A message of gRPC, by its content type.
 pub fn is_grpc(head: &HeaderMap) -> bool {
@@ -52,26 +53,6 @@ pub fn status_details(map: &HeaderMap) -> Option<Vec<u8>> {
     LAX.decode(map.get("grpc-status-details-bin")?).ok()
 }
 
-/// What gRPC's percent-encoding of a status message says.
-pub fn percent_decode(text: &[u8]) -> Vec<u8> {
-    let digit = |at: usize| text.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let mut out = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high << 4 | low) as u8);
-                at += 3;
-            }
-            _ => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    out
-}
-
 /// The status an exchange ended with as a gRPC client would see it: from trailers, the head, or HTTP's status.
 pub fn status(cx: &StreamCx) -> u32 {
     let told = [&cx.response_trailers, &cx.response].into_iter().find_map(|map| map.get_str(Known::GrpcStatus));
@@ -79,15 +60,8 @@ pub fn status(cx: &StreamCx) -> u32 {
 }
 
 /// gRPC's percent-encoding of status messages.
-pub fn percent_encode(text: &[u8]) -> String {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut out = String::with_capacity(text.len());
-    for &b in text {
-        if (0x20..=0x7e).contains(&b) && b != b'%' {
-            out.push(char::from(b));
-        } else {
-            out.extend(['%', char::from(HEX[usize::from(b >> 4)]), char::from(HEX[usize::from(b & 15)])]);
-        }
-    }
+pub fn percent_encode(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    path::percent_encode(text, &mut out, |byte| (0x20..=0x7e).contains(&byte) && byte != b'%');
     out
 }

@@ -55,7 +55,7 @@ pub use access_log::{
     LogFilter, LogSample, StreamTest,
 };
 pub use build::{BuildCx, ConfigError, FilterConfig, HttpFilterEntry, Posture};
-pub use certificate::{Certificate, NameKind, TlsFacts, hex};
+pub use certificate::{Certificate, NameKind, TlsFacts, from_hex, hex};
 pub use client::{
     ClientFailure, ClientRequest, ClientResponse, ClientRetry, ClientStream, HttpClient, HttpClientPart, MAX_RESPONSE_BYTES, StreamPiece,
     StreamRequest,

@@ -4,11 +4,13 @@
 //! the query is never touched. Pure functions that leave a path that needs nothing alone. `data/paths.tsv`
 //! of the tests holds Envoy's answers.
 
+mod escapes;
 mod normalize;
 mod query;
 
 pub use normalize::normalize;
-pub use query::{percent_decode, query_pairs, split_query};
+pub use escapes::{decode_pair, percent_decode, percent_encode};
+pub use query::{query_pairs, split_query};
 
 use std::borrow::Cow;
 

@@ -1,5 +1,7 @@
 //! Normalisation as browsers do it (the URL standard's path state, rfc3986#5.2.4), which Envoy uses.
 
+use super::escapes::{decode_pair, percent_encode};
+
 /// Appends the canonical form of a path that begins with `/` and has no query: backslashes become slashes,
 /// `.` and `..` segments are resolved (`%2e` counts as a dot), escapes of unreserved characters are undone,
 /// characters that should be escaped are. False if the path holds `%00`: no canonical form.
@@ -89,28 +91,11 @@ fn makes_escape(behind: &[u8], next: &[u8]) -> bool {
     }
 }
 
-/// The byte that two hex digits at the front stand for.
-pub(super) fn decode_pair(text: &[u8]) -> Option<u8> {
-    let [high, low, ..] = text else { return None };
-    let digit = |byte: u8| (byte as char).to_digit(16);
-    Some((digit(*high)? << 4 | digit(*low)?) as u8)
-}
-
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 fn push_escaped(byte: u8, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    if byte.is_ascii_graphic()
-        && !matches!(byte, b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}')
-    {
-        out.push(byte);
-    } else {
-        out.extend_from_slice(&[
-            b'%',
-            HEX[usize::from(byte >> 4)],
-            HEX[usize::from(byte & 15)],
-        ]);
-    }
+    let stays = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}');
+    percent_encode(&[byte], out, stays);
 }

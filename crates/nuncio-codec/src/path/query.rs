@@ -1,8 +1,5 @@
 //! Taking a `:path` apart behind the question mark.
 
-use super::normalize::decode_pair;
-use std::borrow::Cow;
-
 /// Path and query; the query without its `?`, `None` if there is no `?`.
 #[inline]
 pub fn split_query(path: &[u8]) -> (&[u8], Option<&[u8]>) {
@@ -23,26 +20,6 @@ pub fn query_pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         })
 }
 
-/// Undoes every valid percent-escape; a `%` without two hex digits stays. Borrowed if there is nothing to do.
-pub fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.contains(&b'%') {
-        return Cow::Borrowed(text);
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, after @ ..] = rest {
-        rest = after;
-        match decode_pair(after).filter(|_| *first == b'%') {
-            Some(byte) => {
-                decoded.push(byte);
-                rest = &after[2..];
-            }
-            None => decoded.push(*first),
-        }
-    }
-    Cow::Owned(decoded)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,11 +36,5 @@ mod tests {
         let pairs: Vec<_> = query_pairs(b"a=1&b&&a=%20=&=x").collect();
         let want: [(&[u8], &[u8]); 4] = [(b"a", b"1"), (b"b", b""), (b"a", b"%20="), (b"", b"x")];
         assert_eq!(pairs, want);
-    }
-
-    #[test]
-    fn only_valid_escapes_are_undone() {
-        assert_eq!(&*percent_decode(b"a%20b%2x%"), b"a b%2x%");
-        assert!(matches!(percent_decode(b"abc"), Cow::Borrowed(_)));
     }
 }

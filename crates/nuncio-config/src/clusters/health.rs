@@ -240,7 +240,7 @@ fn tcp(cx: &mut CompileCx<'_>, from: &proto::health_check::TcpHealthCheck) -> Tc
 fn payload(cx: &mut CompileCx<'_>, from: &proto::health_check::Payload) -> Option<Payload> {
     match from.payload.as_ref()? {
         proto::health_check::payload::Payload::Binary(bytes) => Some(bytes.as_slice().into()),
-        proto::health_check::payload::Payload::Text(text) => match hex(text) {
+        proto::health_check::payload::Payload::Text(text) => match nuncio_core::from_hex(text) {
             Some(bytes) => Some(bytes.into()),
             None => {
                 cx.at("text", |cx| {
@@ -251,10 +251,4 @@ fn payload(cx: &mut CompileCx<'_>, from: &proto::health_check::Payload) -> Optio
             }
         },
     }
-}
-
-fn hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect();
-    let digits = digits.filter(|d| d.len() % 2 == 0)?;
-    Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }

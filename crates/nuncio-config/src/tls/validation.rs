@@ -84,7 +84,7 @@ fn settings(cx: &mut CompileCx<'_>, from: &proto::CertificateValidationContext) 
         let of = |kind| NameMatcher { kind, matcher: matcher.clone() };
         names.extend([NameKind::Dns, NameKind::Uri, NameKind::Email, NameKind::Ip].map(of));
     }
-    let hashes = cx.each("verify_certificate_hash", verify_certificate_hash, |cx, text| hash(cx, text, "hex-encoded SHA-256", hex(text)));
+    let hashes = cx.each("verify_certificate_hash", verify_certificate_hash, |cx, text| hash(cx, text, "hex-encoded SHA-256", nuncio_core::from_hex(&text.replace(':', ""))));
     let keys = cx.each("verify_certificate_spki", verify_certificate_spki, |cx, text| {
         hash(cx, text, "base64-encoded SHA-256", STANDARD.decode(text).ok())
     });
@@ -153,11 +153,4 @@ fn hash(cx: &mut CompileCx<'_>, text: &str, what: &str, bytes: Option<Vec<u8>>) 
         cx.error(codes::BAD_VALUE, format!("`{text}` is not a {what}")).envoy(format!("Invalid {what} {text}"));
     }
     bytes
-}
-
-/// Hexadecimal digits, maybe with colons between bytes.
-fn hex(text: &str) -> Option<Vec<u8>> {
-    let digits: String = text.chars().filter(|c| *c != ':').collect();
-    let pair = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
-    (digits.len() % 2 == 0).then(|| (0..digits.len()).step_by(2).map(pair).collect())?
 }

@@ -4,7 +4,7 @@ use super::{
     FormatCx,
     command::{Args, Command, Parametric, Written, cut},
 };
-use nuncio_codec::{Known, headers::HeaderMap};
+use nuncio_codec::{Known, headers::HeaderMap, path};
 
 /// Which path counts: the one the client sent or the one sent upstream.
 #[derive(Debug, Clone, Copy)]
@@ -122,11 +122,11 @@ impl Parametric for QueryParam {
                 Some(at) => (&pair[..at], &pair[at + 1..]),
                 None => (pair, &b""[..]),
             };
-            percent_decode(key, out);
+            out.extend_from_slice(&path::percent_decode(key));
             let found = out[from..] == *self.key;
             out.truncate(from);
             if found {
-                percent_decode(value, out);
+                out.extend_from_slice(&path::percent_decode(value));
                 cut(out, from, self.length);
                 return Written::Text;
             }
@@ -139,7 +139,7 @@ impl Parametric for QueryParam {
 fn decode_visible(text: &[u8], out: &mut Vec<u8>) {
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
-        match (byte, escape(&text[at..])) {
+        match (byte, path::decode_pair(&text[at + 1..])) {
             (b'%', Some(decoded)) if decoded.is_ascii_graphic() => {
                 out.push(decoded);
                 at += 2;
@@ -148,22 +148,5 @@ fn decode_visible(text: &[u8], out: &mut Vec<u8>) {
             _ => out.push(byte),
         }
         at += 1;
-    }
-}
-
-/// The byte that `%41` at the front of a text stands for.
-fn escape(text: &[u8]) -> Option<u8> {
-    let hex = |byte: &u8| char::from(*byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let [b'%', high, low, ..] = text else { return None };
-    Some(hex(high)? << 4 | hex(low)?)
-}
-
-/// Decodes `%41`; a `%` that begins no escape stays, as does `+`.
-fn percent_decode(text: &[u8], out: &mut Vec<u8>) {
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        let decoded = escape(&text[at..]);
-        out.push(decoded.unwrap_or(byte));
-        at += if decoded.is_some() { 3 } else { 1 };
     }
 }

@@ -4,7 +4,7 @@
 //! writes what the client had escaped without its escapes (so that one parameter may become two), a parameter that is not
 //! changed keeps its spelling, and of values that are put in, what would end a value or the request line is escaped.
 
-use nuncio_codec::path::{percent_decode, query_pairs, split_query};
+use nuncio_codec::path::{percent_decode, percent_encode, query_pairs, split_query};
 
 /// A parameter as it is sent, and its name as it is meant.
 struct Parameter {
@@ -60,14 +60,7 @@ impl Query {
 
 /// Escapes what would end a parameter or the request line; escapes that are there already stay.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for &byte in text {
-        if byte <= b' ' || byte >= 0x7f || matches!(byte, b'&' | b'#') {
-            out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        } else {
-            out.push(byte);
-        }
-    }
+    percent_encode(text, out, |byte| (b'!'..0x7f).contains(&byte) && !matches!(byte, b'&' | b'#'));
 }
 
 #[cfg(test)]

@@ -57,6 +57,11 @@ fn is_hidden(c: char) -> bool {
 
 /// A string in quotes.
 pub(crate) fn quoted(out: &mut String, text: &str) {
+    quoted_but(out, text, is_hidden);
+}
+
+/// The same where other characters are told by their number.
+pub(crate) fn quoted_but(out: &mut String, text: &str, is_hidden: fn(char) -> bool) {
     out.push('"');
     for c in text.chars() {
         match c {

@@ -4,6 +4,7 @@
 //! proportion to the path and the tree, whatever the path says.
 
 use super::rules::HttpRule;
+use nuncio_codec::path::decode_pair;
 use std::collections::{HashMap, HashSet};
 
 /// Which escaped characters of variables of several segments become plain.
@@ -293,14 +294,10 @@ fn look_up(node: &Node, parts: &[&str], key: &str) -> Option<Option<usize>> {
 /// `text` with escaped characters made plain; with `plus`, `+` is a space.
 pub(crate) fn unescape(text: &str, how: Unescape, plus: bool) -> Vec<u8> {
     let bytes = text.as_bytes();
-    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        let escaped = match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => Some((high << 4 | low) as u8),
-            _ => None,
-        };
+        let escaped = if byte == b'%' { decode_pair(&bytes[at + 1..]) } else { None };
         let kept = |byte: u8| match how {
             Unescape::All => false,
             Unescape::AllButSlash => byte == b'/',

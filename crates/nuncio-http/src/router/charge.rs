@@ -3,6 +3,7 @@
 use crate::routes::ClusterPolicies;
 use crate::stream::is_grpc;
 use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_core::grpc;
 use nuncio_stats::{CounterId, Lane, Scope, tables::{cluster as stat, cluster_part as part, router::route as route_stat}};
 use nuncio_upstream::outlier::Outcome;
 use nuncio_upstream::{ClusterCx, HostStat, WorkerHost};
@@ -132,7 +133,7 @@ pub(crate) fn answer(host: &WorkerHost, request: &HeaderMap, status: u16, head: 
     let own = ClusterPolicies::of(&host.cluster().info.config).and_then(|policies| policies.failures.as_ref());
     host.note(Outcome::Status(match own {
         Some(failures) => if failures.matches(head) { 500 } else { 200 },
-        None => head.get(Known::GrpcStatus).filter(|_| is_grpc(request)).and_then(http_status_of_grpc).unwrap_or(status),
+        None => http_status_of_grpc(head).filter(|_| is_grpc(request)).unwrap_or(status),
     }));
     if head.contains(Known::XEnvoyDegraded) {
         host.note_degraded();
@@ -142,23 +143,9 @@ pub(crate) fn answer(host: &WorkerHost, request: &HeaderMap, status: u16, head: 
     }
 }
 
-/// The HTTP status that stands for a gRPC status (google.rpc.Code).
-fn http_status_of_grpc(status: &[u8]) -> Option<u16> {
-    let number: u8 = std::str::from_utf8(status).ok()?.parse().ok()?;
-    Some(match number {
-        0 => 200,
-        1 => 499,
-        3 | 9 | 11 => 400,
-        4 => 504,
-        5 => 404,
-        6 | 10 => 409,
-        7 => 403,
-        8 => 429,
-        12 => 501,
-        14 => 503,
-        16 => 401,
-        _ => 500,
-    })
+/// The HTTP status that stands for the gRPC status in a head or trailers.
+fn http_status_of_grpc(head: &HeaderMap) -> Option<u16> {
+    head.get_str(Known::GrpcStatus)?.parse().ok().map(grpc::http_of_status)
 }
 
 /// Counts how an attempt went, in the host's own statistics.
@@ -168,6 +155,5 @@ pub(crate) fn outcome(host: &WorkerHost, code: u16) {
 
 /// The same for gRPC, where the last there is of a response tells: its trailers, or the head that is all of it.
 pub(crate) fn grpc_outcome(host: &WorkerHost, last: Option<&HeaderMap>) {
-    let status = last.and_then(|last| last.get(Known::GrpcStatus)).and_then(http_status_of_grpc);
-    outcome(host, status.unwrap_or(500));
+    outcome(host, last.and_then(http_status_of_grpc).unwrap_or(500));
 }

@@ -4,6 +4,7 @@ use super::super::condition;
 use crate::metadata::Metadata;
 use crate::{ConnInfo, FilterState, RuntimeValues, StreamCx, TlsFacts};
 use nuncio_codec::headers::{HeaderMap, Trailers};
+use nuncio_codec::path::percent_decode;
 use nuncio_rt::Address;
 use std::borrow::Cow;
 
@@ -89,39 +90,6 @@ impl<'a> Facts<'a> {
         let target = self.request?.path()?;
         let query = target.iter().position(|&b| b == b'?').map(|at| &target[at + 1..])?;
         let query = query.split(|&b| b == b'#').next().unwrap_or_default();
-        Some(decoded(condition::parameter(query, name)?))
-    }
-}
-
-/// `%41` is `A`; what is no such escape stays.
-fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.contains(&b'%') {
-        return Cow::Borrowed(text);
-    }
-    let digit = |b: Option<&u8>| char::from(*b?).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let mut out = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        match (byte, digit(text.get(at + 1)), digit(text.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(high << 4 | low);
-                at += 3;
-            }
-            _ => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    Cow::Owned(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::decoded;
-
-    #[test]
-    fn escapes_are_decoded_and_everything_else_stays() {
-        assert_eq!(&*decoded(b"a%41%2f+%zz%4"), b"aA/+%zz%4");
+        Some(percent_decode(condition::parameter(query, name)?))
     }
 }

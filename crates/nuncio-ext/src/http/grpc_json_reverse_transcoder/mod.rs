@@ -266,7 +266,7 @@ impl Call {
     }
 
     /// What is left to say at the end, and the error's message if there is one.
-    fn end(&mut self) -> (Vec<u8>, Option<String>) {
+    fn end(&mut self) -> (Vec<u8>, Option<Vec<u8>>) {
         let kept = std::mem::take(&mut self.answer.kept);
         if self.answer.status != 0 {
             return (Vec::new(), Some(grpc::percent_encode(&kept)));
@@ -337,7 +337,7 @@ impl HttpFilter for Transcoder {
         if end || !grpc::is_grpc(&cx.request) {
             return Step::Continue;
         }
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let of = super::settings(&route, &self.name, &self.settings);
         let path = String::from_utf8_lossy(cx.request.path().unwrap_or_default()).into_owned();
         let version = of.version_header.as_ref().and_then(|name| cx.request.get_str(name));

@@ -3,9 +3,11 @@
 use super::invalid;
 use crate::transcoding::{
     json::{Json, Parser},
+    print::quoted_but,
     wire,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use nuncio_codec::path::percent_encode;
 use nuncio_core::Step;
 use std::fmt::Write as _;
 
@@ -67,7 +69,7 @@ fn dump(json: &Json, out: &mut String) {
         Json::Uint(value) => write!(out, "{value}"),
         Json::Double(value) => write!(out, "{}", crate::transcoding::print::double(*value)),
         Json::Text(text) => {
-            string(text, out);
+            quoted_but(out, text, |c| (c as u32) < 0x20);
             Ok(())
         }
         Json::List(values) => {
@@ -87,7 +89,7 @@ fn dump(json: &Json, out: &mut String) {
                 if at > 0 {
                     out.push(',');
                 }
-                string(name, out);
+                quoted_but(out, name, |c| (c as u32) < 0x20);
                 out.push(':');
                 dump(value, out);
             }
@@ -103,27 +105,6 @@ fn sorted(entries: &[(String, Json)]) -> Vec<(&String, &Json)> {
     sorted
 }
 
-fn string(text: &str, out: &mut String) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\x08' => out.push_str("\\b"),
-            '\x0c' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if (c as u32) < 0x20 => {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-}
-
 /// A scalar as it stands in a path or query.
 fn plain(json: &Json) -> String {
     match json {
@@ -137,16 +118,9 @@ fn plain(json: &Json) -> String {
 }
 
 fn escape(text: &str, keep: impl Fn(u8) -> bool) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if keep(byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
+    let mut out = Vec::with_capacity(text.len());
+    percent_encode(text.as_bytes(), &mut out, keep);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// The path that a template makes of a message, and the fields it has used.

@@ -319,7 +319,7 @@ impl HttpFilter for Transcoder {
     }
 
     fn request_headers(&self, cx: &mut StreamCx, end: bool) -> Step {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let Some(of) = super::settings(&route, &self.name, &self.settings) else { return Step::Continue };
         if grpc::is_grpc(&cx.request) {
             return Step::Continue;

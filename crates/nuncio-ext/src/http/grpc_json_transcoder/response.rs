@@ -3,6 +3,7 @@
 use super::config::{Called, Transcoding};
 use crate::transcoding::{decode, frames::Frames, wire};
 use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_codec::path::percent_decode;
 use nuncio_core::grpc;
 
 /// A response's body while it is being read.
@@ -134,7 +135,7 @@ pub(super) fn details(map: &HeaderMap, status: u64) -> Vec<u8> {
         wire::tag(&mut message, 1, 0);
         wire::varint(&mut message, status);
         if let Some(text) = map.get(Known::GrpcMessage).filter(|text| !text.is_empty()) {
-            let text = grpc::percent_decode(text);
+            let text = percent_decode(text);
             wire::bytes(&mut message, 2, String::from_utf8_lossy(&text).as_bytes());
         }
         message
