@@ -53,10 +53,12 @@ impl MetadataValue {
 
 /// Sets a value of an exchange's metadata; other values of the namespace stay.
 pub fn set_dynamic(metadata: &mut Metadata, namespace: &str, key: &str, value: MetadataValue) {
-    let fields = metadata.entry(namespace.to_owned()).or_insert_with(|| MetadataValue::Struct(BTreeMap::new()));
-    match fields {
-        MetadataValue::Struct(fields) => drop(fields.insert(key.to_owned(), value)),
-        other => *other = MetadataValue::Struct([(key.to_owned(), value)].into()),
+    if let Some(MetadataValue::Struct(fields)) = metadata.get_mut(namespace) {
+        fields.insert(key.to_owned(), value);
+    } else {
+        let mut fields = BTreeMap::new();
+        fields.insert(key.to_owned(), value);
+        metadata.insert(namespace.to_owned(), MetadataValue::Struct(fields));
     }
 }
 

@@ -24,6 +24,12 @@ impl Fraction {
     /// All requests.
     pub const ALL: Fraction = Fraction { numerator: 100, denominator: 100 };
 
+    /// Whether that is every request.
+    #[inline]
+    pub fn is_all(self) -> bool {
+        self.denominator != 0 && self.numerator >= self.denominator
+    }
+
     /// Whether the request that drew `random` is among them.
     #[inline]
     pub fn holds(self, random: u64) -> bool {

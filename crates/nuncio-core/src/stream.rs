@@ -7,7 +7,7 @@ use crate::rate_limit::RateLimitPolicy;
 use crate::{ConnInfo, ResponseFlags, StateSlot, StreamTrace, TraceReason, Worker};
 use nuncio_codec::headers::{HeaderMap, Trailers};
 use nuncio_rt::{Address, Time};
-use std::{any::Any, borrow::Cow, fmt, rc::Rc, sync::Arc, time::Duration};
+use std::{any::Any, borrow::Cow, cell::OnceCell, fmt, rc::Rc, sync::Arc, time::Duration};
 
 /// HTTP version of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -258,6 +258,20 @@ pub struct HostFacts {
     pub name: Arc<str>,
     /// Its metadata (`%METADATA(UPSTREAM_HOST:…)%`).
     pub metadata: Option<Arc<Metadata>>,
+    /// The address as a text, once somebody has asked for it.
+    text: OnceCell<Box<str>>,
+}
+
+impl HostFacts {
+    /// Those of the host at an address.
+    pub fn new(address: Arc<Address>, name: Arc<str>, metadata: Option<Arc<Metadata>>) -> HostFacts {
+        HostFacts { address, name, metadata, text: OnceCell::new() }
+    }
+
+    /// The address as a text, made once: nearly every line of a log has it.
+    pub fn address_text(&self) -> &str {
+        self.text.get_or_init(|| self.address.to_string().into())
+    }
 }
 
 /// What is known of the upstream side of an exchange; of the last attempt where there were several.
@@ -443,6 +457,12 @@ pub struct StreamCx {
 }
 
 impl StreamCx {
+    /// The route, if filters have settings for it: held, so that they outlast changes to the exchange.
+    #[inline]
+    pub fn configured_route(&self) -> Option<RouteRef> {
+        self.route.as_ref().filter(|route| route.is_configured()).cloned()
+    }
+
     /// A fresh exchange on a connection.
     pub fn new(worker: Rc<Worker>, conn: Rc<ConnInfo>) -> StreamCx {
         StreamCx {

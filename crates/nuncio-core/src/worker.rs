@@ -1,6 +1,6 @@
 //! What belongs to one worker thread.
 
-use crate::{FailureLog, RuntimeView};
+use crate::{FailureLog, RuntimeFraction, RuntimeView};
 use nuncio_codec::headers::HeaderMap;
 use nuncio_rt::{BufPool, Clock, Rng, Timers};
 use nuncio_stats::Lane;
@@ -60,6 +60,13 @@ impl fmt::Debug for Worker {
 }
 
 impl Worker {
+    /// Draws whether something is to be done that is done to a part of all requests.
+    #[inline]
+    pub fn draws(&self, part: &RuntimeFraction) -> bool {
+        let part = part.now(&self.runtime.values());
+        part.is_all() || part.holds(self.rng.next_u64())
+    }
+
     /// The things of worker number `index`, which writes to `lane`.
     pub fn new(index: usize, lane: Lane) -> Rc<Worker> {
         Worker::sharing(index, lane, Common::default())

@@ -41,7 +41,7 @@ pub struct Host {
 impl Host {
     /// What exchanges show of it.
     pub fn facts(&self) -> Rc<HostFacts> {
-        Rc::new(HostFacts { address: self.address.clone(), name: self.hostname.clone(), metadata: self.metadata.clone() })
+        Rc::new(HostFacts::new(self.address.clone(), self.hostname.clone(), self.metadata.clone()))
     }
 
     /// Opens a connection to it. `again` is told of every attempt but the first, which are several where it has several

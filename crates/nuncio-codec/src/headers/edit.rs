@@ -2,7 +2,7 @@
 
 use super::value::{ValueWriter, put_decimal, scrub};
 use super::{
-    DEAD, Entry, HeaderMap, Known, KnownSet, LINE, MAX_BYTES, MAX_NAME_LEN, Name, WIRE,
+    DEAD, Entry, HeaderMap, Known, KnownSet, LINE, MAX_BYTES, MAX_NAME_LEN, Name, WIRE, length_bit,
 };
 
 /// Garbage beyond this many bytes, and beyond half of the buffer, is worth a compaction.
@@ -296,9 +296,12 @@ impl HeaderMap {
 
     #[inline]
     fn push(&mut self, entry: Entry) -> bool {
-        let repeated = entry.known != Known::Other && self.present.has(entry.known);
-        if repeated {
+        let mut repeated = false;
+        if entry.known == Known::Other {
+            self.lengths |= length_bit(entry.name_len as usize);
+        } else if self.present.has(entry.known) {
             self.repeated.add(entry.known);
+            repeated = true;
         } else {
             self.present.add(entry.known);
         }
@@ -345,7 +348,7 @@ impl HeaderMap {
     fn recount(&mut self) {
         let mut present = self.present.only_pseudo();
         let mut repeated = KnownSet::EMPTY;
-        for entry in self.entries.iter().filter(|entry| entry.is_live()) {
+        for entry in self.entries.iter().filter(|entry| entry.is_live() && entry.known != Known::Other) {
             if present.has(entry.known) {
                 repeated.add(entry.known);
             }

@@ -99,6 +99,9 @@ pub struct HeaderMap {
     present: KnownSet,
     /// Those of them that may have several entries.
     repeated: KnownSet,
+    /// Lengths (modulo 32) of the names that are not well-known, removed ones included: most questions for such a name
+    /// are answered by that.
+    lengths: u32,
     live: u32,
     size: usize,
     /// Bytes of the buffer that no live entry uses any more; bounds the buffer's growth.
@@ -121,6 +124,7 @@ impl HeaderMap {
         pseudo: [Entry::EMPTY; Known::PSEUDO],
         present: KnownSet::EMPTY,
         repeated: KnownSet::EMPTY,
+        lengths: 0,
         live: 0,
         size: 0,
         garbage: 0,
@@ -142,6 +146,7 @@ impl HeaderMap {
         self.entries.clear();
         self.present = KnownSet::EMPTY;
         self.repeated = KnownSet::EMPTY;
+        self.lengths = 0;
         self.live = 0;
         self.size = 0;
         self.garbage = 0;
@@ -219,7 +224,7 @@ impl HeaderMap {
         let pseudo = self.pseudo_entry(known);
         let all = self.entries.len();
         let (from, to) = match known {
-            Known::Other => (0, all),
+            Known::Other => self.find_unnumbered(name.bytes()).map_or((0, 0), |first| (first, all)),
             known => match self.index_of(known) {
                 Some(first) if self.repeated.has(known) => (first, all),
                 Some(first) => (first, first + 1),
@@ -237,6 +242,8 @@ impl HeaderMap {
 
     /// Every value of a name joined with `,`, as Envoy hands several values to matchers and formatters.
     pub fn get_joined<'a>(&'a self, name: impl Name + 'a) -> Option<Cow<'a, [u8]>> {
+        // Mostly there is none.
+        self.first(&name)?;
         let mut values = self.get_all(name);
         let first = values.next()?;
         let Some(second) = values.next() else {
@@ -398,7 +405,12 @@ impl HeaderMap {
         }
     }
 
+    #[inline]
     fn find_unnumbered(&self, name: &[u8]) -> Option<usize> {
+        if self.lengths & length_bit(name.len()) == 0 { None } else { self.scan_unnumbered(name) }
+    }
+
+    fn scan_unnumbered(&self, name: &[u8]) -> Option<usize> {
         self.entries
             .iter()
             .position(|entry| self.is_named(entry, Known::Other, name))
@@ -411,6 +423,12 @@ impl HeaderMap {
             && (known != Known::Other
                 || (entry.name_len as usize == name.len() && self.name_of(entry) == name))
     }
+}
+
+/// Where names of a length stand in [`HeaderMap::lengths`].
+#[inline]
+fn length_bit(len: usize) -> u32 {
+    1 << (len % 32)
 }
 
 impl fmt::Debug for HeaderMap {

@@ -20,12 +20,14 @@ pub(super) fn announced(
     seen: &Seen,
     allow_chunked_length: bool,
 ) -> Result<Announced, Violation> {
+    if seen.transfer_encodings == 0 {
+        return Ok(length(map, seen)?.map_or(Announced::Nothing, Announced::Length));
+    }
     let coding = map.get(Known::TransferEncoding).unwrap_or_default();
     let chunked = seen.transfer_encodings == 1 && coding.eq_ignore_ascii_case(b"chunked");
     // Beside chunks nobody reads a length.
-    let length = if chunked { None } else { length(map, seen)? };
-    if seen.transfer_encodings == 0 {
-        return Ok(length.map_or(Announced::Nothing, Announced::Length));
+    if !chunked {
+        length(map, seen)?;
     }
     if seen.content_lengths > 0 {
         if !allow_chunked_length || !chunked {

@@ -97,7 +97,7 @@ fn cluster(name: &str, display_name: &str) -> Rc<ClusterFacts> {
 }
 
 pub(super) fn host(at: &str, name: &str) -> Rc<HostFacts> {
-    Rc::new(HostFacts { address: Arc::new(address(at)), name: name.into(), metadata: None })
+    Rc::new(HostFacts::new(Arc::new(address(at)), name.into(), None))
 }
 
 /// A gRPC exchange whose upstream could not be reached.

@@ -7,6 +7,7 @@ use super::{
     write,
 };
 use crate::{StreamCx, UpstreamFacts};
+use nuncio_rt::Address;
 
 fn facts<'a>(cx: &FormatCx<'a>) -> &'a UpstreamFacts {
     &cx.stream.info.upstream
@@ -65,7 +66,14 @@ fn local_of(stream: &StreamCx) -> Option<IpOrPath<'_>> {
 }
 
 pub(super) fn host(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
-    address::whole(host_of(cx.stream), out)
+    let Some(host) = &cx.stream.info.upstream.host else { return Written::Absent };
+    match &*host.address {
+        Address::Ip(_) => {
+            out.extend_from_slice(host.address_text().as_bytes());
+            Written::Plain
+        }
+        Address::Pipe(_) | Address::Internal(_) => address::whole(host_of(cx.stream), out),
+    }
 }
 
 pub(super) fn local(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {

@@ -210,7 +210,7 @@ impl HttpFilter for ApiKeyAuth {
     }
 
     fn request_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let settings = super::settings(&route, &self.name, &self.settings);
         let lane = cx.worker.lane;
         match settings.client(&self.settings, &cx.request) {

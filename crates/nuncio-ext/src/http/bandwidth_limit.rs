@@ -204,7 +204,7 @@ fn route(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Arc<dyn Any +
 
 impl BandwidthLimit {
     fn begin(&self, cx: &mut StreamCx, direction: usize, end: bool) {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let settings = settings(&route, &self.name, &self.settings);
         if !settings.directions[direction] || !settings.enabled.now(&cx.worker.runtime.values()) {
             return;
@@ -220,7 +220,7 @@ impl BandwidthLimit {
         let now = Time::now();
         let lane = cx.worker.lane;
         let counts = &COUNTS[direction];
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let settings = settings(&route, &self.name, &self.settings);
         let Some(Some(transfer)) = cx.held_state(&self.state).map(|state| state[direction].as_mut()) else { return Step::Continue };
         transfer.began.get_or_insert(now);
@@ -251,7 +251,7 @@ impl BandwidthLimit {
 
     /// All of a body has gone on.
     fn ended(&self, cx: &mut StreamCx, direction: usize) {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let settings = settings(&route, &self.name, &self.settings);
         let lane = cx.worker.lane;
         let Some(Some(transfer)) = cx.held_state(&self.state).map(|state| state[direction].as_mut()) else { return };
@@ -263,7 +263,7 @@ impl BandwidthLimit {
 
     /// Tells in trailers what waiting there was. False if there was none, or nobody wants to know.
     fn tell(&self, cx: &mut StreamCx) -> bool {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let settings = settings(&route, &self.name, &self.settings);
         if !settings.trailers {
             return false;

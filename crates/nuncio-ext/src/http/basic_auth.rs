@@ -179,7 +179,7 @@ impl HttpFilter for BasicAuth {
     }
 
     fn request_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let settings = super::settings(&route, &self.name, &self.settings);
         let user = match self.judge(cx, &settings.users) {
             Ok(user) => user,

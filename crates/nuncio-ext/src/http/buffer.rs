@@ -69,7 +69,7 @@ impl HttpFilter for BufferFilter {
         Phases::REQUEST_HEADERS.and(Phases::REQUEST_DATA).and(Phases::REQUEST_TRAILERS)
     }
     fn request_headers(&self, cx: &mut StreamCx, end: bool) -> Step {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let Settings(limit) = super::settings(&route, &self.name, &self.settings);
         match limit {
             Some(limit) if !end => {

@@ -111,9 +111,8 @@ impl<'p> Policies<'p> {
     }
 
     fn enabled(&self, cx: &StreamCx) -> (bool, bool) {
-        let runtime = cx.worker.runtime.values();
         let Some(policy) = self.first(Some) else { return (false, false) };
-        (policy.enabled.holds(cx.worker.rng.next_u64(), &runtime), policy.shadow.holds(cx.worker.rng.next_u64(), &runtime))
+        (cx.worker.draws(&policy.enabled), cx.worker.draws(&policy.shadow))
     }
 
     fn allows(&self, origin: &[u8]) -> bool {
@@ -156,7 +155,7 @@ impl HttpFilter for Cors {
 
     fn request_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
         let Some(origin) = cx.request.get(Known::Origin).filter(|origin| !origin.is_empty()) else { return Step::Continue };
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let policies = Policies::of(&route, &self.name);
         let (enabled, shadow) = policies.enabled(cx);
         if !enabled && !shadow {
@@ -181,7 +180,7 @@ impl HttpFilter for Cors {
 
     fn response_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
         let Some(origin) = cx.held_state(&self.origin).and_then(Option::take) else { return Step::Continue };
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let policies = Policies::of(&route, &self.name);
         cx.response.insert(Known::AccessControlAllowOrigin, origin);
         if policies.first(|policy| policy.credentials) == Some(true) {

@@ -87,11 +87,7 @@ impl HttpFilter for Csrf {
             return Step::Continue;
         }
         let policy = cx.route_config::<Policy>(&self.name).unwrap_or(&self.policy);
-        let (enabled, shadow) = {
-            let runtime = cx.worker.runtime.values();
-            let draw = || cx.worker.rng.next_u64();
-            (policy.enabled.holds(draw(), &runtime), policy.shadow.holds(draw(), &runtime))
-        };
+        let (enabled, shadow) = (cx.worker.draws(&policy.enabled), cx.worker.draws(&policy.shadow));
         if !enabled && !shadow {
             return Step::Continue;
         }

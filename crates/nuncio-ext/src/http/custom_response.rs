@@ -145,7 +145,7 @@ impl HttpFilter for CustomResponse {
         if cx.held_state(&self.state).is_some_and(|replaced| *replaced) {
             return Step::Continue;
         }
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let Some(policy) = self.find(cx, route.as_ref()) else { return Step::Continue };
         *cx.state(&self.state) = true;
         Step::reply(policy.reply(cx))

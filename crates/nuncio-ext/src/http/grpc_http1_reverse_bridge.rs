@@ -122,7 +122,7 @@ impl HttpFilter for Bridge {
     }
 
     fn request_headers(&self, cx: &mut StreamCx, end: bool) -> Step {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let Enabled(enabled) = settings(&route, &self.name, &self.enabled);
         if end || !enabled || !grpc::is_grpc(&cx.request) {
             return Step::Continue;

@@ -152,6 +152,7 @@ impl Source {
 }
 
 /// Applies the rules to a head; values are set once all have been read, and headers removed.
+#[inline]
 fn apply(rules: &[Rule], headers: &mut HeaderMap, metadata: &mut nuncio_core::metadata::Metadata) {
     for rule in rules {
         let (pair, made) = match rule.source.value(headers) {
@@ -172,13 +173,13 @@ impl HttpFilter for HeaderToMetadata {
         Phases::REQUEST_HEADERS.and(Phases::RESPONSE_HEADERS)
     }
     fn request_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let rules = super::settings(&route, &self.name, &self.rules);
         apply(&rules.request, &mut cx.request, &mut cx.metadata);
         Step::Continue
     }
     fn response_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let rules = super::settings(&route, &self.name, &self.rules);
         apply(&rules.response, &mut cx.response, &mut cx.metadata);
         Step::Continue

@@ -142,7 +142,7 @@ impl HttpFilter for SetFilterState {
     /// Objects of the filter itself come first, then those of all levels of the route; the most specific ones last.
     fn request_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
         self.objects.set(cx);
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         for more in route.iter().flat_map(|route| route.filter_configs::<Objects>(&self.name)).rev() {
             more.set(cx);
         }

@@ -99,7 +99,7 @@ impl HttpFilter for SetMetadata {
         Phases::REQUEST_HEADERS
     }
     fn request_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let Values(entries) = super::settings(&route, &self.name, &self.values);
         for entry in entries {
             if !set(&mut cx.metadata, entry) {

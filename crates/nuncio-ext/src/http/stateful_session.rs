@@ -216,7 +216,7 @@ impl HttpFilter for StatefulSession {
     }
 
     fn request_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let settings = super::settings(&route, &self.name, &self.settings);
         let Some(carrier) = &settings.carrier else { return Step::Continue };
         let Some(held) = carrier.read(&cx.request) else {
@@ -232,7 +232,7 @@ impl HttpFilter for StatefulSession {
 
     fn response_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
         let Some(held) = cx.held_state(&self.state).and_then(Option::take) else { return Step::Continue };
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let settings = super::settings(&route, &self.name, &self.settings);
         let Some(host) = cx.info.upstream.host.as_ref().map(|host| host.address.to_string()) else {
             if settings.strict.is_some() && held.address.is_some() {

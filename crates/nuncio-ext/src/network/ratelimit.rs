@@ -89,10 +89,6 @@ fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<NetworkPart, 
     })))))
 }
 
-fn holds(fraction: &RuntimeFraction, cx: &StreamCx) -> bool {
-    fraction.holds(cx.worker.rng.next_u64(), &cx.worker.runtime.values())
-}
-
 impl Shared {
     /// What the connection counts as. A value that comes out empty leaves its entry out.
     fn question(&self, cx: &StreamCx) -> RateLimitRequest {
@@ -130,7 +126,7 @@ impl Shared {
             return NetworkStep::Continue;
         }
         self.scope.inc(lane, OVER_LIMIT);
-        if !holds(&self.enforced, cx) {
+        if !cx.worker.draws(&self.enforced) {
             return NetworkStep::Continue;
         }
         close()
@@ -140,7 +136,7 @@ impl Shared {
 impl NetworkFilter for RateLimit {
     fn on_new_connection(&self, cx: &mut StreamCx) -> NetworkStep {
         let shared = &self.0;
-        if !holds(&shared.enabled, cx) {
+        if !cx.worker.draws(&shared.enabled) {
             return NetworkStep::Continue;
         }
         shared.scope.inc(cx.worker.lane, TOTAL);

@@ -104,9 +104,10 @@ impl Router {
     }
 
     /// The attempts that have been overtaken are not wanted any more.
+    #[inline]
     pub(super) fn drop_others(&mut self, cx: &mut StreamCx) {
-        for mut attempt in self.others.take().into_iter().flat_map(|others| others.0) {
-            attempt.note_bytes(cx);
+        if let Some(mut others) = self.others.take() {
+            others.0.iter_mut().for_each(|attempt| attempt.note_bytes(cx));
         }
     }
 

@@ -139,7 +139,7 @@ impl Router {
         self.classes = Classes::default();
         self.retries.end();
         self.replay.clear();
-        self.shadows.clear();
+        self.drop_shadows();
         self.cookies.clear();
         self.named_hosts = 0;
         self.choices.clear();
@@ -309,7 +309,7 @@ impl Router {
         self.attempt.note_bytes(cx);
         self.attempt.clear();
         self.drop_others(cx);
-        self.shadows.clear();
+        self.drop_shadows();
         self.finished = true;
         self.retries.end();
     }
@@ -318,7 +318,7 @@ impl Router {
     pub(crate) fn end(&mut self) {
         self.attempt.finish();
         self.others = None;
-        self.shadows.clear();
+        self.drop_shadows();
         self.retries.end();
         self.replay.clear();
         self.grpc_host = None;

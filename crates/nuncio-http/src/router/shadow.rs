@@ -89,6 +89,16 @@ impl Drop for Shadow {
     }
 }
 
+impl Router {
+    /// The request needs its copies no more: those that are complete live on, others are given up.
+    #[inline]
+    pub(super) fn drop_shadows(&mut self) {
+        if !self.shadows.is_empty() {
+            self.shadows.clear();
+        }
+    }
+}
+
 /// The policies for a request: its cluster's, else its route's own, else its virtual host's, else those of all routes.
 pub(super) fn policies<'r>(cluster: &'r WorkerCluster, routes: &'r Routes, entry: &'r RouteEntry) -> &'r [MirrorPolicy] {
     let of_cluster = ClusterPolicies::of(&cluster.info().config).map_or(&[][..], |policies| &policies.mirrors);
@@ -102,8 +112,7 @@ pub(super) fn policies<'r>(cluster: &'r WorkerCluster, routes: &'r Routes, entry
 
 /// Sends a copy of the request whose head is in `cx.request` on its way, if the policy wants one.
 pub(super) fn mirror(cx: &StreamCx, main: &Router, routes: &Routes, policy: &MirrorPolicy, end: bool) -> Option<Shadow> {
-    let runtime = cx.worker.runtime.values();
-    if policy.fraction.as_ref().is_some_and(|fraction| !fraction.holds(cx.worker.rng.next_u64(), &runtime)) {
+    if policy.fraction.as_ref().is_some_and(|fraction| !cx.worker.draws(fraction)) {
         return None;
     }
     let name = policy.cluster.of(&cx.request);

@@ -15,49 +15,44 @@ pub struct Installed {
     pub disabled: bool,
 }
 
-/// No filter.
-const NONE: u8 = u8::MAX;
+/// A filter that wants pieces of some kind, and where it stands.
+#[derive(Debug)]
+pub(crate) struct Interested {
+    /// Counts from where the direction starts: requests run first to last, responses last to first.
+    pub(crate) position: u8,
+    pub(crate) filter: Arc<dyn HttpFilter>,
+}
 
-/// Filters in configured order, and for each kind of piece and position the first position from there on that wants it.
-///
-/// A position counts from where its direction starts: requests run first to last, responses last to first.
+/// Filters in configured order, and for each kind of piece those that want it in the order in which it comes by.
 #[derive(Debug, Default)]
 pub struct Chain {
     filters: Vec<Installed>,
-    next: [Box<[u8]>; 6],
+    interested: [Box<[Interested]>; 6],
 }
 
 impl Chain {
     /// A chain of at most 255 filters; the router is not one of them, it ends the request lane.
-    pub fn new(filters: Vec<Installed>) -> Chain {
-        let len = filters.len().min(usize::from(NONE));
-        let mut chain = Chain { filters, next: Default::default() };
-        chain.next = std::array::from_fn(|kind| {
-            let mut next = vec![NONE; len + 1];
-            for at in (0..len).rev() {
-                let wants = chain.at(kind >= 3, at as u8).is_some_and(|f| f.phases().has(Phases::nth(kind)));
-                next[at] = if wants { at as u8 } else { next[at + 1] };
+    pub fn new(mut filters: Vec<Installed>) -> Chain {
+        filters.truncate(usize::from(u8::MAX));
+        let interested = std::array::from_fn(|kind| {
+            let wants = |(installed, position): (&Installed, u8)| {
+                let wants = installed.filter.phases().has(Phases::nth(kind));
+                wants.then(|| Interested { position, filter: installed.filter.clone() })
+            };
+            if kind < 3 {
+                filters.iter().zip(0..).filter_map(wants).collect()
+            } else {
+                filters.iter().rev().zip(0..).filter_map(wants).collect()
             }
-            next.into()
         });
-        chain
+        Chain { filters, interested }
     }
 
-    /// The filter at a position of a direction.
+    /// Those from position `from` on that want pieces of this kind (0–2 request, 3–5 response).
     #[inline]
-    pub(crate) fn at(&self, response: bool, position: u8) -> Option<&dyn HttpFilter> {
-        let index = if response {
-            self.filters.len().checked_sub(1 + usize::from(position))?
-        } else {
-            usize::from(position)
-        };
-        self.filters.get(index).map(|installed| &*installed.filter)
-    }
-
-    /// The first position from `from` on that wants pieces of this kind (0–2 request, 3–5 response).
-    #[inline]
-    pub(crate) fn next_wanting(&self, kind: usize, from: u8) -> Option<u8> {
-        self.next[kind].get(usize::from(from)).copied().filter(|&at| at != NONE)
+    pub(crate) fn interested(&self, kind: usize, from: u8) -> &[Interested] {
+        let all = &self.interested[kind];
+        if from == 0 { all } else { &all[all.partition_point(|i| i.position < from)..] }
     }
 
     /// All filters, in configured order.

@@ -9,7 +9,7 @@
 //! nothing more of the request reaches a filter.
 
 use super::chain::Chain;
-use nuncio_core::{Apply, Hold, LocalReply, Pending, ResponseFlags, Step, StreamCx};
+use nuncio_core::{Apply, Hold, HttpFilter, LocalReply, Pending, ResponseFlags, Step, StreamCx};
 use nuncio_rt::Buf;
 use std::{
     collections::VecDeque,
@@ -256,101 +256,90 @@ impl Engine {
 
     /// Moves one piece from `from` as far as it will go.
     fn advance(&mut self, cx: &mut StreamCx, ends: &mut impl Ends, dir: Dir, from: u8, mut piece: Piece) {
-        let kind = piece.kind(dir);
         let chain = self.chain.clone();
+        let mut interested = chain.interested(piece.kind(dir), from);
         let mut position = from;
         loop {
+            let next = interested.split_first();
             // Whoever keeps pieces back between here and the next interested filter gets this one, too.
-            let next = chain.next_wanting(kind, position);
-            let keeper = self.held[dir as usize]
-                .iter()
-                .position(|h| h.position >= position && next.is_none_or(|n| h.position < n || h.waiting && h.position == n));
-            if let Some(at) = keeper {
-                let held = &mut self.held[dir as usize][at];
-                if held.waiting {
-                    held.queued.push_back(piece);
-                } else {
-                    held.seen.push(piece);
-                }
-                return;
+            if !self.held[dir as usize].is_empty() {
+                let Some(free) = self.keep_behind(dir, position, next.map(|(next, _)| next.position), piece) else { return };
+                piece = free;
             }
-            let Some(at) = next else {
+            let Some((next, rest)) = next else {
                 match dir {
                     Dir::Request => ends.to_upstream(cx, piece),
                     Dir::Response => ends.to_client(cx, piece),
                 }
                 return;
             };
-            let Some(filter) = chain.at(dir == Dir::Response, at) else { return };
-            let step = match (dir, &mut piece) {
-                (Dir::Request, Piece::Head { end }) => filter.request_headers(cx, *end),
-                (Dir::Request, Piece::Data { bytes, end }) => filter.request_data(cx, bytes, *end),
-                (Dir::Request, Piece::Trailers) => filter.request_trailers(cx),
-                (Dir::Response, Piece::Head { end }) => filter.response_headers(cx, *end),
-                (Dir::Response, Piece::Data { bytes, end }) => filter.response_data(cx, bytes, *end),
-                (Dir::Response, Piece::Trailers) => filter.response_trailers(cx),
-            };
+            let step = show(&*next.filter, cx, dir, &mut piece);
             if cx.route_is_stale {
                 ends.reroute(cx);
             }
-            match step {
-                Step::Continue => {
-                    if let Some(held) = self.held[dir as usize].iter().position(|h| h.position == at) {
-                        self.release(dir, held, [piece]);
-                        return;
-                    }
-                    position = at + 1;
-                }
-                Step::Body(bytes) => {
-                    let held = self.held[dir as usize].iter().position(|h| h.position == at);
-                    let mut pieces = held.map(|held| std::mem::take(&mut self.held[dir as usize][held].seen)).unwrap_or_default();
-                    pieces.push(piece);
-                    replace_data(&mut pieces, bytes);
-                    match held {
-                        Some(held) => self.release(dir, held, pieces),
-                        None => self.work.extend(pieces.into_iter().rev().map(|piece| (dir, at + 1, piece))),
-                    }
-                    return;
-                }
-                Step::Add(_) | Step::EndWith(_) | Step::AddTrailers(_) => {
-                    match (self.held[dir as usize].iter().position(|h| h.position == at), step) {
-                        (Some(held), Step::Add(bytes)) => {
-                            add_first(&mut self.held[dir as usize][held].seen, bytes);
-                            self.release(dir, held, [piece]);
-                        }
-                        (Some(held), step) => self.release(dir, held, more_than(piece, step)),
-                        (None, step) => self.work.extend(more_than(piece, step).into_iter().rev().map(|piece| (dir, at + 1, piece))),
-                    }
-                    return;
-                }
-                Step::Hold(mode) => return self.hold(cx, dir, at, piece, mode),
-                Step::Wait(answer) => {
-                    self.keep(dir, at, Some(piece), Hold::Watermark);
-                    self.wait(dir, at, answer);
-                    return;
-                }
-                Step::Part(len, answer) => {
-                    let Some(part) = split(&mut piece, len) else {
-                        position = at + 1;
-                        continue;
-                    };
-                    self.keep(dir, at, None, Hold::Watermark).queued.push_front(piece);
-                    self.wait(dir, at, answer);
-                    if let Some(part) = part {
-                        self.work.push((dir, at + 1, part));
-                    }
-                    return;
-                }
-                Step::Reply(reply) => {
-                    self.verdict = Some(Verdict::Reply(reply));
-                    return;
-                }
-                Step::Reset => {
-                    self.verdict = Some(Verdict::Reset);
-                    return;
+            if matches!(step, Step::Continue) && self.held[dir as usize].is_empty() {
+                // Nothing in it to drop, which the compiler does not see: this is the path of every filter of every request.
+                std::mem::forget(step);
+            } else {
+                let Some(free) = self.take_step(cx, dir, next.position, piece, step) else { return };
+                piece = free;
+            }
+            (interested, position) = (rest, next.position + 1);
+        }
+    }
+
+    /// Leaves a piece with the filter that holds back what comes to `position`, before `next`; gives it back if there is none.
+    fn keep_behind(&mut self, dir: Dir, position: u8, next: Option<u8>, piece: Piece) -> Option<Piece> {
+        let keeps = |h: &&mut Held| h.position >= position && next.is_none_or(|n| h.position < n || h.waiting && h.position == n);
+        let Some(held) = self.held[dir as usize].iter_mut().find(keeps) else { return Some(piece) };
+        if held.waiting {
+            held.queued.push_back(piece);
+        } else {
+            held.seen.push(piece);
+        }
+        None
+    }
+
+    /// Does what the filter at a position wants done with a piece; gives the piece back if it just goes on.
+    fn take_step(&mut self, cx: &mut StreamCx, dir: Dir, at: u8, mut piece: Piece, step: Step) -> Option<Piece> {
+        let held = self.held[dir as usize].iter().position(|h| h.position == at);
+        match step {
+            Step::Continue => match held {
+                Some(held) => self.release(dir, held, [piece]),
+                None => return Some(piece),
+            },
+            Step::Body(bytes) => {
+                let mut pieces = held.map(|held| std::mem::take(&mut self.held[dir as usize][held].seen)).unwrap_or_default();
+                pieces.push(piece);
+                replace_data(&mut pieces, bytes);
+                match held {
+                    Some(held) => self.release(dir, held, pieces),
+                    None => self.work.extend(pieces.into_iter().rev().map(|piece| (dir, at + 1, piece))),
                 }
             }
+            Step::Add(_) | Step::EndWith(_) | Step::AddTrailers(_) => match (held, step) {
+                (Some(held), Step::Add(bytes)) => {
+                    add_first(&mut self.held[dir as usize][held].seen, bytes);
+                    self.release(dir, held, [piece]);
+                }
+                (Some(held), step) => self.release(dir, held, more_than(piece, step)),
+                (None, step) => self.work.extend(more_than(piece, step).into_iter().rev().map(|piece| (dir, at + 1, piece))),
+            },
+            Step::Hold(mode) => self.hold(cx, dir, at, piece, mode),
+            Step::Wait(answer) => {
+                self.keep(dir, at, Some(piece), Hold::Watermark);
+                self.wait(dir, at, answer);
+            }
+            Step::Part(len, answer) => {
+                let Some(part) = split(&mut piece, len) else { return Some(piece) };
+                self.keep(dir, at, None, Hold::Watermark).queued.push_front(piece);
+                self.wait(dir, at, answer);
+                self.work.extend(part.map(|part| (dir, at + 1, part)));
+            }
+            Step::Reply(reply) => self.verdict = Some(Verdict::Reply(reply)),
+            Step::Reset => self.verdict = Some(Verdict::Reset),
         }
+        None
     }
 
     fn wait(&mut self, dir: Dir, position: u8, answer: Pending) {
@@ -402,6 +391,19 @@ impl Engine {
         let from = self.work.len();
         self.work.extend(seen.into_iter().chain(last).map(|piece| (dir, position + 1, piece)));
         self.work[from..].reverse();
+    }
+}
+
+/// Shows a piece to a filter.
+#[inline]
+fn show(filter: &dyn HttpFilter, cx: &mut StreamCx, dir: Dir, piece: &mut Piece) -> Step {
+    match (dir, piece) {
+        (Dir::Request, Piece::Head { end }) => filter.request_headers(cx, *end),
+        (Dir::Request, Piece::Data { bytes, end }) => filter.request_data(cx, bytes, *end),
+        (Dir::Request, Piece::Trailers) => filter.request_trailers(cx),
+        (Dir::Response, Piece::Head { end }) => filter.response_headers(cx, *end),
+        (Dir::Response, Piece::Data { bytes, end }) => filter.response_data(cx, bytes, *end),
+        (Dir::Response, Piece::Trailers) => filter.response_trailers(cx),
     }
 }
 

@@ -122,7 +122,7 @@ impl Delegating {
     }
 
     fn ask(&self, cx: &mut StreamCx) {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let own = route.as_ref().and_then(|route| route.filter_config::<RouteMatcher>(&self.name));
         let tree = own.map_or(self.tree.as_ref(), |own| own.0.as_ref());
         let Some(tree) = tree else {

@@ -216,7 +216,7 @@ impl HttpFilter for Compressor {
 
     fn request_headers(&self, cx: &mut StreamCx, end: bool) -> Step {
         let lane = cx.worker.lane;
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let own = per_route(route.as_ref(), &self.name);
         let on = |direction: &Direction| direction.enabled.now(&cx.worker.runtime.values());
         let (compresses_responses, compresses_requests) = (on(&self.response.common), on(&self.request));
@@ -277,7 +277,7 @@ impl HttpFilter for Compressor {
 
     fn response_headers(&self, cx: &mut StreamCx, end: bool) -> Step {
         let lane = cx.worker.lane;
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let own = per_route(route.as_ref(), &self.name);
         let library = match own {
             Some(PerRoute::Overrides { library: Some(library), .. }) => library,

@@ -134,7 +134,7 @@ impl Shared {
 
     fn is_enabled(&self, cx: &StreamCx) -> bool {
         let settings = &self.settings;
-        settings.enabled.holds(cx.worker.rng.next_u64(), &cx.worker.runtime.values())
+        cx.worker.draws(&settings.enabled)
             && settings.enabled_metadata.as_ref().is_none_or(|matcher| matcher.matches(&cx.metadata))
     }
 

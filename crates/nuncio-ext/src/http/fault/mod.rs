@@ -245,7 +245,7 @@ impl HttpFilter for Fault {
     }
 
     fn request_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let settings = crate::http::settings(&route, &self.name, &self.settings);
         if settings.is_idle() || !settings.applies(cx) {
             return Step::Continue;

@@ -11,7 +11,7 @@ use nuncio_api::envoy::config::core::v3::{header_value_option::HeaderAppendActio
 use nuncio_codec::headers::{HeaderMap, HeaderName, Known};
 use nuncio_core::format::Format;
 use nuncio_core::matching::TextMatch;
-use nuncio_core::{HttpFilter, HttpFilterEntry, Phases, Posture, Step, StreamCx};
+use nuncio_core::{HttpFilter, HttpFilterEntry, Phases, Posture, RouteRef, Step, StreamCx};
 use std::cell::Cell;
 
 /// The registry's line.
@@ -131,8 +131,12 @@ impl Mutations {
 }
 
 impl HeaderMutation {
+    #[inline]
     fn apply(&self, cx: &mut StreamCx, part: Part) -> Step {
-        mutate(cx, self.mutations.of(part), part);
+        let own = self.mutations.of(part);
+        if !own.is_empty() {
+            mutate(cx, own, part);
+        }
         self.on_route(cx, |cx, more| mutate(cx, more.of(part), part));
         Step::Continue
     }
@@ -151,6 +155,9 @@ impl HeaderMutation {
     }
 
     fn change_query(&self, cx: &mut StreamCx) {
+        if self.mutations.query.is_empty() && !cx.route.as_ref().is_some_and(RouteRef::is_configured) {
+            return;
+        }
         let mut query = None;
         let mut change = |cx: &mut StreamCx, mutations: &Mutations| {
             for mutation in &mutations.query {

@@ -84,10 +84,6 @@ struct LocalRateLimit {
 }
 
 impl Settings {
-    fn holds(&self, fraction: &RuntimeFraction, cx: &StreamCx) -> bool {
-        fraction.holds(cx.worker.rng.next_u64(), &cx.worker.runtime.values())
-    }
-
     /// What the request counts as.
     fn descriptors(&self, cx: &StreamCx) -> Vec<Descriptor> {
         if self.limits.descriptors.is_empty() {
@@ -139,9 +135,9 @@ impl HttpFilter for LocalRateLimit {
     }
 
     fn request_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let settings = super::settings(&route, &self.name, &self.settings);
-        if !settings.holds(&settings.enabled, cx) {
+        if !cx.worker.draws(&settings.enabled) {
             return Step::Continue;
         }
         let lane = cx.worker.lane;
@@ -166,7 +162,7 @@ impl HttpFilter for LocalRateLimit {
             return Step::Continue;
         }
         settings.stats.inc(lane, RATE_LIMITED);
-        if !settings.holds(&settings.enforced, cx) {
+        if !cx.worker.draws(&settings.enforced) {
             settings.request_headers.iter().for_each(|addition| addition.add_to_request(cx));
             return Step::Continue;
         }

@@ -100,10 +100,6 @@ struct State {
     response: Vec<(String, String)>,
 }
 
-fn holds(fraction: &RuntimeFraction, cx: &StreamCx) -> bool {
-    fraction.holds(cx.worker.rng.next_u64(), &cx.worker.runtime.values())
-}
-
 impl Shared {
     /// What the request counts as, now or when the exchange is over.
     fn descriptors(&self, cx: &StreamCx, at_the_end: bool) -> Vec<Descriptor> {
@@ -150,7 +146,7 @@ impl Shared {
         let settings = &self.settings;
         let Ok(mut answer) = answer else {
             count(cx, ERROR);
-            let deny = settings.deny_on_failure_share.as_ref().map_or(settings.deny_on_failure, |share| holds(share, cx));
+            let deny = settings.deny_on_failure_share.as_ref().map_or(settings.deny_on_failure, |share| cx.worker.draws(share));
             if deny {
                 return Step::reply(LocalReply::new(settings.status_on_error, "rate_limiter_error").flags(ResponseFlags::RLSE));
             }
@@ -174,7 +170,7 @@ impl Shared {
             if let (Some(cluster), Some(client)) = (cluster, cx.worker.http_client()) {
                 client.charge(cluster, settings.status, true);
             }
-            if holds(&settings.enforced, cx) {
+            if cx.worker.draws(&settings.enforced) {
                 return Step::reply(self.refusal(cx, &answer.raw_body, response));
             }
         } else {
@@ -205,7 +201,7 @@ impl HttpFilter for RateLimit {
 
     fn request_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
         let shared = &self.0;
-        if !holds(&shared.settings.enabled, cx) {
+        if !cx.worker.draws(&shared.settings.enabled) {
             return Step::Continue;
         }
         let internal = cx.request.get(Known::XEnvoyInternal) == Some(b"true");

@@ -13,7 +13,7 @@ use nuncio_core::matching::tree::{Facts, MatchTree};
 use nuncio_core::metadata::{MetadataValue, set_dynamic};
 use nuncio_core::{HttpFilter, HttpFilterEntry, LocalReply, Phases, Posture, Step, StreamCx};
 use nuncio_stats::{CounterId, Scope, Store, stats_table};
-use policy::Policy;
+use policy::{Asked, Policy};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -168,7 +168,8 @@ impl Engine {
 impl Rules {
     /// Whether the request passes, and the policy it met.
     fn judge(&self, cx: &StreamCx) -> (bool, Option<&str>) {
-        let met = self.policies.iter().find(|(_, policy)| policy.matches(cx)).map(|(name, _)| &**name);
+        let asked = Asked::of(cx);
+        let met = self.policies.iter().find(|(_, policy)| policy.matches(&asked)).map(|(name, _)| &**name);
         let passes = match self.action {
             Action::Allow => met.is_some(),
             Action::Deny => met.is_none(),
@@ -212,7 +213,7 @@ impl HttpFilter for Rbac {
     }
 
     fn request_headers(&self, cx: &mut StreamCx, _end: bool) -> Step {
-        let route = cx.route.clone();
+        let route = cx.configured_route();
         let settings = super::settings(&route, &self.name, &self.settings);
         let lane = cx.worker.lane;
         if let Some(shadow) = &settings.shadow {

@@ -18,8 +18,23 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    pub(super) fn matches(&self, cx: &StreamCx) -> bool {
-        self.permissions.iter().any(|condition| condition.holds(cx)) && self.principals.iter().any(|condition| condition.holds(cx))
+    #[inline]
+    pub(super) fn matches(&self, asked: &Asked<'_>) -> bool {
+        self.permissions.iter().any(|condition| condition.holds(asked)) && self.principals.iter().any(|condition| condition.holds(asked))
+    }
+}
+
+/// A request, and what many conditions ask of it.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'r> {
+    cx: &'r StreamCx,
+    /// Its path without query and fragment.
+    path: Option<&'r [u8]>,
+}
+
+impl<'r> Asked<'r> {
+    pub(super) fn of(cx: &'r StreamCx) -> Asked<'r> {
+        Asked { cx, path: cx.request.path().map(path) }
     }
 }
 
@@ -74,17 +89,18 @@ fn ip(address: &Address) -> Option<SocketAddr> {
 }
 
 impl Condition {
-    fn holds(&self, cx: &StreamCx) -> bool {
+    fn holds(&self, asked: &Asked<'_>) -> bool {
+        let Asked { cx, path } = *asked;
         let within = |range: &Cidr, address: &Address| ip(address).is_some_and(|address| range.contains(address.ip()));
         match self {
             Condition::Any => true,
             Condition::Never => false,
             Condition::Cel(program) => program.holds(cx),
-            Condition::All(all) => all.iter().all(|condition| condition.holds(cx)),
-            Condition::Or(any) => any.iter().any(|condition| condition.holds(cx)),
-            Condition::Not(condition) => !condition.holds(cx),
+            Condition::All(all) => all.iter().all(|condition| condition.holds(asked)),
+            Condition::Or(any) => any.iter().any(|condition| condition.holds(asked)),
+            Condition::Not(condition) => !condition.holds(asked),
             Condition::Header(header) => header.matches(&cx.request),
-            Condition::Path(wanted) => cx.request.path().is_some_and(|target| wanted.matches(path(target))),
+            Condition::Path(wanted) => path.is_some_and(|path| wanted.matches(path)),
             Condition::LocalIp(range) => within(range, &cx.conn.local),
             Condition::LocalPort(first, end) => {
                 ip(&cx.conn.local).is_some_and(|address| (*first..*end).contains(&u32::from(address.port())))
