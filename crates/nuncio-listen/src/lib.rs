@@ -11,6 +11,7 @@
 //!
 //! * [`ListenerConfig`], [`FilterChainConfig`]: what a listener is configured to be; built elsewhere, compared here.
 //! * [`tcp_proxy`]: the TCP proxy, a terminal filter. [`udp_proxy`]: its brother for listeners of datagrams ([`Datagrams`]).
+//!   [`dns_filter`] answers DNS queries there.
 //! * [`matching`]: `filter_chain_match`. The TLS transport socket is `nuncio-tls`'s, here as [`tls`]. `drain`: how connections come to their end.
 //!
 //! It leaves to others: protocols (`nuncio-http` and every other [`nuncio_core::Terminal`]), building configurations
@@ -23,6 +24,7 @@ mod chain;
 mod config;
 mod connection_log;
 mod datagrams;
+pub mod dns_filter;
 mod drain;
 mod error;
 mod inspect;

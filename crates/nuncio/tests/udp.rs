@@ -1,4 +1,5 @@
-//! The UDP proxy: sessions, hashing, what is dropped, and what is counted. The numbers are Envoy's for the same datagrams.
+//! Listeners for datagrams. The UDP proxy: sessions, hashing, what is dropped, and what is counted. The DNS filter: answers from its
+//! table, of clusters and of resolvers. Numbers and bytes are Envoy's for the same datagrams.
 
 use std::{
     env, fs,
@@ -102,7 +103,7 @@ static_resources:
     );
     let path = env::temp_dir().join(format!("nuncio-udp-{}.yaml", std::process::id()));
     fs::write(&path, config).expect("a file");
-    let proxy = Command::new(env!("CARGO_BIN_EXE_nuncio")).arg("-c").arg(&path).args(["--concurrency", "2"]).stderr(Stdio::null()).spawn();
+    let proxy = Command::new(env!("CARGO_BIN_EXE_nuncio")).arg("-c").arg(&path).args(["--concurrency", "2", "--file-flush-interval-msec", "50"]).stderr(Stdio::null()).spawn();
     let _proxy = Running(proxy.expect("the proxy starts"));
     wait_for(admin, "udp.plain.downstream_sess_total: 0");
 
@@ -147,4 +148,95 @@ static_resources:
     wait_for(admin, "cluster.none.upstream_cx_none_healthy: 1");
     wait_for(admin, "udp.nowhere.downstream_sess_total: 0");
     let _ = (fs::remove_file(path), fs::remove_file(log));
+}
+
+/// A query for records of a type.
+fn query(name: &str, kind: u16) -> Vec<u8> {
+    let labels = name.split('.').flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
+    [&b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0"[..], &labels.collect::<Vec<_>>(), &[0], &kind.to_be_bytes(), &[0, 1]].concat()
+}
+
+/// A server of names that has 10.8.0.1 for every one.
+fn name_server() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let port = socket.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        let mut buf = [0; 512];
+        while let Ok((len, from)) = socket.recv_from(&mut buf) {
+            let mut answer = [&buf[..len], b"\xc0\x0c\0\x01\0\x01\0\0\0\x4d\0\x04\x0a\x08\0\x01"].concat();
+            answer[2..4].copy_from_slice(b"\x81\x80");
+            answer[7] = 1;
+            let _ = socket.send_to(&answer, from);
+        }
+    });
+    port
+}
+
+#[test]
+fn names_are_answered_from_the_table_or_by_resolvers() {
+    const A: u16 = 1;
+    const AAAA: u16 = 28;
+    const SRV: u16 = 33;
+    const MX: u16 = 15;
+    let [admin, table, forward] = [(); 3].map(|()| free_port());
+    let server = name_server();
+    let listener = |name: &str, port: u16, rest: &str| {
+        format!(
+            "  - name: {name}
+    address: {{socket_address: {{protocol: UDP, address: 127.0.0.1, port_value: {port}}}}}
+    listener_filters: [{{name: d, typed_config: {{'@type': type.googleapis.com/envoy.extensions.filters.udp.dns_filter.v3.DnsFilterConfig, stat_prefix: {name}, {rest}}}}}]
+"
+        )
+    };
+    let names = "{name: www.one.test, answer_ttl: 40s, endpoint: {address_list: {address: [10.0.0.1, 'fd00::1']}}}, \
+                 {name: '*.wild.test', endpoint: {address_list: {address: [10.0.2.1]}}}, \
+                 {name: cl.one.test, endpoint: {cluster_name: c}}, \
+                 {name: srv.one.test, endpoint: {service_list: {services: [{service_name: sip, protocol: {name: tcp}, ttl: 60s, \
+                 targets: [{cluster_name: c, priority: 3, weight: 30}]}]}}}";
+    let config = format!(
+        "admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {admin}}}}}}}
+static_resources:
+  listeners:
+{}{}  clusters:
+  - {{name: c, type: STATIC, load_assignment: {{cluster_name: c, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 10.7.0.1, port_value: 81}}}}}}}}]}}]}}}}
+",
+        listener("table", table, &format!("server_config: {{inline_dns_table: {{virtual_domains: [{names}]}}}}")),
+        listener("forward", forward, &format!("server_config: {{external_dns_table: {{inline_string: 'virtual_domains: [{{name: www.one.test, endpoint: {{address_list: {{address: [10.0.0.1]}}}}}}]'}}}}, client_config: {{max_pending_lookups: 9, resolver_timeout: 5s, typed_dns_resolver_config: {{name: c, typed_config: {{'@type': type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig, resolvers: [{{socket_address: {{address: 127.0.0.1, port_value: {server}}}}}], dns_resolver_options: {{no_default_search_domain: true}}}}}}}}")),
+    );
+    let path = env::temp_dir().join(format!("nuncio-dns-{}.yaml", std::process::id()));
+    fs::write(&path, config).expect("a file");
+    let proxy = Command::new(env!("CARGO_BIN_EXE_nuncio")).arg("-c").arg(&path).args(["--concurrency", "2"]).stderr(Stdio::null()).spawn();
+    let _proxy = Running(proxy.expect("the proxy starts"));
+    wait_for(admin, "dns_filter.forward.downstream_rx_queries: 0");
+
+    let client = socket();
+    // Bytes 2 and 3 say how it went; an address is the end of a response.
+    let said = |port: u16, name: &str, kind: u16| {
+        let answer = ask(&client, port, &query(name, kind));
+        (u16::from_be_bytes([answer[2], answer[3]]), answer)
+    };
+    let (code, answer) = said(table, "www.one.test", A);
+    assert_eq!((code, &answer[30..]), (0x8100, &b"\x03www\x03one\x04test\0\0\x01\0\x01\0\0\0\x28\0\x04\x0a\0\0\x01"[..]));
+    assert_eq!(said(table, "www.one.test", AAAA).1.last(), Some(&1));
+    assert!(said(table, "a.b.wild.test", A).1.ends_with(b"\x0a\0\x02\x01"));
+    assert!(said(table, "cl.one.test", A).1.ends_with(b"\x0a\x07\0\x01"));
+    let (code, service) = said(table, "_sip._tcp.srv.one.test", SRV);
+    assert_eq!((code, &service[6..12]), (0x8100, &b"\0\x01\0\0\0\x01"[..]));
+    assert!(service.ends_with(b"\x0a\x07\0\x01"));
+    // No such name, no such record of a name; what is not asked for so; no query.
+    assert_eq!([said(table, "no.one.test", A).0, said(table, "WWW.one.test", A).0, said(table, "cl.one.test", AAAA).0], [0x8103; 3]);
+    assert_eq!(said(table, "www.one.test", MX).0, 0x8104);
+    assert_eq!(ask(&client, table, b"\x12\x34\x01"), b"\x12\x34\x80\x01\0\0\0\0\0\0\0\0");
+    for line in ["downstream_rx_queries: 10", "known_domain_queries: 9", "unanswered_queries: 4", "query_buffer_underflow: 1", "cluster_srv_record_answers: 1"] {
+        wait_for(admin, &format!("dns_filter.table.{line}"));
+    }
+
+    // Names that are not in the table are asked for; those that are have what the table says.
+    let (code, answer) = said(forward, "other.example", A);
+    assert_eq!((code, &answer[answer.len() - 10..]), (0x8180, &b"\0\0\x01\x2c\0\x04\x0a\x08\0\x01"[..]));
+    assert_eq!([said(forward, "www.one.test", AAAA).0, said(forward, "other.example", MX).0], [0x8183, 0x8184]);
+    for line in ["externally_resolved_queries: 2", "external_a_record_answers: 1", "external_unsupported_queries: 1", "downstream_tx_responses: 3"] {
+        wait_for(admin, &format!("dns_filter.forward.{line}"));
+    }
+    let _ = fs::remove_file(path);
 }

@@ -133,21 +133,21 @@ fn resolver_of_cluster(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> Reso
         let default = cx.default_resolver.clone();
         return ResolverConfig { use_tcp: cluster.use_tcp_for_dns_lookups || default.use_tcp, ..default };
     }
-    ResolverConfig { servers: servers(cx, "dns_resolvers", &cluster.dns_resolvers), use_tcp: cluster.use_tcp_for_dns_lookups, ..ResolverConfig::default() }
+    ResolverConfig { servers: resolver_addresses(cx, "dns_resolvers", &cluster.dns_resolvers), use_tcp: cluster.use_tcp_for_dns_lookups, ..ResolverConfig::default() }
 }
 
 /// The deprecated `dns_resolution_config`.
 pub(crate) fn dns_resolution(cx: &mut CompileCx<'_>, from: &core::DnsResolutionConfig) -> ResolverConfig {
     let core::DnsResolutionConfig { resolvers, dns_resolver_options } = from;
     ResolverConfig {
-        servers: servers(cx, "resolvers", resolvers),
+        servers: resolver_addresses(cx, "resolvers", resolvers),
         use_tcp: dns_resolver_options.is_some_and(|o| o.use_tcp_for_dns_lookups),
         no_default_search_domain: dns_resolver_options.is_some_and(|o| o.no_default_search_domain),
         ..ResolverConfig::default()
     }
 }
 
-fn servers(cx: &mut CompileCx<'_>, field: &'static str, list: &[core::Address]) -> Vec<SocketAddr> {
+pub(crate) fn resolver_addresses(cx: &mut CompileCx<'_>, field: &'static str, list: &[core::Address]) -> Vec<SocketAddr> {
     cx.each(field, list, |cx, item| match &item.address {
         Some(core::address::Address::SocketAddress(address)) => cx.at("socket_address", |cx| {
             let mut server = address::socket_addr(cx, address)?;
@@ -199,7 +199,7 @@ fn cares_resolver(cx: &mut CompileCx<'_>, config: &cares::CaresDnsResolverConfig
     } = config;
     unbuilt!(cx, edns0_max_payload_size, qcache_max_ttl);
     ResolverConfig {
-        servers: servers(cx, "resolvers", resolvers),
+        servers: resolver_addresses(cx, "resolvers", resolvers),
         use_tcp: dns_resolver_options.is_some_and(|o| o.use_tcp_for_dns_lookups),
         no_default_search_domain: dns_resolver_options.is_some_and(|o| o.no_default_search_domain),
         servers_are_fallback: *use_resolvers_as_fallback,

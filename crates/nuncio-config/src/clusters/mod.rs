@@ -33,7 +33,7 @@ use std::time::Duration;
 
 pub(crate) use connecting::bind;
 pub use eds::EdsFiles;
-pub(crate) use discovery::{dns_resolution, typed_resolver};
+pub(crate) use discovery::{dns_resolution, resolver_addresses, typed_resolver};
 pub(crate) use endpoints::place;
 pub(crate) use protocol::{name_case, underscores};
 

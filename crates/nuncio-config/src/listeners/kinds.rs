@@ -53,7 +53,14 @@ impl Kind {
 
 /// Judges a listener of another kind than TCP.
 pub(super) fn judge(cx: &mut CompileCx<'_>, from: &proto::Listener, kind: Kind) {
-    cx.value_without_effect("this kind of listener (QUIC or API)").help("it will not be opened");
+    match from.listener_filters.first() {
+        Some(filter) if kind == Kind::Udp => cx.item("listener_filters", 0, |cx| {
+            cx.at("typed_config", |cx| {
+                cx.value_without_effect(&format!("the filter `{}`", filter.name)).help("the listener will not be opened");
+            });
+        }),
+        _ => drop(cx.value_without_effect("this kind of listener (QUIC or API, or UDP without a filter)").help("it will not be opened")),
+    }
     if kind != Kind::Udp {
         super::inspect::check_category(cx, &from.listener_filters, kind);
     }

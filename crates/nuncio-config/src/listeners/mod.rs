@@ -4,6 +4,7 @@
 //! `tcp_proxy` what ends them; `inspect` listener filters, `sockets` how the listening sockets are made.
 
 mod chains;
+mod dns_filter;
 mod inspect;
 pub(crate) use inspect::pass_through;
 mod kinds;

@@ -1,10 +1,11 @@
-//! A listener for datagrams with `UdpProxyConfig` → [`ListenerConfig`] with a [`UdpProxy`].
+//! A listener for datagrams → [`ListenerConfig`] with a [`UdpProxy`] (`UdpProxyConfig`) or a DNS filter (`dns_filter`).
 
-use super::{listen_address, sockets, tcp_proxy::known};
+use super::{dns_filter, listen_address, sockets, tcp_proxy::known};
 use crate::context::CompileCx;
 use crate::{access_log, codes, unbuilt};
 use nuncio_api::envoy::config::core::v3::UdpSocketConfig;
 use nuncio_api::envoy::config::listener::v3 as proto;
+use nuncio_api::envoy::extensions::filters::udp::dns_filter::v3::DnsFilterConfig;
 use nuncio_api::envoy::extensions::filters::udp::udp_proxy::v3 as udp;
 use nuncio_api::xds::r#type::matcher::v3::{Matcher, matcher::on_match::OnMatch};
 use nuncio_listen::udp_proxy::{IDLE, MAX_DATAGRAM_BYTES, UdpHash, UdpProxy, UdpProxyConfig};
@@ -14,16 +15,26 @@ use proto::listener_filter::ConfigType;
 use std::sync::Arc;
 use udp::udp_proxy_config::{HashPolicy, RouteSpecifier, hash_policy::PolicySpecifier};
 
-/// The configuration of the UDP proxy, if it is the filter.
-fn proxy(from: &proto::Listener) -> Option<udp::UdpProxyConfig> {
-    let [filter] = from.listener_filters.as_slice() else { return None };
-    let Some(ConfigType::TypedConfig(config)) = &filter.config_type else { return None };
-    (nuncio_api::any_type(config) == udp::UdpProxyConfig::full_name()).then(|| udp::UdpProxyConfig::decode(config.value.as_slice()).ok())?
+/// The filters that are built.
+enum Filter {
+    Proxy(Box<udp::UdpProxyConfig>),
+    Dns(Box<DnsFilterConfig>),
 }
 
-/// Whether the listener has the one filter that is built.
+/// The configuration of the filter, if it is one that is built. Of several the first would take everything.
+fn filter(from: &proto::Listener) -> Option<Filter> {
+    let first = from.listener_filters.first()?;
+    let Some(ConfigType::TypedConfig(config)) = &first.config_type else { return None };
+    let (message, bytes) = (nuncio_api::any_type(config), config.value.as_slice());
+    if message == udp::UdpProxyConfig::full_name() {
+        return udp::UdpProxyConfig::decode(bytes).ok().map(Box::new).map(Filter::Proxy);
+    }
+    (message == DnsFilterConfig::full_name()).then(|| DnsFilterConfig::decode(bytes).ok().map(Box::new).map(Filter::Dns))?
+}
+
+/// Whether the listener has a filter that is built.
 pub(super) fn is_built(from: &proto::Listener) -> bool {
-    proxy(from).is_some()
+    filter(from).is_some()
 }
 
 pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -> Option<ListenerConfig> {
@@ -44,8 +55,18 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Di
             max = cx.at("downstream_socket_config", |cx| size(cx, downstream_socket_config.as_ref()));
         });
     }
-    let filter = proxy(from)?;
-    config.datagrams = cx.item("listener_filters", 0, |cx| cx.at("typed_config", |cx| of_proxy(cx, &filter, max)));
+    let filter = filter(from)?;
+    for index in 1..from.listener_filters.len() {
+        cx.item("listener_filters", index, |cx| {
+            cx.warn(codes::SUSPICIOUS, "the filter before this one takes every datagram");
+        });
+    }
+    config.datagrams = cx.item("listener_filters", 0, |cx| {
+        cx.at("typed_config", |cx| match &filter {
+            Filter::Proxy(filter) => of_proxy(cx, filter, max),
+            Filter::Dns(filter) => dns_filter::compile(cx, filter),
+        })
+    });
     config.digest = digest;
     config.datagrams.is_some().then_some(config)
 }

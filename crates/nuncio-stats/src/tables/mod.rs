@@ -9,6 +9,7 @@ pub mod control_plane;
 pub mod dispatcher;
 pub mod dns;
 pub mod dns_cache;
+pub mod dns_filter;
 pub mod filesystem;
 pub mod grpc_access_log;
 pub mod health_check;

@@ -71,7 +71,7 @@ pub(super) fn query(id: u16, name: &str, question: Question) -> Option<Vec<u8>> 
 
 /// Reads the answer to `query`. `None`: it is not one (wrong id, wrong question, broken), and is to be ignored.
 pub(super) fn response(query: &[u8], bytes: &[u8]) -> Option<Response> {
-    let mut at = Reader { bytes, at: 0 };
+    let mut at = Reader::new(bytes);
     let id = at.u16()?;
     let flags = at.u16()?;
     let (questions, answers) = (at.u16()?, at.u16()?);
@@ -143,13 +143,26 @@ fn read_service(mut at: Reader<'_>) -> Option<Service> {
     Some(Service { priority, weight, port, target: at.name()? })
 }
 
-struct Reader<'a> {
+/// Reads a message from front to back.
+#[derive(Debug)]
+pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+    /// From the beginning.
+    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { bytes, at: 0 }
+    }
+
+    /// What has not been read.
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// So many bytes, if there are as many.
+    pub fn take(&mut self, n: usize) -> Option<&'a [u8]> {
         let end = self.at.checked_add(n)?;
         let taken = self.bytes.get(self.at..end)?;
         self.at = end;
@@ -160,7 +173,8 @@ impl<'a> Reader<'a> {
         self.take(n).map(drop)
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    /// A number of two bytes.
+    pub fn u16(&mut self) -> Option<u16> {
         self.take(2)?.try_into().ok().map(u16::from_be_bytes)
     }
 

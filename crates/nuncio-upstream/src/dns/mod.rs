@@ -1,12 +1,13 @@
 //! Names to addresses.
 //!
 //! [`Resolve`] is the seam: clusters ask it and never see a socket. [`StubResolver`] is what asks real servers:
-//! `/etc/hosts` first, then the servers of `/etc/resolv.conf` or of the configuration. It runs on the main thread.
+//! `/etc/hosts` first, then the servers of `/etc/resolv.conf` or of the configuration. That of clusters runs on the main thread.
 
 mod message;
 mod stub;
 mod system;
 
+pub use message::Reader;
 pub use stub::{StubResolver, StubResolvers};
 
 use crate::config::LookupFamily;

@@ -43,6 +43,7 @@ struct System {
     resolv_conf: Watched<ResolvConf>,
     hosts: Watched<Hosts>,
     stats: Arc<Scope>,
+    lane: Lane,
     rng: Rng,
 }
 
@@ -56,10 +57,16 @@ pub struct StubResolvers {
 impl StubResolvers {
     /// Resolvers that read the system's files and count in `store`.
     pub fn new(store: &Store) -> Rc<StubResolvers> {
+        StubResolvers::on(store, Lane::MAIN)
+    }
+
+    /// The same for another thread than the main one, which writes to `lane`.
+    pub fn on(store: &Store, lane: Lane) -> Rc<StubResolvers> {
         let system = System {
             resolv_conf: Watched::new("/etc/resolv.conf", ResolvConf::parse),
             hosts: Watched::new("/etc/hosts", Hosts::parse),
             stats: store.scope("dns.cares.", &stat::DNS),
+            lane,
             rng: Rng::default(),
         };
         Rc::new(StubResolvers { system: Rc::new(system), made: RefCell::default() })
@@ -81,19 +88,19 @@ impl Resolve for StubResolver {
         let (inner, name) = (self.0.clone(), name.to_owned());
         Box::pin(async move {
             let stats = inner.system.stats.clone();
-            stats.inc(Lane::MAIN, stat::RESOLVE_TOTAL);
+            stats.inc(inner.system.lane, stat::RESOLVE_TOTAL);
             if let Some(answer) = inner.known(&name, family) {
                 return answer;
             }
-            stats.gauge_add(Lane::MAIN, stat::PENDING_RESOLUTIONS, 1);
-            let guard = Pending(stats.clone());
+            stats.gauge_add(inner.system.lane, stat::PENDING_RESOLUTIONS, 1);
+            let guard = Pending(stats.clone(), inner.system.lane);
             let answer = inner.ask(&name, family).await;
             drop(guard);
             match &answer {
                 Answer::Found { .. } => {}
-                Answer::NotFound => stats.inc(Lane::MAIN, stat::NOT_FOUND),
-                Answer::Failed(LookupError::Timeout) => stats.inc(Lane::MAIN, stat::TIMEOUTS),
-                Answer::Failed(_) => stats.inc(Lane::MAIN, stat::GET_ADDR_FAILURE),
+                Answer::NotFound => stats.inc(inner.system.lane, stat::NOT_FOUND),
+                Answer::Failed(LookupError::Timeout) => stats.inc(inner.system.lane, stat::TIMEOUTS),
+                Answer::Failed(_) => stats.inc(inner.system.lane, stat::GET_ADDR_FAILURE),
             }
             answer
         })
@@ -120,11 +127,11 @@ impl Resolve for StubResolver {
 }
 
 /// A resolution under way, also one that is given up.
-struct Pending(Arc<Scope>);
+struct Pending(Arc<Scope>, Lane);
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.0.gauge_add(Lane::MAIN, stat::PENDING_RESOLUTIONS, -1);
+        self.0.gauge_add(self.1, stat::PENDING_RESOLUTIONS, -1);
     }
 }
 
