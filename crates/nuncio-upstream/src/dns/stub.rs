@@ -110,16 +110,16 @@ impl Resolve for StubResolver {
         let (inner, name) = (self.0.clone(), name.to_owned());
         Box::pin(async move {
             let stats = inner.system.stats.clone();
-            stats.inc(Lane::MAIN, stat::RESOLVE_TOTAL);
-            stats.gauge_add(Lane::MAIN, stat::PENDING_RESOLUTIONS, 1);
-            let guard = Pending(stats.clone());
+            stats.inc(inner.system.lane, stat::RESOLVE_TOTAL);
+            stats.gauge_add(inner.system.lane, stat::PENDING_RESOLUTIONS, 1);
+            let guard = Pending(stats.clone(), inner.system.lane);
             let answer = inner.ask_services(&name).await;
             drop(guard);
             match &answer {
                 Ok(Some(_)) => {}
-                Ok(None) => stats.inc(Lane::MAIN, stat::NOT_FOUND),
-                Err(LookupError::Timeout) => stats.inc(Lane::MAIN, stat::TIMEOUTS),
-                Err(_) => stats.inc(Lane::MAIN, stat::GET_ADDR_FAILURE),
+                Ok(None) => stats.inc(inner.system.lane, stat::NOT_FOUND),
+                Err(LookupError::Timeout) => stats.inc(inner.system.lane, stat::TIMEOUTS),
+                Err(_) => stats.inc(inner.system.lane, stat::GET_ADDR_FAILURE),
             }
             answer
         })
