@@ -20,6 +20,8 @@ pub struct LocalReply {
     pub content_type: Option<Cow<'static, str>>,
     /// gRPC status for gRPC requests; derived from `status` when absent.
     pub grpc_status: Option<u32>,
+    /// An HTTP/1 connection ends with it: what is left of a request that is too long is not waited for.
+    pub closes: bool,
 }
 
 impl LocalReply {
@@ -31,6 +33,12 @@ impl LocalReply {
     /// The same with a body.
     pub fn body(mut self, body: impl Into<Cow<'static, str>>) -> LocalReply {
         self.body = body.into();
+        self
+    }
+
+    /// The same, and the client's HTTP/1 connection ends with it.
+    pub fn closing(mut self) -> LocalReply {
+        self.closes = true;
         self
     }
 

@@ -35,7 +35,7 @@ fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Arc<dyn HttpF
 }
 
 fn too_long(body: &'static str) -> Step {
-    Step::reply(LocalReply::new(413, "request_payload_too_large").body(body))
+    Step::reply(LocalReply::new(413, "request_payload_too_large").body(body).closing())
 }
 
 impl HttpFilter for BodySizeLimit {

@@ -469,7 +469,7 @@ fn more_than(piece: Piece, step: Step) -> Vec<Piece> {
 
 /// The answer to a request body that outgrew what a filter may hold.
 pub(crate) fn payload_too_large() -> LocalReply {
-    LocalReply::new(413, "request_payload_too_large").body("Payload Too Large")
+    LocalReply::new(413, "request_payload_too_large").body("Payload Too Large").closing()
 }
 
 /// The answer to a response body that outgrew what a filter may hold.

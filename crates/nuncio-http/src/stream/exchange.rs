@@ -493,11 +493,7 @@ impl Exchange {
         if self.cx.info.upstream.cluster.is_none() {
             note_cluster(&mut self.cx, hcm);
         }
-        if answer.status == 400 && !hcm.config.keep_open_on_error {
-            client.close_after();
-        }
-        // What is left of a request that is too long is not waited for.
-        if answer.status == 413 {
+        if answer.closes || answer.status == 400 && !hcm.config.keep_open_on_error {
             client.close_after();
         }
         reply::prepare(&mut self.cx, &answer);

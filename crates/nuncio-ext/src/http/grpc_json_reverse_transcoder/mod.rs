@@ -149,6 +149,7 @@ fn route(config: FilterConfig<'_>, _: &mut BuildCx<'_>) -> Result<Arc<dyn Any + 
 fn refusal(http: u16, status: u32, message: impl Into<String>, details: &str, why: &str) -> Step {
     let mut reply = LocalReply::new(http, format!("{details}{{{why}}}")).body(message.into());
     reply.grpc_status = Some(status);
+    reply.closes = http == 413;
     Step::reply(reply)
 }
 

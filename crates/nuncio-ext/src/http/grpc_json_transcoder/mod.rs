@@ -183,7 +183,8 @@ impl Transcoder {
             Refusal::Invalid(message) => invalid(details, message),
             Refusal::TooLarge => Step::reply(
                 LocalReply::new(413, format!("{FAILURE}{{request_buffer_size_limit_reached}}"))
-                    .body("Request rejected because the transcoder's internal buffer size exceeds the configured limit."),
+                    .body("Request rejected because the transcoder's internal buffer size exceeds the configured limit.")
+                    .closing(),
             ),
         })
     }
