@@ -168,6 +168,33 @@ pub(crate) fn attempt(cx: &mut StreamCx) {
     }
 }
 
+/// The trace of a copy of the request: a span of its own within the request's. `sampled` says whether that is recorded,
+/// whatever becomes of the request's.
+pub(crate) fn of_copy(cx: &StreamCx, sampled: Option<bool>) -> Option<Box<StreamTrace>> {
+    let trace = cx.trace.as_ref()?;
+    let mut context = trace.span.context.child(&cx.worker);
+    context.sampled = sampled.unwrap_or(context.sampled);
+    Some(Box::new(StreamTrace {
+        tracer: trace.tracer.clone(),
+        span: Span::new(context, "mirror".to_owned(), false, SystemTime::now()),
+        upstream: None,
+        attempts: Vec::new(),
+        spawns: false,
+        upstream_operation: None,
+        propagates: trace.propagates,
+        decorated: None,
+    }))
+}
+
+/// A copy is over: its span tells how it went.
+pub(crate) fn copied(cx: &mut StreamCx) {
+    let Some(mut trace) = cx.trace.take() else { return };
+    if trace.span.context.sampled {
+        upstream_tags(cx, &mut trace.span);
+        trace.tracer.report(&cx.worker, trace.span);
+    }
+}
+
 /// What the response tells of the operation, to the client or to us.
 pub(crate) fn response(cx: &mut StreamCx, tracing: &Tracing) {
     let Some(trace) = &mut cx.trace else { return };
@@ -255,17 +282,22 @@ fn upstream_events(cx: &StreamCx) -> [(Option<Time>, &'static str); 4] {
 /// What the last attempt came to, so far as it has a span.
 fn finish_attempt(cx: &mut StreamCx) {
     let Some(mut span) = cx.trace.as_mut().and_then(|trace| trace.upstream.take()) else { return };
+    upstream_tags(cx, &mut span);
+    if let Some(trace) = &mut cx.trace {
+        trace.attempts.push(span);
+    }
+}
+
+/// What an attempt came to; it ends here.
+fn upstream_tags(cx: &StreamCx, span: &mut Span) {
     let upstream = &cx.info.upstream;
     span.tags.push((Cow::Borrowed("http.protocol"), upstream.protocol.map_or("-", |protocol| protocol.name()).to_owned()));
     if let Some(host) = &upstream.host {
         span.tags.push((Cow::Borrowed("upstream_address"), host.address.to_string()));
         span.tags.push((Cow::Borrowed("peer.address"), host.address.to_string()));
     }
-    common_tags(cx, &mut span, cx.response.status().unwrap_or(0));
+    common_tags(cx, span, cx.response.status().unwrap_or(0));
     span.end = SystemTime::now();
-    if let Some(trace) = &mut cx.trace {
-        trace.attempts.push(span);
-    }
 }
 
 /// Statuses of gRPC that are the server's fault.

@@ -376,6 +376,8 @@ pub struct LocalityEndpoints {
     pub locality: Arc<Locality>,
     /// `priority`, 0 is served first.
     pub priority: u32,
+    /// `metadata` of the locality.
+    pub metadata: Option<Arc<Metadata>>,
     /// `load_balancing_weight` of the locality.
     pub weight: Option<u32>,
     /// `lb_endpoints`.

@@ -30,6 +30,8 @@ pub struct Host {
     pub weight: u32,
     /// Endpoint metadata.
     pub metadata: Option<Arc<Metadata>>,
+    /// Metadata of its locality.
+    pub locality_metadata: Option<Arc<Metadata>>,
     /// How it is health checked differently from its cluster.
     pub health_check: Arc<EndpointHealthCheck>,
     /// Where it has several addresses: all of them, in the order in which they are tried.

@@ -194,8 +194,8 @@ impl ClusterInfo {
     }
 
     /// Counts hosts by the transport socket that they fit.
-    pub(crate) fn count_transport(&self, metadata: Option<&Metadata>, hosts: usize) {
-        match self.config.transports.index_of(metadata).and_then(|index| self.match_stats.get(index)) {
+    pub(crate) fn count_transport(&self, metadata: Option<&Metadata>, locality: Option<&Metadata>, hosts: usize) {
+        match self.config.transports.index_of(metadata, locality).and_then(|index| self.match_stats.get(index)) {
             Some(scope) => scope.add(Lane::MAIN, TOTAL_MATCH_COUNT, hosts as u64),
             None => self.stats.add(Lane::MAIN, DEFAULT_TOTAL_MATCH_COUNT, hosts as u64),
         }

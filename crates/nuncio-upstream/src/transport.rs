@@ -142,16 +142,20 @@ pub struct Transports {
 }
 
 impl Transports {
-    /// The one for a host with this metadata.
-    pub fn of(&self, metadata: Option<&Metadata>) -> &UpstreamTransport {
-        self.index_of(metadata).and_then(|index| self.matches.get(index)).map_or(&self.default, |of| &of.transport)
+    /// The one for a host with this metadata, in a locality with that.
+    pub fn of(&self, metadata: Option<&Metadata>, locality: Option<&Metadata>) -> &UpstreamTransport {
+        self.index_of(metadata, locality).and_then(|index| self.matches.get(index)).map_or(&self.default, |of| &of.transport)
     }
 
-    /// Which of `transport_socket_matches` a host with this metadata fits, if any.
-    pub(crate) fn index_of(&self, metadata: Option<&Metadata>) -> Option<usize> {
+    /// Which of `transport_socket_matches` a host with this metadata fits, if any; else which its locality's metadata fit.
+    pub(crate) fn index_of(&self, metadata: Option<&Metadata>, locality: Option<&Metadata>) -> Option<usize> {
         if self.matches.is_empty() {
             return None;
         }
+        self.first_fit(metadata).or_else(|| self.first_fit(locality))
+    }
+
+    fn first_fit(&self, metadata: Option<&Metadata>) -> Option<usize> {
         let own = match metadata.and_then(|metadata| metadata.get(MATCH_NAMESPACE)) {
             Some(MetadataValue::Struct(own)) => Some(own),
             _ => None,
@@ -223,7 +227,7 @@ impl ClusterCx {
         let config = &self.info.config;
         let timeout = config.connect_timeout;
         let begun = Instant::now();
-        let mut transport = config.transports.of(host.metadata.as_deref());
+        let mut transport = config.transports.of(host.metadata.as_deref(), host.locality_metadata.as_deref());
         let options = wanted.options.as_deref();
         let mut io = match &*host.address {
             Address::Internal(to) => self.open_internal(to, host, transport, options)?,
@@ -295,7 +299,10 @@ impl Dial {
     /// As connections of the cluster do; `criteria` stand for the host's own metadata
     /// (`transport_socket_match_criteria`).
     pub(crate) fn new(info: &ClusterInfo, host: &Host, protocols: &[String], criteria: Option<&Metadata>) -> Dial {
-        let transport = info.config.transports.of(criteria.or(host.metadata.as_deref()));
+        let transport = match criteria {
+            Some(criteria) => info.config.transports.of(Some(criteria), None),
+            None => info.config.transports.of(host.metadata.as_deref(), host.locality_metadata.as_deref()),
+        };
         let store = info.store().filter(|_| !matches!(transport, UpstreamTransport::Plain));
         Dial {
             transport: transport.clone(),
@@ -349,11 +356,11 @@ mod tests {
         let named = |own: &[(&str, &str)]| {
             let own = own.iter().map(|(key, value)| ((*key).to_owned(), text(value))).collect();
             let metadata = Metadata::from([(MATCH_NAMESPACE.to_owned(), MetadataValue::Struct(own))]);
-            transports.index_of(Some(&metadata))
+            transports.index_of(Some(&metadata), None)
         };
         assert_eq!(named(&[("tls", "yes"), ("x", "1")]), Some(0));
         assert_eq!(named(&[("tls", "yes"), ("x", "2")]), Some(1));
         assert_eq!(named(&[("tls", "no")]), None);
-        assert_eq!(transports.index_of(None), None);
+        assert_eq!(transports.index_of(None, None), None);
     }
 }

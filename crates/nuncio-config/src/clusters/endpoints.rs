@@ -115,7 +115,7 @@ struct EndpointsByName<'p> {
 impl EndpointsByName<'_> {
     fn locality(&self, cx: &mut CompileCx<'_>, from: &proto::LocalityLbEndpoints) -> LocalityEndpoints {
         let proto::LocalityLbEndpoints { locality, metadata, lb_endpoints, load_balancing_weight, priority, proximity, lb_config } = from;
-        unbuilt!(cx, metadata, proximity);
+        unbuilt!(cx, proximity);
         if let Some(proto::locality_lb_endpoints::LbConfig::LedsClusterLocalityConfig(_)) = lb_config {
             cx.without_effect("leds_cluster_locality_config");
             cx.at("leds_cluster_locality_config", |cx| {
@@ -135,7 +135,8 @@ impl EndpointsByName<'_> {
                     .envoy("The sum of weights of all upstream hosts in a locality exceeds 4294967295");
             });
         }
-        LocalityEndpoints { locality: Arc::new(place(locality.as_ref())), priority: *priority, weight: *load_balancing_weight, endpoints }
+        let metadata = super::metadata::compile(cx, metadata.as_ref());
+        LocalityEndpoints { locality: Arc::new(place(locality.as_ref())), priority: *priority, metadata, weight: *load_balancing_weight, endpoints }
     }
 
     fn endpoint(&self, cx: &mut CompileCx<'_>, from: &proto::LbEndpoint) -> Option<Endpoint> {

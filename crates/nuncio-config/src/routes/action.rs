@@ -48,11 +48,10 @@ pub(super) fn compile(
         cluster_specifier,
         host_rewrite_specifier,
     } = from;
-    unbuilt!(
-        cx,
-        early_data_policy,
-        retry_policy_typed_config,
-    );
+    unbuilt!(cx, retry_policy_typed_config);
+    if let Some(policy) = early_data_policy {
+        cx.at("early_data_policy", |cx| extras::early_data(cx, policy));
+    }
     let metadata_match = clusters::metadata_match(cx, metadata_match.as_ref(), None);
     let cluster = clusters::specifier(cx, cluster_specifier.as_ref()?, route_name, rules, metadata_match.as_deref());
     let paths = rewrite::Paths { prefix_rewrite, regex_rewrite, path_rewrite_policy, path_rewrite };

@@ -6,6 +6,7 @@ use crate::context::CompileCx;
 use crate::{unbuilt, unsafe_unbuilt};
 use nuncio_api::envoy::config::route::v3 as proto;
 use nuncio_api::envoy::config::core::v3::TypedExtensionConfig;
+use nuncio_api::envoy::extensions::early_data::v3::DefaultEarlyDataPolicy;
 use nuncio_api::envoy::extensions::internal_redirect::{
     allow_listed_routes::v3::AllowListedRoutesConfig, filter_state::v3::FilterStateConfig,
     previous_routes::v3::PreviousRoutesConfig, safe_cross_scheme::v3::SafeCrossSchemeConfig,
@@ -42,8 +43,6 @@ fn mirror(cx: &mut CompileCx<'_>, from: &action::RequestMirrorPolicy, rules: Rul
         request_headers_mutations,
         host_rewrite_literal,
     } = from;
-    // There is no tracing yet.
-    unbuilt!(cx, trace_sampled);
     let request_mutations = cx.each("request_headers_mutations", request_headers_mutations, headers::mutation);
     let cluster = match (cluster.is_empty(), cluster_header.is_empty()) {
         (true, true) => {
@@ -234,6 +233,16 @@ fn redirect_predicate(cx: &mut CompileCx<'_>, from: &TypedExtensionConfig) -> Op
     cx.error(codes::UNKNOWN_EXTENSION, format!("there is no redirect predicate `{name}`"))
         .envoy(format!("Didn't find a registered implementation for '{name}' with type URL: '{}'", config.type_url));
     None
+}
+
+/// `early_data_policy`: there is one, and it is about hosts that are spoken to over HTTP/3, which clusters warn of.
+pub(super) fn early_data(cx: &mut CompileCx<'_>, from: &TypedExtensionConfig) {
+    let TypedExtensionConfig { name, typed_config } = from;
+    let url = typed_config.as_ref().map_or("", |config| &config.type_url);
+    if nuncio_api::schema::type_name(url) != DefaultEarlyDataPolicy::full_name() {
+        cx.error(codes::UNKNOWN_EXTENSION, format!("there is no early data policy `{name}`"))
+            .envoy(format!("Didn't find a registered implementation for '{name}' with type URL: '{}'", nuncio_api::schema::type_name(url)));
+    }
 }
 
 /// `hedge_policy`.

@@ -233,16 +233,12 @@ fn what_most_likely_is_a_mistake_is_warned_of() {
 
 #[test]
 fn fields_without_effect_are_told() {
-    let mut mirrored = forward("a");
-    mirrored.request_mirror_policies = vec![proto::route_action::RequestMirrorPolicy {
-        cluster: "b".into(),
-        trace_sampled: Some(true),
-        ..Default::default()
-    }];
-    let (table, findings) = compiled(&config(vec![route(prefix("/"), mirrored)]));
+    let mut hedged = forward("a");
+    hedged.hedge_policy = Some(proto::HedgePolicy { initial_requests: Some(2), ..Default::default() });
+    let (table, findings) = compiled(&config(vec![route(prefix("/"), hedged)]));
     assert!(table.is_some());
     let told: Vec<&str> = findings.iter().map(|f| f.path.rsplit('.').next().unwrap_or_default()).collect();
-    assert_eq!(told, ["trace_sampled"]);
+    assert_eq!(told, ["initial_requests"]);
     assert!(findings.iter().all(|finding| finding.code == codes::WITHOUT_EFFECT));
 }
 

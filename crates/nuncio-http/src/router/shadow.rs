@@ -8,6 +8,7 @@ use super::{Router, charge::Classes};
 use crate::headers::local_address;
 use crate::routes::{ClusterPolicies, MirrorPolicy, RouteEntry, Side};
 use crate::stream::{Piece, Routes};
+use crate::tracing;
 use nuncio_codec::headers::{HeaderMap, Known};
 use nuncio_core::StreamCx;
 use nuncio_rt::{Buf, Deadline, Time};
@@ -123,6 +124,7 @@ pub(super) fn mirror(cx: &StreamCx, main: &Router, routes: &Routes, policy: &Mir
     copy.info.protocol = cx.info.protocol;
     copy.info.internal = true;
     prepare(&mut copy, policy);
+    copy.trace = tracing::of_copy(cx, policy.trace_sampled);
     let feed = Rc::new(Feed::default());
     let deadline = Deadline::new(cx.worker.timers.clone());
     let task = Task { cx: copy, router: Box::default(), feed: feed.clone(), deadline, began: false };
@@ -240,6 +242,7 @@ impl Future for Task {
                 this.feed.over.set(true);
                 this.router.attempt.note_bytes(&mut this.cx);
                 this.router.end();
+                tracing::copied(&mut this.cx);
                 this.router.log_attempts(&mut this.cx);
                 return Poll::Ready(());
             }

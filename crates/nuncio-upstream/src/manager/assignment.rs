@@ -87,8 +87,10 @@ impl Cluster {
     /// Counts hosts of an endpoint by the transport socket that they fit.
     pub(super) fn count_transport(&self, target: &Target, hosts: usize) {
         let assignment = self.assignment.borrow();
-        let endpoint = assignment.localities.get(target.locality).and_then(|locality| locality.endpoints.get(target.endpoint));
-        self.info.count_transport(endpoint.and_then(|endpoint| endpoint.metadata.as_deref()), hosts);
+        let locality = assignment.localities.get(target.locality);
+        let endpoint = locality.and_then(|locality| locality.endpoints.get(target.endpoint));
+        let of_locality = locality.and_then(|locality| locality.metadata.as_deref());
+        self.info.count_transport(endpoint.and_then(|endpoint| endpoint.metadata.as_deref()), of_locality, hosts);
     }
 
     /// Other endpoints came over EDS. Hosts that stay keep their connections, even where they moved to another priority.

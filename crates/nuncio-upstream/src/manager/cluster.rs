@@ -286,6 +286,7 @@ impl Cluster {
             && known.weight == weight
             && known.priority == priority
             && known.metadata == endpoint.metadata
+            && known.locality_metadata == locality.metadata
             && known.locality == locality.locality
         {
             return known.clone();
@@ -298,6 +299,7 @@ impl Cluster {
             priority,
             weight,
             metadata: endpoint.metadata.clone(),
+            locality_metadata: locality.metadata.clone(),
             health_check: endpoint.health_check.clone(),
             attempts: endpoint.attempts.clone(),
             state,

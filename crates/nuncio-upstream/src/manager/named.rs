@@ -53,7 +53,7 @@ impl Cluster {
                     // Who asked may not have heard.
                     Some(known) => known.clone(),
                     None => {
-                        self.info.count_transport(None, usize::from(known.is_none()));
+                        self.info.count_transport(None, None, usize::from(known.is_none()));
                         let several = if addresses.len() > 1 { addresses.as_slice().into() } else { Arc::default() };
                         let state = known.map_or_else(|| self.named_state(), |known| known.state.clone());
                         Arc::new(Host {
@@ -63,6 +63,7 @@ impl Cluster {
                             priority: 0,
                             weight: 1,
                             metadata: None,
+            locality_metadata: None,
                             health_check: EndpointHealthCheck::none(),
                             attempts: several,
                             state,

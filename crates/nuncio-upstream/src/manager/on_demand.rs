@@ -22,7 +22,7 @@ impl Cluster {
 
     /// A worker has made a host.
     pub(super) fn made(self: &Rc<Self>, host: Arc<Host>) {
-        self.info.count_transport(None, 1);
+        self.info.count_transport(None, None, 1);
         let hosts = self.hosts().hosts().cloned().chain([host]).collect();
         self.publish(hosts, 1);
     }
