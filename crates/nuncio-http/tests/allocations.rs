@@ -145,6 +145,7 @@ fn host(address: SocketAddr) -> Arc<Host> {
         priority: 0,
         weight: 1,
         metadata: None,
+        locality_metadata: None,
         health_check: Default::default(),
         attempts: Default::default(),
         state: HostState::new(2, HealthFlags(0)),
