@@ -63,7 +63,7 @@ impl Cluster {
                             priority: 0,
                             weight: 1,
                             metadata: None,
-            locality_metadata: None,
+                            locality_metadata: None,
                             health_check: EndpointHealthCheck::none(),
                             attempts: several,
                             state,

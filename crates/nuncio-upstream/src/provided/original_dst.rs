@@ -99,7 +99,7 @@ fn make(cx: &ClusterCx, address: &Address) -> Arc<Host> {
         priority: 0,
         weight: 1,
         metadata: None,
-            locality_metadata: None,
+        locality_metadata: None,
         health_check: EndpointHealthCheck::none(),
         attempts: Arc::default(),
         state: HostState::of_cluster(lanes, HealthFlags::default(), &cx.info.config),
