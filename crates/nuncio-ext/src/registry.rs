@@ -60,7 +60,7 @@ pub static NETWORK_FILTERS: &[NetworkFilterEntry] = &[
 ];
 
 /// Listener filters that only let connections in or not.
-pub static LISTENER_FILTERS: &[NetworkFilterEntry] = &[network::local_ratelimit::LISTENER_ENTRY];
+pub static LISTENER_FILTERS: &[NetworkFilterEntry] = &[network::local_ratelimit::LISTENER_ENTRY, network::set_filter_state::LISTENER_ENTRY];
 
 /// Tracers.
 pub static TRACERS: &[TracerEntry] = &[tracers::opentelemetry::ENTRY];

@@ -4,6 +4,7 @@
 //! cannot be compared, so whoever builds a filter chain says by its [`Digest`] what it was built from.
 
 use crate::datagrams::Datagrams;
+use crate::disabled::{ConnectionMatch, Disabled};
 use nuncio_rt::SocketOption;
 use crate::{address::ListenAddress, proxy_protocol::ProxyProtocolRules, matching::ChainMatch, tls::{Live, TlsConfig}};
 use nuncio_core::matching::tree::MatchTree;
@@ -179,12 +180,23 @@ pub struct ChainMatcher {
 }
 
 /// Which listener filters look at the first bytes of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inspectors {
     /// `tls_inspector`: is it TLS, and what does the greeting ask for.
     pub tls: bool,
     /// `http_inspector`: which HTTP is it, where it is not TLS.
     pub http: bool,
+    /// `max_client_hello_size`: a TLS greeting of more bytes is refused.
+    pub greeting_bytes_max: usize,
+}
+
+/// `max_client_hello_size` when not set.
+pub const GREETING_BYTES_MAX: usize = 16 * 1024;
+
+impl Default for Inspectors {
+    fn default() -> Inspectors {
+        Inspectors { tls: false, http: false, greeting_bytes_max: GREETING_BYTES_MAX }
+    }
 }
 
 impl Inspectors {
@@ -192,6 +204,17 @@ impl Inspectors {
     pub fn any(self) -> bool {
         self.tls || self.http
     }
+}
+
+/// A listener filter that looks at no bytes.
+#[derive(Debug, Clone)]
+pub struct AcceptFilter {
+    /// What it does.
+    pub filter: Arc<dyn NetworkFilter>,
+    /// `filter_disabled`
+    pub disabled: Option<ConnectionMatch>,
+    /// It stands behind filters that look at bytes, and may ask for what they have found.
+    pub late: bool,
 }
 
 /// A listener.
@@ -231,8 +254,10 @@ pub struct ListenerConfig {
     pub original_dst: bool,
     /// `use_original_dst`: the listener on the address that the client wanted takes the connection, if there is one.
     pub use_original_dst: bool,
-    /// `listener_filters`, those that only let connections in or not.
-    pub accept_filters: Arc<[Arc<dyn NetworkFilter>]>,
+    /// `listener_filters`, those that only let connections in or not, or leave something for others.
+    pub accept_filters: Arc<[AcceptFilter]>,
+    /// `filter_disabled` of the others.
+    pub disabled: Disabled,
     /// `connection_balance_config.exact_balance`: every worker has as many connections as the others.
     pub exact_balance: bool,
     /// `traffic_direction`.
@@ -277,6 +302,7 @@ impl ListenerConfig {
             original_dst: false,
             use_original_dst: false,
             accept_filters: Arc::new([]),
+            disabled: Disabled::default(),
             exact_balance: false,
             traffic_direction: TrafficDirection::Unspecified,
             drain_type: DrainType::Default,
@@ -326,6 +352,7 @@ impl ListenerConfig {
             && self.buffer_limit_bytes == other.buffer_limit_bytes
             && self.inspectors == other.inspectors
             && self.proxy_protocol == other.proxy_protocol
+            && self.disabled == other.disabled
             && self.listener_filters_timeout == other.listener_filters_timeout
             && self.continue_on_listener_filters_timeout == other.continue_on_listener_filters_timeout
             && self.internal_buffer_bytes == other.internal_buffer_bytes

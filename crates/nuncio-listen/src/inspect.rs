@@ -21,9 +21,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// A TLS greeting longer than this is refused, as in Envoy.
-const GREETING_BYTES_MAX: usize = 16 * 1024;
-
 /// A request line longer than this is no HTTP to us.
 const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
 
@@ -182,7 +179,7 @@ pub(crate) async fn inspect(
 
 fn poll_look(cx: &mut Context<'_>, io: &mut Io, inspectors: Inspectors, bytes: &mut Buf) -> Poll<Result<Seen, Unseen>> {
     loop {
-        let over = bytes.len() >= GREETING_BYTES_MAX;
+        let over = bytes.len() >= inspectors.greeting_bytes_max;
         if over && inspectors.tls && hello::parse(bytes.filled()) == Hello::Partial {
             return Poll::Ready(Err(Unseen::TooLarge));
         }
@@ -202,7 +199,7 @@ fn poll_look(cx: &mut Context<'_>, io: &mut Io, inspectors: Inspectors, bytes: &
 mod tests {
     use super::*;
 
-    const BOTH: Inspectors = Inspectors { tls: true, http: true };
+    const BOTH: Inspectors = Inspectors { tls: true, http: true, greeting_bytes_max: 16 * 1024 };
 
     fn protocol(bytes: &[u8]) -> Option<String> {
         judge(BOTH, bytes, false).expect("enough bytes").protocols.first().cloned()

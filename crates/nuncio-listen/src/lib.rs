@@ -24,6 +24,7 @@ mod chain;
 mod config;
 mod connection_log;
 mod datagrams;
+mod disabled;
 pub mod dns_filter;
 mod drain;
 mod error;
@@ -48,14 +49,15 @@ mod update;
 mod worker;
 
 pub use nuncio_tls as tls;
-pub use proxy_protocol::{PassThrough, ProxyProtocolRules};
+pub use proxy_protocol::{PassThrough, NAMESPACE as TLV_NAMESPACE, ProxyProtocolRules, TlvRule};
 pub use address::{ListenAddress, stat_name};
 pub use bind::{BindError, BindStep};
 pub use config::{
-    ChainMatcher,
+    AcceptFilter, ChainMatcher,
     BUFFER_LIMIT_BYTES, Digest, DrainType, FilterChainConfig, Inspectors, Keepalive, LISTENER_FILTERS_TIMEOUT, ListenerConfig,
     SocketConfig, TrafficDirection, Transport,
 };
+pub use disabled::{ConnectionMatch, Disabled};
 pub use datagrams::{DatagramSocket, Datagrams};
 pub use drain::{DrainPace, DrainStrategy};
 pub use error::ListenerError;

@@ -8,6 +8,7 @@ use crate::{
     config::{DrainType, ListenerConfig, Transport},
     connection_log::ConnectionLog,
     datagrams::DatagramIntake,
+    disabled::is_off,
     drain::{DrainOrder, DrainPace},
     inspect::{InspectorStats, Seen, Unseen, inspect},
     intake::{Acceptor, Intake},
@@ -235,6 +236,7 @@ impl Listener {
         let set = self.current.borrow().clone();
         let mut accepted = Accepted { io, local, remote, start: Time::now(), places, proxy: None, taken_at: None, source: None, passed: None };
         if set.config.original_dst
+            && !is_off(set.config.disabled.original_dst.as_ref(), &accepted.local)
             && let Some(wanted) = original_dst::of(&accepted.io)
         {
             accepted.taken_at = Some(std::mem::replace(&mut accepted.local, Address::Ip(wanted)));
@@ -250,8 +252,8 @@ impl Listener {
     }
 
     /// Has the connection looked at where that is configured, then chooses its chain.
-    pub(crate) fn begin(self: &Rc<Self>, set: &Rc<ChainSet>, accepted: Accepted, seen: Seen) {
-        if !self.lets_in(set, &accepted) {
+    pub(crate) fn begin(self: &Rc<Self>, set: &Rc<ChainSet>, mut accepted: Accepted, seen: Seen) {
+        if !self.lets_in(set, &mut accepted, false) {
             return;
         }
         if !set.config.inspectors.any() && set.config.proxy_protocol.is_none() {
@@ -263,15 +265,21 @@ impl Listener {
     }
 
     /// What listener filters say that only let connections in or not.
-    fn lets_in(&self, set: &ChainSet, accepted: &Accepted) -> bool {
+    fn lets_in(&self, set: &ChainSet, accepted: &mut Accepted, late: bool) -> bool {
         let filters = &set.config.accept_filters;
-        if filters.is_empty() {
+        if !filters.iter().any(|filter| filter.late == late) {
             return true;
         }
-        let (local, remote) = (accepted.local.clone(), accepted.remote.clone());
-        let conn = ConnInfo { local, direct_remote: remote.clone(), remote, ..ConnInfo::nobody() };
+        let (local, direct_remote) = (accepted.local.clone(), accepted.remote.clone());
+        let remote = accepted.source.clone().unwrap_or_else(|| direct_remote.clone());
+        let conn = ConnInfo { local, direct_remote, remote, ..ConnInfo::nobody() };
         let mut cx = StreamCx::new(self.shared.worker.clone(), Rc::new(conn));
-        filters.iter().all(|filter| matches!(filter.on_new_connection(&mut cx), NetworkStep::Continue))
+        let passed = accepted.passed.get_or_insert_default();
+        passed.objects.drain(..).for_each(|object| cx.filter_state.set(object));
+        let mut wanted = filters.iter().filter(|filter| filter.late == late && !is_off(filter.disabled.as_ref(), &accepted.local));
+        let let_in = wanted.all(|filter| matches!(filter.filter.on_new_connection(&mut cx), NetworkStep::Continue));
+        passed.objects.extend(cx.filter_state.iter().cloned());
+        let_in
     }
 
     /// Looks at the first bytes of a connection, then lets it go on.
@@ -308,8 +316,11 @@ impl Listener {
         deadline: &mut Deadline,
     ) -> Result<(Seen, bool), Unseen> {
         let (config, worker) = (&set.config, &self.shared.worker);
-        if let (Some(rules), Some(stats)) = (&config.proxy_protocol, &set.proxy_stats) {
-            match proxy_protocol::read(&mut accepted.io, rules, stats, worker, deadline).await {
+        if let (Some(rules), Some(stats)) = (&config.proxy_protocol, &set.proxy_stats)
+            && !is_off(config.disabled.proxy_protocol.as_ref(), &accepted.local)
+        {
+            let passed = accepted.passed.get_or_insert_default();
+            match proxy_protocol::read(&mut accepted.io, rules, stats, worker, deadline, passed).await {
                 Ok((header, rest)) => {
                     accepted.proxy = header;
                     first = rest;
@@ -319,19 +330,26 @@ impl Listener {
                 Err(Refusal::TimedOut) => return Ok((Seen::default(), true)),
             }
         }
-        if !config.inspectors.any() {
+        let mut inspectors = config.inspectors;
+        inspectors.tls &= !is_off(config.disabled.tls.as_ref(), &accepted.local);
+        inspectors.http &= !is_off(config.disabled.http.as_ref(), &accepted.local);
+        if !inspectors.any() {
             return Ok((Seen { first, ..Seen::default() }, false));
         }
-        inspect(&mut accepted.io, config.inspectors, &set.inspector_stats, worker, first, deadline).await
+        inspect(&mut accepted.io, inspectors, &set.inspector_stats, worker, first, deadline).await
     }
 
     /// Chooses the filter chain of a connection.
     fn choose(self: &Rc<Self>, set: &ChainSet, mut accepted: Accepted, seen: Seen) {
         // Whoever came through a proxy is whom it names, and wanted to go where it says.
         let named = accepted.proxy.as_ref().and_then(|header| header.addresses);
-        if let Some((_, wanted)) = named {
+        if let Some((source, wanted)) = named {
             let taken_at = std::mem::replace(&mut accepted.local, Address::Ip(wanted));
             accepted.taken_at.get_or_insert(taken_at);
+            accepted.source = Some(Address::Ip(source));
+        }
+        if !self.lets_in(set, &mut accepted, true) {
+            return;
         }
         if set.config.use_original_dst
             && accepted.taken_at.is_some()
@@ -344,7 +362,6 @@ impl Listener {
             return;
         }
         let Accepted { io, local, remote: direct_remote, start, places, proxy, taken_at, source, passed } = accepted;
-        let source = named.map(|(source, _)| Address::Ip(source)).or(source);
         let remote = source.unwrap_or_else(|| direct_remote.clone());
         let protocols: Vec<&str> = seen.protocols.iter().map(String::as_str).collect();
         let chain = set.select(&ConnectionFacts {

@@ -2,7 +2,12 @@
 
 pub use nuncio_core::proxy_protocol::PassThrough;
 use nuncio_core::proxy_protocol::{ProxyHeader, ProxyStart, ProxyVersion, parse};
-use nuncio_core::Worker;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use nuncio_core::{
+    StateObject, Worker,
+    internal::Passed,
+    metadata::{MetadataValue, set_dynamic},
+};
 use nuncio_rt::{Buf, Deadline, Io};
 use nuncio_stats::{
     CounterId, Lane, Scope, Store, stats_table,
@@ -12,6 +17,7 @@ use nuncio_stats::{
     },
 };
 use std::{
+    collections::BTreeMap,
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -38,6 +44,61 @@ pub struct ProxyProtocolRules {
     pub stat_prefix: String,
     /// `pass_through_tlvs`: which TLVs are kept for hosts.
     pub pass_through: PassThrough,
+    /// `rules`: which TLVs others may read.
+    pub rules: Vec<TlvRule>,
+    /// `tlv_location` is `FILTER_STATE`: they are one object there, not metadata.
+    pub to_filter_state: bool,
+}
+
+/// `Rule`: a TLV for filters and logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlvRule {
+    /// `tlv_type`
+    pub kind: u8,
+    /// `metadata_namespace`
+    pub namespace: String,
+    /// `key`
+    pub key: String,
+    /// `value_string_encoding` is `BASE64`; else bytes that are no text become `!`.
+    pub base64: bool,
+}
+
+/// `metadata_namespace` when not set.
+pub const NAMESPACE: &str = "envoy.filters.listener.proxy_protocol";
+
+/// The object of the filter state that has the TLVs.
+const OBJECT: &str = "envoy.network.proxy_protocol.tlv";
+
+impl ProxyProtocolRules {
+    /// Leaves what a header says beyond addresses for filters and logs.
+    fn leave(&self, header: &ProxyHeader, passed: &mut Passed) {
+        let mut object = BTreeMap::new();
+        for (kind, value) in &header.tlvs {
+            for rule in self.rules.iter().filter(|rule| rule.kind == *kind) {
+                let text = if rule.base64 { STANDARD.encode(value) } else { sanitized(value) };
+                if self.to_filter_state {
+                    object.insert(rule.key.clone(), MetadataValue::Text(text));
+                } else {
+                    set_dynamic(&mut passed.metadata, &rule.namespace, &rule.key, MetadataValue::Text(text));
+                }
+            }
+        }
+        if !object.is_empty() {
+            let mut value = Vec::new();
+            MetadataValue::Struct(object).write_json(&mut value);
+            passed.objects.push(StateObject { key: OBJECT.into(), value, json: true, ..StateObject::default() });
+        }
+    }
+}
+
+/// As a text: each byte that belongs to none is a `!`.
+fn sanitized(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '!'));
+    }
+    text
 }
 
 /// The filter's statistics.
@@ -78,6 +139,7 @@ pub(crate) async fn read(
     stats: &ProxyStats,
     worker: &Worker,
     deadline: &mut Deadline,
+    passed: &mut Passed,
 ) -> Result<(Option<ProxyHeader>, Option<Buf>), Refusal> {
     let mut bytes = worker.bufs.get();
     let looked = poll_fn(|cx| match poll_look(cx, io, &mut bytes) {
@@ -96,6 +158,7 @@ pub(crate) async fn read(
     };
     match judged {
         Ok((mut header, consumed)) => {
+            header.iter().for_each(|header| rules.leave(header, passed));
             header.iter_mut().for_each(|header| header.tlvs.retain(|(kind, _)| rules.pass_through.has(*kind)));
             Ok((header, rest(bytes, consumed)))
         }
@@ -150,5 +213,30 @@ fn poll_look(cx: &mut Context<'_>, io: &mut Io, bytes: &mut Buf) -> Poll<Result<
             Ok(0) | Err(_) => return Poll::Ready(Err(Refusal::Closed)),
             Ok(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_texts_whatever_they_were() {
+        assert_eq!(sanitized(b"r\xff\0w"), "r!\0w");
+        assert_eq!(sanitized("gr\u{fc}n".as_bytes()), "gr\u{fc}n");
+        let rule = |kind, key: &str, base64| TlvRule { kind, namespace: NAMESPACE.to_owned(), key: key.to_owned(), base64 };
+        let mut rules = ProxyProtocolRules { rules: vec![rule(0xea, "vpce", false), rule(0xeb, "b", true)], ..ProxyProtocolRules::default() };
+        let tlvs = vec![(0xea, b"\x01vpce-1".to_vec()), (0xeb, vec![0xff, 0xfe, 0]), (0xee, b"no".to_vec())];
+        let header = ProxyHeader { version: ProxyVersion::V2, addresses: None, tlvs };
+        let mut passed = Passed::default();
+        rules.leave(&header, &mut passed);
+        let said = |key| passed.metadata.get(NAMESPACE).and_then(|of| of.at([key])).cloned();
+        assert_eq!(said("vpce"), Some(MetadataValue::Text("\u{1}vpce-1".to_owned())));
+        assert_eq!(said("b"), Some(MetadataValue::Text("//4A".to_owned())));
+        rules.to_filter_state = true;
+        let mut passed = Passed::default();
+        rules.leave(&header, &mut passed);
+        assert!(passed.metadata.is_empty());
+        assert_eq!(passed.objects[0].value, br#"{"b":"//4A","vpce":"\u0001vpce-1"}"#);
     }
 }

@@ -12,18 +12,19 @@ use nuncio_api::envoy::config::core::v3::{
     ProxyProtocolPassThroughTlVs, proxy_protocol_config::Version, proxy_protocol_pass_through_tl_vs::PassTlVsMatchType,
 };
 use nuncio_api::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol;
-use nuncio_core::{BuildCx, FilterConfig, NetworkFilter, NetworkPart};
-use nuncio_listen::{FilterChainConfig, Inspectors, PassThrough, ProxyProtocolRules};
+use nuncio_core::{BuildCx, FilterConfig, NetworkPart};
+use nuncio_listen::{AcceptFilter, ConnectionMatch, Disabled, FilterChainConfig, Inspectors, PassThrough, ProxyProtocolRules, TLV_NAMESPACE, TlvRule};
 use prost::{Message as _, Name as _};
+use nuncio_api::envoy::extensions::filters::listener::proxy_protocol::v3::proxy_protocol::{
+    KeyValuePair, Rule, TlvLocation, key_value_pair::ValueStringEncoding,
+};
 use proto::listener_filter::ConfigType;
+use proto::listener_filter_chain_match_predicate::{MatchSet, Rule as PredicateRule};
 use std::sync::Arc;
 
 /// Listener filters that people will miss, but that change nothing of what a connection is taken for. All others that
 /// are not built do: the addresses that access control relies on would be the balancer's.
-const MISSED: [&str; 2] = [
-    "envoy.extensions.filters.listener.set_filter_state.v3.Config",
-    "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
-];
+const MISSED: [&str; 1] = ["envoy.extensions.filters.listener.original_src.v3.OriginalSrc"];
 
 /// Extensions for listeners of one kind do not stand in another's.
 pub(super) fn check_category(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter], kind: Kind) {
@@ -50,7 +51,9 @@ pub(super) struct Filters {
     pub(super) proxy_protocol: Option<ProxyProtocolRules>,
     pub(super) original_dst: bool,
     /// Those that only let connections in or not.
-    pub(super) accept: Vec<Arc<dyn NetworkFilter>>,
+    pub(super) accept: Vec<AcceptFilter>,
+    /// `filter_disabled` of those that are fields of their own.
+    pub(super) disabled: Disabled,
 }
 
 /// Compiles listener filters; what is not built is reported.
@@ -62,8 +65,8 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter])
         let proto::ListenerFilter { name, filter_disabled, config_type } = filter;
         cx.item("listener_filters", index, |cx| match config_type {
             Some(ConfigType::TypedConfig(config)) => {
-                unbuilt!(cx, filter_disabled);
-                cx.at("typed_config", |cx| one(cx, name, config, &mut made, &mut build));
+                let disabled = filter_disabled.as_ref().and_then(|from| cx.at("filter_disabled", |cx| connection_match(cx, from)));
+                cx.at("typed_config", |cx| one(cx, name, config, disabled, &mut made, &mut build));
             }
             Some(ConfigType::ConfigDiscovery(_)) => {
                 cx.value_unsafe_without(&format!("the discovered listener filter `{name}`"));
@@ -75,10 +78,30 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, filters: &[proto::ListenerFilter])
     made
 }
 
-fn one(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any, made: &mut Filters, build: &mut BuildCx<'_>) {
+/// Which connections pass a filter by.
+fn connection_match(cx: &mut CompileCx<'_>, from: &proto::ListenerFilterChainMatchPredicate) -> Option<ConnectionMatch> {
+    let set = |cx: &mut CompileCx<'_>, field, set: &MatchSet| cx.at(field, |cx| cx.each("rules", &set.rules, connection_match));
+    Some(match from.rule.as_ref()? {
+        PredicateRule::OrMatch(rules) => ConnectionMatch::Or(set(cx, "or_match", rules)),
+        PredicateRule::AndMatch(rules) => ConnectionMatch::And(set(cx, "and_match", rules)),
+        PredicateRule::NotMatch(rule) => ConnectionMatch::Not(Box::new(cx.at("not_match", |cx| connection_match(cx, rule))?)),
+        PredicateRule::AnyMatch(_) => ConnectionMatch::Any,
+        PredicateRule::DestinationPortRange(range) => ConnectionMatch::Port(range.start..range.end),
+    })
+}
+
+fn one(
+    cx: &mut CompileCx<'_>,
+    name: &str,
+    config: &prost_types::Any,
+    disabled: Option<ConnectionMatch>,
+    made: &mut Filters,
+    build: &mut BuildCx<'_>,
+) {
     let message = nuncio_api::any_type(config);
     if message == TlsInspector::full_name() {
         made.inspectors.tls = true;
+        made.disabled.tls = disabled;
         let TlsInspector {
             enable_ja3_fingerprinting,
             enable_ja4_fingerprinting,
@@ -92,24 +115,32 @@ fn one(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any, made: &mut
             enable_ja3_fingerprinting,
             enable_ja4_fingerprinting,
             close_connection_on_client_hello_parsing_errors,
-            max_client_hello_size,
         );
+        if let Some(size) = max_client_hello_size.and_then(|size| usize::try_from(size).ok()) {
+            made.inspectors.greeting_bytes_max = size;
+        }
     } else if message == HttpInspector::full_name() {
         made.inspectors.http = true;
+        made.disabled.http = disabled;
     } else if message == ProxyProtocol::full_name() {
         if made.inspectors.any() {
             cx.warn(codes::SUSPICIOUS, "the PROXY header is read before other listener filters look at the bytes behind it").note(
                 "Envoy's would look at the header itself: let this filter come first",
             );
         }
+        made.disabled.proxy_protocol = disabled;
         made.proxy_protocol = Some(proxy_protocol(cx, &ProxyProtocol::decode(config.value.as_slice()).unwrap_or_default()));
     } else if message == OriginalDst::full_name() {
         made.original_dst = true;
+        made.disabled.original_dst = disabled;
     } else if let Some(entry) = cx.listener_filters.iter().find(|entry| entry.message == message) {
         let built = (entry.build)(FilterConfig { type_url: &config.type_url, value: &config.value }, build);
         cx.extension_findings(std::mem::take(&mut build.warnings));
         match built {
-            Ok(NetworkPart::Filter(filter)) => made.accept.push(filter),
+            Ok(NetworkPart::Filter(filter)) => {
+                let late = made.inspectors.any() || made.proxy_protocol.is_some();
+                made.accept.push(AcceptFilter { filter, disabled, late });
+            }
             Ok(NetworkPart::Terminal(_)) => {}
             Err(error) => {
                 cx.extension_error(codes::BAD_VALUE, error);
@@ -124,7 +155,12 @@ fn one(cx: &mut CompileCx<'_>, name: &str, config: &prost_types::Any, made: &mut
 
 fn proxy_protocol(cx: &mut CompileCx<'_>, from: &ProxyProtocol) -> ProxyProtocolRules {
     let ProxyProtocol { rules, allow_requests_without_proxy_protocol, pass_through_tlvs, disallowed_versions, stat_prefix, tlv_location } = from;
-    unbuilt!(cx, rules, tlv_location);
+    let rules = cx.each("rules", rules, |_, Rule { tlv_type, on_tlv_present }| {
+        let KeyValuePair { metadata_namespace, key, value_string_encoding } = on_tlv_present.as_ref()?;
+        let namespace = if metadata_namespace.is_empty() { TLV_NAMESPACE } else { metadata_namespace }.to_owned();
+        let base64 = *value_string_encoding == ValueStringEncoding::Base64 as i32;
+        Some(TlvRule { kind: u8::try_from(*tlv_type).ok()?, namespace, key: key.clone(), base64 })
+    });
     let has = |version: Version| disallowed_versions.contains(&(version as i32));
     ProxyProtocolRules {
         allow_without: *allow_requests_without_proxy_protocol,
@@ -132,6 +168,8 @@ fn proxy_protocol(cx: &mut CompileCx<'_>, from: &ProxyProtocol) -> ProxyProtocol
         disallow_v2: has(Version::V2),
         stat_prefix: stat_prefix.clone(),
         pass_through: pass_through(pass_through_tlvs.as_ref()),
+        rules,
+        to_filter_state: *tlv_location == TlvLocation::FilterState as i32,
     }
 }
 

@@ -94,7 +94,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         return None;
     }
     inspect::check_category(cx, listener_filters, kind);
-    let inspect::Filters { mut inspectors, proxy_protocol, original_dst, accept } = inspect::compile(cx, listener_filters);
+    let inspect::Filters { mut inspectors, proxy_protocol, original_dst, accept, disabled } = inspect::compile(cx, listener_filters);
     let first = match address {
         _ if kind == Kind::Internal => Some(ListenAddress::Internal(name.as_str().into())),
         Some(address) if is_internal(address) => {
@@ -171,6 +171,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
     config.use_original_dst = use_original_dst.unwrap_or(false);
     config.original_dst = original_dst || config.use_original_dst;
     config.accept_filters = accept.into();
+    config.disabled = disabled;
     config.exact_balance = connection_balance_config.as_ref().is_some_and(|balance| cx.at("connection_balance_config", |cx| exact_balance(cx, balance)));
     config.traffic_direction = match core::TrafficDirection::try_from(*traffic_direction).unwrap_or_default() {
         core::TrafficDirection::Inbound => TrafficDirection::Inbound,
