@@ -408,7 +408,7 @@ fn tls(certificate_name: &str) -> Transport {
 fn chains_are_chosen_by_what_the_first_bytes_say() {
     let process = process(None);
     let mut config = listener("sni", b"");
-    config.inspectors = Inspectors { tls: true, http: true };
+    config.inspectors = Inspectors { tls: true, http: true, ..Inspectors::default() };
     let named = |name: &str| ChainMatch { server_names: vec![name.to_owned()], ..ChainMatch::default() };
     let http = ChainMatch {
         transport_protocol: "raw_buffer".into(),
@@ -456,7 +456,7 @@ fn chains_are_chosen_by_what_the_first_bytes_say() {
 fn who_says_nothing_is_closed_in_time_or_goes_on_unseen() {
     let process = process(None);
     let mut config = listener("quiet", b"qq");
-    config.inspectors = Inspectors { tls: true, http: false };
+    config.inspectors = Inspectors { tls: true, http: false, ..Inspectors::default() };
     config.listener_filters_timeout = Some(Duration::from_millis(30));
     process.apply(vec![config.clone()]);
     assert!(is_closed(&mut connect(process.port("quiet"))));
