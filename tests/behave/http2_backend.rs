@@ -10,6 +10,7 @@
 //!   - {path: /g, goaway: true}                      # answers, and says goodbye
 //!   - {path: /early, early: true}, {path: /never, hang: true}, {path: /e, echo: true}
 //!   - {path: /p.S/M, grpc: envoy.service.accesslog.v3.StreamAccessLogsMessage}   # shows the messages, answers at the end
+//!   - {path: /p.S/M, processor: {…}}               # answers each message, see processor.rs
 //! ```
 //!
 //! CONNECT is answered at once.
@@ -19,6 +20,7 @@ use crate::{
     frames,
     message::{Message, Stream, unhex},
     node::Node,
+    processor::{Processor, Reply},
 };
 use nuncio_api::envoy::service::accesslog::v3::StreamAccessLogsMessage;
 use nuncio_codec::headers::HeaderMap;
@@ -39,6 +41,7 @@ struct Request {
     answered: bool,
     /// Bytes of gRPC messages that are not complete.
     rest: Vec<u8>,
+    processor: Processor,
 }
 
 /// One connection.
@@ -126,7 +129,7 @@ impl Session<'_> {
                 self.codec.take_head(&mut head);
                 let message = request(&head);
                 let rule = self.backend.rule(&message);
-                let early = rule.flag("early") || rule.has("grpc") || message.start.starts_with("CONNECT ");
+                let early = rule.flag("early") || rule.has("grpc") || rule.has("processor") || message.start.starts_with("CONNECT ");
                 self.requests.insert(id, Request { message, rule, ..Request::default() });
                 if early && !end {
                     self.answer(id, stream)?;
@@ -171,6 +174,28 @@ impl Session<'_> {
 
     fn data(&mut self, id: u32, bytes: &[u8]) {
         let Some(request) = self.requests.get_mut(&id) else { return };
+        if let Some(rules) = request.rule.get("processor").cloned() {
+            request.rest.extend_from_slice(bytes);
+            while let Some((prefix, rest)) = request.rest.split_first_chunk::<5>()
+                && let Some(message) = rest.get(..frames::number(&prefix[1..]) as usize)
+            {
+                let (shown, replies) = request.processor.take(message, &rules);
+                self.backend.note(&format!("{} < {shown}", self.backend.name));
+                let used = 5 + message.len();
+                request.rest.drain(..used);
+                for reply in replies {
+                    match reply {
+                        Reply::Message(bytes) => self.bodies.push((id, bytes, None)),
+                        Reply::End(code) => {
+                            let mut trailers = HeaderMap::default();
+                            trailers.append("grpc-status", code);
+                            self.bodies.push((id, Vec::new(), Some(trailers)));
+                        }
+                    }
+                }
+            }
+            return;
+        }
         let Some(name) = request.rule.string("grpc") else {
             request.message.body.extend_from_slice(bytes);
             if request.rule.flag("echo") && request.answered {
@@ -195,6 +220,10 @@ impl Session<'_> {
         let answered = request.answered;
         if !answered {
             self.answer(id, stream)?;
+        } else if request.rule.has("processor") {
+            let mut trailers = HeaderMap::default();
+            trailers.append("grpc-status", "0");
+            self.bodies.push((id, Vec::new(), Some(trailers)));
         } else if request.rule.has("grpc") {
             // An empty message, and a good status.
             let mut trailers = HeaderMap::default();
@@ -208,7 +237,7 @@ impl Session<'_> {
     }
 
     fn show(&self, request: &Request) {
-        if !request.rule.flag("unseen") && !request.rule.has("grpc") {
+        if !request.rule.flag("unseen") && !request.rule.has("grpc") && !request.rule.has("processor") {
             let mut text = String::new();
             request.message.show(&format!("{} <", self.backend.name), &mut text);
             self.backend.note(&text);
@@ -250,7 +279,7 @@ impl Session<'_> {
         let mut head = HeaderMap::default();
         head.set_status(rule.number("status").unwrap_or(200) as u16);
         map(rule.get("headers"), &mut head);
-        let open = rule.flag("echo") || rule.has("grpc");
+        let open = rule.flag("echo") || rule.has("grpc") || rule.has("processor");
         let body: Vec<u8> = match rule.number("body_len") {
             _ if open || is_head => Vec::new(),
             Some(length) => (0..length).map(|n| b'a' + (n % 23) as u8).collect(),

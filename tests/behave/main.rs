@@ -27,6 +27,7 @@ mod names;
 mod node;
 mod play;
 mod ports;
+mod processor;
 mod proxy;
 mod redis;
 mod script;

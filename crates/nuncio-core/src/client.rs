@@ -117,6 +117,8 @@ pub struct ClientResponse {
     pub trailers: HeaderMap,
     /// No host has said this.
     pub local: bool,
+    /// Then, why (`%RESPONSE_CODE_DETAILS%`).
+    pub details: std::borrow::Cow<'static, str>,
 }
 
 /// Why there is no response.

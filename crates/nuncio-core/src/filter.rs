@@ -49,6 +49,13 @@ pub enum Step {
     Wait(Pending),
     /// The first bytes of this data go on; the rest stays, and is shown to me again once this answer is in.
     Part(usize, Pending),
+    /// This data is mine, a head or trailers stay here; go on showing me what follows. Meanwhile this answer brings what goes
+    /// on in its place: the next piece ([`Step::Emit`]), nothing (`Hold`), or `Continue` for trailers that stayed. One at a
+    /// time in each direction.
+    Pump(Pending),
+    /// In the place of data that is mine these bytes go on, behind a head that stayed; with `true` they end the message. Then
+    /// this answer, if any.
+    Emit(Buf, bool, Option<Pending>),
     /// As `Continue`, with these bytes added to the message: behind a head, before trailers, and before data, that which
     /// I kept included.
     Add(Buf),
@@ -71,6 +78,8 @@ impl fmt::Debug for Step {
             Step::Hold(_) => "Hold",
             Step::Wait(_) => "Wait",
             Step::Part(..) => "Part",
+            Step::Pump(_) => "Pump",
+            Step::Emit(..) => "Emit",
             Step::Add(_) => "Add",
             Step::Body(_) => "Body",
             Step::EndWith(_) => "EndWith",
@@ -116,6 +125,15 @@ impl Step {
             time.await;
             Box::new(|_: &mut StreamCx| Step::Continue) as Apply
         }))
+    }
+
+    /// Takes this data; `answer` brings what goes on in its place.
+    pub fn pump<F, K>(answer: F) -> Step
+    where
+        F: Future<Output = K> + 'static,
+        K: FnOnce(&mut StreamCx) -> Step + 'static,
+    {
+        Step::Pump(Box::pin(async move { Box::new(answer.await) as Apply }))
     }
 
     /// Answers the client.

@@ -24,6 +24,7 @@ pub static HTTP_FILTERS: &[HttpFilterEntry] = &[
     http::decompressor::ENTRY,
     http::dynamic_forward_proxy::ENTRY,
     http::ext_authz::ENTRY,
+    http::ext_proc::ENTRY,
     http::fault::ENTRY,
     http::grpc_http1_bridge::ENTRY,
     http::grpc_http1_reverse_bridge::ENTRY,

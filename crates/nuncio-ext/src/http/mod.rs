@@ -18,6 +18,7 @@ pub mod csrf;
 pub mod custom_response;
 pub mod decompressor;
 pub mod ext_authz;
+pub mod ext_proc;
 pub mod dynamic_forward_proxy;
 pub mod fault;
 mod grpc_calls;

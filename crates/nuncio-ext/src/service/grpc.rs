@@ -46,11 +46,13 @@ pub struct GrpcFailure {
     pub status: u32,
     /// What was said.
     pub message: String,
+    /// Why, where no host has said it.
+    pub details: std::borrow::Cow<'static, str>,
 }
 
 impl GrpcFailure {
     pub(super) fn new(status: u32, message: &str) -> GrpcFailure {
-        GrpcFailure { status, message: message.to_owned() }
+        GrpcFailure { status, message: message.to_owned(), details: std::borrow::Cow::Borrowed("") }
     }
 }
 
@@ -121,10 +123,22 @@ impl GrpcService {
     /// # Errors
     /// There is no such cluster.
     pub fn open<A: Message + Default>(&self, cx: &StreamCx, method: &str) -> Result<GrpcStream<A>, GrpcFailure> {
+        self.open_with(cx, method, &[])
+    }
+
+    /// The same with metadata of the caller's.
+    ///
+    /// # Errors
+    /// There is no such cluster.
+    pub fn open_with<A: Message + Default>(&self, cx: &StreamCx, method: &str, metadata: &[(HeaderName, Vec<u8>)]) -> Result<GrpcStream<A>, GrpcFailure> {
         let client = cx.worker.http_client().ok_or_else(no_client)?;
+        let mut head = self.head(cx, method);
+        for (name, value) in metadata {
+            head.append(name, value);
+        }
         let stream = client.open(StreamRequest {
             cluster: self.cluster.clone(),
-            head: self.head(cx, method),
+            head,
             timeout: Duration::ZERO,
             retry: self.retry.clone(),
             plain: self.plain,
@@ -205,7 +219,7 @@ fn answer<A: Message + Default>(came: Result<ClientResponse, ClientFailure>) -> 
     let came = came.map_err(failure)?;
     let (code, message) = outcome(&came.head, &came.trailers);
     if code != 0 {
-        return Err(GrpcFailure { status: code, message });
+        return Err(GrpcFailure::new(code, &message));
     }
     let broken = || GrpcFailure::new(status::INTERNAL, "");
     let (prefix, rest) = came.body.split_first_chunk::<PREFIX>().ok_or_else(broken)?;

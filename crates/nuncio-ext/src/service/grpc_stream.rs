@@ -89,7 +89,7 @@ impl<A: Message + Default> GrpcStream<A> {
                 Ok(StreamPiece::Trailers(trailers)) => Some(as_result(outcome(&self.head, &trailers))),
                 Ok(StreamPiece::Local(answer)) => {
                     self.head = answer.head;
-                    Some(as_result(outcome(&self.head, &answer.trailers)))
+                    Some(as_result(outcome(&self.head, &answer.trailers)).map_err(|failed| GrpcFailure { details: answer.details, ..failed }))
                 }
             };
             if ended.is_some() {
@@ -152,7 +152,7 @@ impl<A: Message + Default> GrpcStream<A> {
 }
 
 fn as_result((code, message): (u32, String)) -> Result<(), GrpcFailure> {
-    if code == 0 { Ok(()) } else { Err(GrpcFailure { status: code, message }) }
+    if code == 0 { Ok(()) } else { Err(GrpcFailure::new(code, &message)) }
 }
 
 #[cfg(test)]

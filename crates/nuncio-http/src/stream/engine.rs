@@ -88,6 +88,8 @@ struct Parked {
     dir: Dir,
     position: u8,
     answer: Pending,
+    /// It brings pieces while its filter goes on looking at others.
+    pump: bool,
 }
 
 /// The lanes of one exchange.
@@ -178,16 +180,25 @@ impl Engine {
             && self.held_bytes(dir) >= self.buffer_limit[dir as usize]
     }
 
-    /// Looks after answers that filters wait for; true when one came in.
-    pub(crate) fn poll_answers(&mut self, task: &mut Context<'_>, cx: &mut StreamCx, ends: &mut impl Ends) -> bool {
+    /// Looks after answers that filters wait for; true when one came in. What brings pieces of a direction waits until
+    /// there is `room` for them at its end.
+    pub(crate) fn poll_answers(&mut self, task: &mut Context<'_>, cx: &mut StreamCx, ends: &mut impl Ends, room: [bool; 2]) -> bool {
         let mut progress = false;
         let mut index = 0;
-        while index < self.parked.len() {
+        // What an answer puts behind is for the next time: pieces go on one by one, as there is room.
+        let mut count = self.parked.len();
+        while index < count.min(self.parked.len()) {
+            let Parked { dir, pump, .. } = self.parked[index];
+            if pump && !room[dir as usize] {
+                index += 1;
+                continue;
+            }
             match self.parked[index].answer.as_mut().poll(task) {
                 Poll::Pending => index += 1,
                 Poll::Ready(apply) => {
-                    let Parked { dir, position, .. } = self.parked.swap_remove(index);
-                    self.answer(cx, ends, dir, position, apply);
+                    let Parked { dir, position, pump, .. } = self.parked.remove(index);
+                    count -= 1;
+                    self.answer(cx, ends, (dir, position), pump, apply);
                     progress = true;
                 }
             }
@@ -203,7 +214,7 @@ impl Engine {
         }
     }
 
-    fn answer(&mut self, cx: &mut StreamCx, ends: &mut impl Ends, dir: Dir, position: u8, apply: Apply) {
+    fn answer(&mut self, cx: &mut StreamCx, ends: &mut impl Ends, (dir, position): (Dir, u8), pump: bool, apply: Apply) {
         if dir == Dir::Request && self.request_closed {
             return;
         }
@@ -211,8 +222,21 @@ impl Engine {
         if cx.route_is_stale {
             ends.reroute(cx);
         }
+        let step = match step {
+            Step::Pump(next) => return self.pump(dir, position, next),
+            Step::Emit(bytes, end, next) => {
+                self.emit(dir, position, bytes, end, next);
+                return self.run(cx, ends);
+            }
+            Step::Reply(_) | Step::Reset => return self.decide(step),
+            step => step,
+        };
         let lane = &mut self.held[dir as usize];
-        let Some(at) = lane.iter().position(|h| h.position == position) else { return };
+        // What the filter keeps beside a pump, it waits for something else with, or lets go of now.
+        let Some(at) = lane.iter().position(|h| h.position == position && !(pump && h.waiting)) else { return };
+        if pump && matches!(step, Step::Hold(_)) {
+            return;
+        }
         lane[at].waiting = false;
         match step {
             Step::Continue => self.release(dir, at, []),
@@ -238,10 +262,38 @@ impl Engine {
                 self.work.extend(queued.into_iter().rev().map(|piece| (dir, position, piece)));
             }
             Step::Wait(answer) | Step::Part(_, answer) => self.wait(dir, position, answer),
-            Step::Reply(reply) => self.verdict = Some(Verdict::Reply(reply)),
-            Step::Reset => self.verdict = Some(Verdict::Reset),
+            Step::Pump(_) | Step::Emit(..) | Step::Reply(_) | Step::Reset => {}
         }
         self.run(cx, ends);
+    }
+
+    fn decide(&mut self, step: Step) {
+        match step {
+            Step::Reply(reply) => self.verdict = Some(Verdict::Reply(reply)),
+            _ => self.verdict = Some(Verdict::Reset),
+        }
+    }
+
+    fn pump(&mut self, dir: Dir, position: u8, answer: Pending) {
+        self.parked.push(Parked { dir, position, answer, pump: true });
+    }
+
+    fn emit(&mut self, dir: Dir, position: u8, bytes: Buf, end: bool, next: Option<Pending>) {
+        if let Some(next) = next {
+            self.pump(dir, position, next);
+        }
+        if end || !bytes.is_empty() {
+            self.work.push((dir, position + 1, Piece::Data { bytes, end }));
+        }
+        // A head that stayed goes before them.
+        let lane = &mut self.held[dir as usize];
+        if let Some(at) = lane.iter().position(|h| h.position == position && matches!(h.seen.first(), Some(Piece::Head { .. }))) {
+            let head = lane[at].seen.remove(0);
+            if lane[at].seen.is_empty() && !lane[at].waiting {
+                lane.remove(at);
+            }
+            self.work.push((dir, position + 1, head));
+        }
     }
 
     fn run(&mut self, cx: &mut StreamCx, ends: &mut impl Ends) {
@@ -336,16 +388,31 @@ impl Engine {
                 self.wait(dir, at, answer);
                 self.work.extend(part.map(|part| (dir, at + 1, part)));
             }
-            Step::Reply(reply) => self.verdict = Some(Verdict::Reply(reply)),
-            Step::Reset => self.verdict = Some(Verdict::Reset),
+            Step::Pump(answer) => {
+                self.take(cx, dir, at, piece);
+                self.pump(dir, at, answer);
+            }
+            Step::Emit(bytes, end, next) => {
+                self.take(cx, dir, at, piece);
+                self.emit(dir, at, bytes, end, next);
+            }
+            Step::Reply(_) | Step::Reset => self.decide(step),
         }
         None
+    }
+
+    /// A piece that does not go on: data is the filter's, a head or trailers stay with it.
+    fn take(&mut self, cx: &mut StreamCx, dir: Dir, position: u8, piece: Piece) {
+        match piece {
+            Piece::Data { bytes, .. } => cx.worker.bufs.put(bytes),
+            piece => drop(self.keep(dir, position, Some(piece), Hold::Watermark)),
+        }
     }
 
     fn wait(&mut self, dir: Dir, position: u8, answer: Pending) {
         if let Some(held) = self.held[dir as usize].iter_mut().find(|h| h.position == position) {
             held.waiting = true;
-            self.parked.push(Parked { dir, position, answer });
+            self.parked.push(Parked { dir, position, answer, pump: false });
         }
     }
 
@@ -364,10 +431,7 @@ impl Engine {
 
     fn hold(&mut self, cx: &mut StreamCx, dir: Dir, at: u8, piece: Piece, mode: Hold) {
         if let (Hold::Discard, Piece::Data { .. }) = (mode, &piece) {
-            if let Piece::Data { bytes, .. } = piece {
-                cx.worker.bufs.put(bytes);
-            }
-            return;
+            return self.take(cx, dir, at, piece);
         }
         self.keep(dir, at, Some(piece), mode);
         let limit = match dir {

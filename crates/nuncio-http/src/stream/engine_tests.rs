@@ -83,7 +83,10 @@ impl Run {
         self.send(Dir::Request, Piece::Data { bytes: Buf::copy_of(text.as_bytes()), end })
     }
     fn wait(&mut self) -> bool {
-        self.engine.poll_answers(&mut Context::from_waker(Waker::noop()), &mut self.cx, &mut self.log)
+        self.wait_with([true; 2])
+    }
+    fn wait_with(&mut self, room: [bool; 2]) -> bool {
+        self.engine.poll_answers(&mut Context::from_waker(Waker::noop()), &mut self.cx, &mut self.log, room)
     }
     fn verdict(&mut self) -> Option<String> {
         self.engine.take_verdict().map(|v| match v {
@@ -289,4 +292,120 @@ fn filters_add_to_messages_and_change_how_they_end() {
     assert_eq!(sent(false, &mut |run| { run.head(false).data("a", false).send(Dir::Request, Piece::Trailers); }), "H DA DEND.");
     assert_eq!(sent(true, &mut |run| { run.head(false).data("a", false).data("b", true); }), "H DALL DB.");
     assert_eq!(sent(true, &mut |run| { run.head(false).data("a", false).send(Dir::Request, Piece::Trailers); }), "H DALL T.");
+}
+
+/// Sends the request's body to somebody beside the stream, who answers later, with more or less: pieces go out and come in
+/// at the same time (what processors beside the proxy do).
+#[derive(Debug, Default)]
+struct Duplex(Arc<Mutex<Beside>>);
+
+#[derive(Debug, Default)]
+struct Beside {
+    sent: Vec<String>,
+    answers: Vec<(&'static str, bool)>,
+    pumping: bool,
+    trailers: bool,
+}
+
+impl Duplex {
+    fn next(beside: Arc<Mutex<Beside>>) -> nuncio_core::Pending {
+        Box::pin(async move {
+            let (text, end) = poll_fn(|_| {
+                let answers = &mut beside.lock().expect("test lock").answers;
+                if answers.is_empty() { Poll::Pending } else { Poll::Ready(answers.remove(0)) }
+            })
+            .await;
+            Box::new(move |_: &mut StreamCx| match (text, end) {
+                ("", true) if beside.lock().expect("test lock").trailers => Step::Continue,
+                (_, true) => Step::Emit(Buf::copy_of(text.as_bytes()), true, None),
+                _ => Step::Emit(Buf::copy_of(text.as_bytes()), false, Some(Duplex::next(beside))),
+            }) as nuncio_core::Apply
+        })
+    }
+}
+
+impl HttpFilter for Duplex {
+    fn phases(&self) -> Phases {
+        REQUEST
+    }
+    fn request_data(&self, _: &mut StreamCx, data: &mut Buf, _: bool) -> Step {
+        let mut beside = self.0.lock().expect("test lock");
+        beside.sent.push(String::from_utf8_lossy(data.filled()).into_owned());
+        if std::mem::replace(&mut beside.pumping, true) { Step::Hold(Hold::Discard) } else { Step::Pump(Duplex::next(self.0.clone())) }
+    }
+    fn request_trailers(&self, _: &mut StreamCx) -> Step {
+        self.0.lock().expect("test lock").trailers = true;
+        Step::Hold(Hold::Watermark)
+    }
+}
+
+#[test]
+fn a_body_goes_beside_the_stream_while_another_comes_back() {
+    let beside = Arc::new(Mutex::new(Beside::default()));
+    let mut run = Run::new(vec![Arc::new(Duplex(beside.clone())), Arc::new(Upper)]);
+    run.head(false).data("a", false).data("b", false);
+    assert_eq!(beside.lock().expect("test lock").sent, ["a", "b"], "both, before anything came back");
+    assert!(!run.wait());
+    beside.lock().expect("test lock").answers = vec![("x", false), ("yz", false)];
+    assert!(!run.wait_with([false, true]), "not where nobody takes it");
+    while run.wait() {}
+    assert_eq!(run.log.up, ["H", "DX", "DYZ"]);
+    run.data("c", true);
+    assert!(!run.wait());
+    assert_eq!(run.log.up.len(), 3, "the request's end is not the other body's end");
+    beside.lock().expect("test lock").answers = vec![("w", false), ("", true)];
+    while run.wait() {}
+    assert_eq!(run.log.up, ["H", "DX", "DYZ", "DW", "D."]);
+}
+
+#[test]
+fn trailers_come_behind_the_other_body() {
+    let beside = Arc::new(Mutex::new(Beside::default()));
+    let mut run = Run::new(vec![Arc::new(Duplex(beside.clone()))]);
+    run.head(false).data("a", false).send(Dir::Request, Piece::Trailers);
+    beside.lock().expect("test lock").answers = vec![("x", false), ("", true)];
+    while run.wait() {}
+    assert_eq!(run.log.up, ["H", "Dx", "T."]);
+}
+
+/// Answers from a stored body, piece by piece, as the client takes it.
+#[derive(Debug)]
+struct Stored(&'static [&'static str]);
+
+impl Stored {
+    fn from(pieces: &'static [&'static str]) -> nuncio_core::Pending {
+        Box::pin(async move {
+            Box::new(move |_: &mut StreamCx| {
+                let (first, rest) = pieces.split_first().expect("a piece is left");
+                Step::Emit(Buf::copy_of(first.as_bytes()), rest.is_empty(), (!rest.is_empty()).then(|| Stored::from(rest)))
+            }) as nuncio_core::Apply
+        })
+    }
+}
+
+impl HttpFilter for Stored {
+    fn phases(&self) -> Phases {
+        Phases::REQUEST_HEADERS.and(Phases::RESPONSE_DATA)
+    }
+    fn request_headers(&self, _: &mut StreamCx, _: bool) -> Step {
+        Step::reply(LocalReply::new(200, "stored").body("-"))
+    }
+    fn response_data(&self, _: &mut StreamCx, _: &mut Buf, _: bool) -> Step {
+        Step::Pump(Stored::from(self.0))
+    }
+}
+
+#[test]
+fn a_stored_body_goes_out_as_the_client_takes_it() {
+    let mut run = Run::new(vec![Arc::new(Stored(&["one", "two", "three"]))]);
+    run.head(true);
+    assert_eq!(run.verdict().as_deref(), Some("200 stored"));
+    run.send(Dir::Response, Piece::Head { end: false });
+    run.send(Dir::Response, Piece::Data { bytes: Buf::copy_of(b"-"), end: true });
+    assert_eq!(run.log.down, ["H"]);
+    assert!(run.wait());
+    assert!(!run.wait_with([true, false]), "the client takes no more for now");
+    assert_eq!(run.log.down, ["H", "Done"]);
+    while run.wait() {}
+    assert_eq!(run.log.down, ["H", "Done", "Dtwo", "Dthree."]);
 }

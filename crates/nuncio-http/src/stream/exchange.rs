@@ -343,8 +343,10 @@ impl Exchange {
         if !self.engine.is_waiting() {
             return false;
         }
+        let limit = hcm.config.buffer_limit.max(1);
+        let room = [self.router.waiting() < limit, client.waiting() < limit];
         let (engine, mut lanes) = lanes(&mut self.engine, &mut self.router, &mut self.head_sent, &mut self.response_ended, hcm, client, now);
-        let moved = engine.poll_answers(task, &mut self.cx, &mut lanes);
+        let moved = engine.poll_answers(task, &mut self.cx, &mut lanes, room);
         let refusal = lanes.refusal.take();
         self.settle(hcm, client, refusal, now);
         moved

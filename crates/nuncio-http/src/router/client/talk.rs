@@ -80,7 +80,7 @@ impl Talk {
         reply::prepare(&mut self.cx, made);
         let body = reply::seal(&mut self.cx, made).map(|body| body.filled().to_vec()).unwrap_or_default();
         let head = std::mem::take(&mut self.cx.response);
-        self.finished(Ok(StreamPiece::Local(ClientResponse { head, body, trailers: HeaderMap::default(), local: true })))
+        self.finished(Ok(StreamPiece::Local(ClientResponse { head, body, trailers: HeaderMap::default(), local: true, details: made.details.clone() })))
     }
 
     /// What the router has for the asker.
