@@ -49,6 +49,8 @@ pub struct ConnInfo {
     pub tls_facts: Option<Rc<TlsFacts>>,
     /// `%DOWNSTREAM_TRANSPORT_FAILURE_REASON%`: why there was no TLS handshake; empty for none.
     pub transport_failure: Box<str>,
+    /// What `tls_inspector` makes of the greeting, where it is to.
+    pub fingerprints: Option<Rc<Fingerprints>>,
     /// What filters keep for the life of the connection.
     pub attached: Attached,
 }
@@ -70,9 +72,19 @@ impl ConnInfo {
             client_certificate: ClientCertificate::default(),
             tls_facts: None,
             transport_failure: Box::default(),
+            fingerprints: None,
             attached: Attached::default(),
         }
     }
+}
+
+/// Fingerprints of a TLS client; empty where they are not made.
+#[derive(Debug, Clone, Default)]
+pub struct Fingerprints {
+    /// JA3.
+    pub ja3: String,
+    /// JA4.
+    pub ja4: String,
 }
 
 /// What filters keep for the life of a connection, by a number of the filter's own choosing.

@@ -60,7 +60,7 @@ pub use client::{
     ClientFailure, ClientRequest, ClientResponse, ClientRetry, ClientStream, HttpClient, HttpClientPart, MAX_RESPONSE_BYTES, StreamPiece,
     StreamRequest,
 };
-pub use conn::{Attached, ClientCertificate, ConnInfo, Connection, DrainSignal, LocalFuture, Terminal, TerminalWorker};
+pub use conn::{Attached, ClientCertificate, ConnInfo, Connection, DrainSignal, Fingerprints, LocalFuture, Terminal, TerminalWorker};
 pub use failures::{FailedRequest, FailureLog};
 pub use filter::{Apply, Hold, HttpFilter, Pending, Phases, StateSlot, Step};
 pub use filter_state::{FilterState, StateObject};

@@ -186,8 +186,21 @@ pub struct Inspectors {
     pub tls: bool,
     /// `http_inspector`: which HTTP is it, where it is not TLS.
     pub http: bool,
+    /// How `tls_inspector` looks.
+    pub options: TlsLook,
     /// `max_client_hello_size`: a TLS greeting of more bytes is refused.
     pub greeting_bytes_max: usize,
+}
+
+/// How `tls_inspector` looks at greetings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TlsLook {
+    /// `enable_ja3_fingerprinting`.
+    pub ja3: bool,
+    /// `enable_ja4_fingerprinting`.
+    pub ja4: bool,
+    /// `close_connection_on_client_hello_parsing_errors`: what is no greeting ends the connection.
+    pub required: bool,
 }
 
 /// `max_client_hello_size` when not set.
@@ -195,7 +208,7 @@ pub const GREETING_BYTES_MAX: usize = 16 * 1024;
 
 impl Default for Inspectors {
     fn default() -> Inspectors {
-        Inspectors { tls: false, http: false, greeting_bytes_max: GREETING_BYTES_MAX }
+        Inspectors { tls: false, http: false, options: TlsLook::default(), greeting_bytes_max: GREETING_BYTES_MAX }
     }
 }
 

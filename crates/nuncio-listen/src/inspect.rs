@@ -3,10 +3,13 @@
 //! What is read is kept and handed on: whoever serves the connection reads it first.
 
 use crate::{
-    config::Inspectors,
-    tls::hello::{self, Hello},
+    config::{Inspectors, TlsLook},
+    tls::{
+        fingerprint::{self, ClientHello},
+        hello::{self, Hello},
+    },
 };
-use nuncio_core::Worker;
+use nuncio_core::{Fingerprints, Worker};
 use nuncio_rt::{Buf, Deadline, Io, Time};
 use nuncio_stats::{
     Lane, Scope, Store,
@@ -17,6 +20,7 @@ use nuncio_stats::{
 };
 use std::{
     future::poll_fn,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -36,6 +40,8 @@ pub(crate) struct Seen {
     pub(crate) server_name: Option<Arc<str>>,
     /// Application protocols, from the TLS greeting or by the first line of HTTP.
     pub(crate) protocols: Vec<String>,
+    /// Of the greeting, where they are wanted.
+    pub(crate) fingerprints: Option<Rc<Fingerprints>>,
     /// The bytes read so far.
     pub(crate) first: Option<Buf>,
 }
@@ -47,6 +53,8 @@ pub(crate) enum Unseen {
     Closed,
     /// The greeting is too long.
     TooLarge,
+    /// It is no greeting, and nothing else is let in.
+    Foreign,
     /// The PROXY protocol says that it goes no further.
     Refused,
 }
@@ -90,16 +98,17 @@ impl InspectorStats {
 fn judge(inspectors: Inspectors, bytes: &[u8], over: bool) -> Option<Seen> {
     if inspectors.tls {
         match hello::parse(bytes) {
-            Hello::Complete(greeting) => {
+            Hello::Complete(greeting) if greeting.well_formed => {
                 return Some(Seen {
                     tls: true,
                     server_name: greeting.server_name.map(Arc::from),
                     protocols: greeting.protocols,
+                    fingerprints: fingerprints(inspectors, bytes),
                     first: None,
                 });
             }
             Hello::Partial if !over => return None,
-            Hello::Partial | Hello::Foreign => {}
+            Hello::Complete(_) | Hello::Partial | Hello::Foreign => {}
         }
     }
     let protocols = match inspectors.http.then(|| http_version(bytes)) {
@@ -109,6 +118,13 @@ fn judge(inspectors: Inspectors, bytes: &[u8], over: bool) -> Option<Seen> {
         Some(Line::Http(protocol)) => vec![protocol.to_owned()],
     };
     Some(Seen { protocols, ..Seen::default() })
+}
+
+fn fingerprints(inspectors: Inspectors, bytes: &[u8]) -> Option<Rc<Fingerprints>> {
+    let TlsLook { ja3, ja4, .. } = inspectors.options;
+    let hello = (ja3 || ja4).then(|| fingerprint::read(bytes))??;
+    let made = |wanted: bool, make: fn(&ClientHello) -> String| if wanted { make(&hello) } else { String::new() };
+    Some(Rc::new(Fingerprints { ja3: made(ja3, ClientHello::ja3), ja4: made(ja4, ClientHello::ja4) }))
 }
 
 /// What a first line is.
@@ -164,6 +180,7 @@ pub(crate) async fn inspect(
         Err(Unseen::TooLarge) => {
             stats.tls.iter().for_each(|tls| tls.inc(worker.lane, CLIENT_HELLO_TOO_LARGE));
         }
+        Err(Unseen::Foreign) => stats.tls.iter().for_each(|tls| tls.inc(worker.lane, TLS_NOT_FOUND)),
         Ok(None) | Err(Unseen::Closed | Unseen::Refused) => {}
     }
     let first = if bytes.is_empty() {
@@ -179,14 +196,17 @@ pub(crate) async fn inspect(
 
 fn poll_look(cx: &mut Context<'_>, io: &mut Io, inspectors: Inspectors, bytes: &mut Buf) -> Poll<Result<Seen, Unseen>> {
     loop {
-        let over = bytes.len() >= inspectors.greeting_bytes_max;
-        if over && inspectors.tls && hello::parse(bytes.filled()) == Hello::Partial {
+        let max = inspectors.greeting_bytes_max;
+        let over = bytes.len() >= max;
+        let looked_at = &bytes.filled()[..bytes.len().min(max)];
+        if over && inspectors.tls && hello::parse(looked_at) == Hello::Partial {
             return Poll::Ready(Err(Unseen::TooLarge));
         }
-        if !bytes.is_empty()
-            && let Some(seen) = judge(inspectors, bytes.filled(), over)
+        if !looked_at.is_empty()
+            && let Some(seen) = judge(inspectors, looked_at, over)
         {
-            return Poll::Ready(Ok(seen));
+            let refused = inspectors.options.required && inspectors.tls && !seen.tls;
+            return Poll::Ready(if refused { Err(Unseen::Foreign) } else { Ok(seen) });
         }
         match ready!(io.poll_read(cx, bytes)) {
             Ok(0) | Err(_) => return Poll::Ready(Err(Unseen::Closed)),
@@ -199,7 +219,8 @@ fn poll_look(cx: &mut Context<'_>, io: &mut Io, inspectors: Inspectors, bytes: &
 mod tests {
     use super::*;
 
-    const BOTH: Inspectors = Inspectors { tls: true, http: true, greeting_bytes_max: 16 * 1024 };
+    const BOTH: Inspectors =
+        Inspectors { tls: true, http: true, options: TlsLook { ja3: false, ja4: false, required: false }, greeting_bytes_max: 16 * 1024 };
 
     fn protocol(bytes: &[u8]) -> Option<String> {
         judge(BOTH, bytes, false).expect("enough bytes").protocols.first().cloned()

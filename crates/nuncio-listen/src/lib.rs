@@ -54,7 +54,7 @@ pub use address::{ListenAddress, stat_name};
 pub use bind::{BindError, BindStep};
 pub use config::{
     AcceptFilter, ChainMatcher,
-    BUFFER_LIMIT_BYTES, Digest, DrainType, FilterChainConfig, Inspectors, Keepalive, LISTENER_FILTERS_TIMEOUT, ListenerConfig,
+    BUFFER_LIMIT_BYTES, Digest, DrainType, FilterChainConfig, Inspectors, Keepalive, LISTENER_FILTERS_TIMEOUT, ListenerConfig, TlsLook,
     SocketConfig, TrafficDirection, Transport,
 };
 pub use disabled::{ConnectionMatch, Disabled};

@@ -303,7 +303,10 @@ impl Listener {
             }
             Err(Unseen::Closed) => counts.listener.inc(counts.lane, DOWNSTREAM_LISTENER_FILTER_REMOTE_CLOSE),
             Err(Unseen::Refused) => accepted.io.reset_on_close(),
-            Err(Unseen::TooLarge) => counts.listener.inc(counts.lane, DOWNSTREAM_LISTENER_FILTER_ERROR),
+            Err(Unseen::TooLarge | Unseen::Foreign) => {
+                counts.listener.inc(counts.lane, DOWNSTREAM_LISTENER_FILTER_ERROR);
+                accepted.io.reset_on_close();
+            }
         }
     }
 
@@ -387,6 +390,7 @@ impl Listener {
             client_certificate: Default::default(),
             tls_facts: None,
             transport_failure: Default::default(),
+            fingerprints: seen.fingerprints,
             attached: Default::default(),
         };
         if let Some(header) = proxy {

@@ -24,6 +24,8 @@ pub struct Greeting {
     pub ciphers: Vec<u16>,
     /// Application protocols (`rfc7301#3.1`), the most wanted first.
     pub protocols: Vec<String>,
+    /// Its parts have the lengths that it says, no extension comes twice, and a name is one.
+    pub well_formed: bool,
 }
 
 /// Bytes of a greeting that are looked at: a handshake message longer than this names no server for us.
@@ -31,27 +33,36 @@ const GREETING_BYTES_MAX: usize = 64 * 1024;
 
 /// Reads the greeting from `records` (`rfc8446#5.1`, `rfc8446#4.1.2`).
 pub fn parse(records: &[u8]) -> Hello {
+    match message(records) {
+        Ok(message) => Hello::Complete(greeting(&message)),
+        Err(other) => other,
+    }
+}
+
+/// The handshake message in `records`, with its header; [`Hello::Partial`] or [`Hello::Foreign`] if there is none.
+pub(crate) fn message(records: &[u8]) -> Result<Vec<u8>, Hello> {
     let mut message = Vec::new();
     let mut rest = Bytes(records);
     loop {
         if let Some(needed) = message_length(&message)
             && message.len() >= needed
         {
-            return Hello::Complete(greeting(&message[..needed]));
+            message.truncate(needed);
+            return Ok(message);
         }
-        let Some(kind) = rest.u8() else { return Hello::Partial };
+        let Some(kind) = rest.u8() else { return Err(Hello::Partial) };
         const HANDSHAKE: u8 = 22;
         if kind != HANDSHAKE || message.len() > GREETING_BYTES_MAX {
-            return Hello::Foreign;
+            return Err(Hello::Foreign);
         }
-        let Some(fragment) = rest.take(2).and_then(|_version| rest.vector16()) else { return Hello::Partial };
+        let Some(fragment) = rest.take(2).and_then(|_version| rest.vector16()) else { return Err(Hello::Partial) };
         if fragment.is_empty() {
-            return Hello::Foreign;
+            return Err(Hello::Foreign);
         }
         message.extend_from_slice(fragment);
         const CLIENT_HELLO: u8 = 1;
         if message.first() != Some(&CLIENT_HELLO) {
-            return Hello::Foreign;
+            return Err(Hello::Foreign);
         }
     }
 }
@@ -67,7 +78,7 @@ fn message_length(message: &[u8]) -> Option<usize> {
 fn greeting(message: &[u8]) -> Greeting {
     let mut greeting = Greeting::default();
     // What cannot be read is left out: the handshake will have its own opinion of it.
-    let _ = read_extensions(message, &mut greeting);
+    greeting.well_formed = read_extensions(message, &mut greeting).is_some();
     greeting
 }
 
@@ -80,7 +91,11 @@ fn read_extensions(message: &[u8], into: &mut Greeting) -> Option<()> {
         into.ciphers.push(cipher);
     }
     hello.vector8()?; // legacy_compression_methods
+    if hello.0.is_empty() {
+        return Some(());
+    }
     let mut extensions = Bytes(hello.vector16()?);
+    let mut kinds = Vec::new();
     while let Some(kind) = extensions.u16() {
         let body = extensions.vector16()?;
         const SERVER_NAME: u16 = 0;
@@ -88,15 +103,19 @@ fn read_extensions(message: &[u8], into: &mut Greeting) -> Option<()> {
         const VERSIONS: u16 = 43;
         const TLS13: [u8; 2] = [3, 4];
         const STATUS: u16 = 5;
+        kinds.push(kind);
         match kind {
-            SERVER_NAME => into.server_name = server_name(body),
+            SERVER_NAME => into.server_name = Some(server_name(body)?),
             STATUS => into.asks_status = true,
             VERSIONS => into.tls13 = Bytes(body).vector8().is_some_and(|all| all.chunks_exact(2).any(|one| one == TLS13)),
             PROTOCOLS => into.protocols = protocols(body).unwrap_or_default(),
             _ => {}
         }
     }
-    Some(())
+    let all = kinds.len();
+    kinds.sort_unstable();
+    kinds.dedup();
+    (kinds.len() == all).then_some(())
 }
 
 fn server_name(body: &[u8]) -> Option<String> {
@@ -104,7 +123,7 @@ fn server_name(body: &[u8]) -> Option<String> {
     const HOST_NAME: u8 = 0;
     while let Some(kind) = names.u8() {
         let name = names.vector16()?;
-        if kind == HOST_NAME {
+        if kind == HOST_NAME && !name.is_empty() {
             return std::str::from_utf8(name).ok().map(str::to_ascii_lowercase);
         }
     }
@@ -121,29 +140,29 @@ fn protocols(body: &[u8]) -> Option<Vec<String>> {
 }
 
 /// Bytes being read from the front.
-struct Bytes<'a>(&'a [u8]);
+pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Bytes<'a> {
-    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, n: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(n)?;
         self.0 = rest;
         Some(taken)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.take(1).map(|b| b[0])
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(crate) fn u16(&mut self) -> Option<u16> {
         self.take(2).map(|b| u16::from_be_bytes([b[0], b[1]]))
     }
 
-    fn vector8(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn vector8(&mut self) -> Option<&'a [u8]> {
         let n = self.u8()?;
         self.take(n.into())
     }
 
-    fn vector16(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn vector16(&mut self) -> Option<&'a [u8]> {
         let n = self.u16()?;
         self.take(n.into())
     }
@@ -187,6 +206,7 @@ mod tests {
                     asks_status: false,
                     ciphers: vec![0x1301],
                     protocols: vec!["h2".into(), "http/1.1".into()],
+                    well_formed: true,
                 };
             assert_eq!(parse(&bytes), Hello::Complete(expected), "records of {record}");
             for end in 0..bytes.len() {

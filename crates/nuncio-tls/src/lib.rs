@@ -6,7 +6,7 @@
 //!   yield a byte stream (`stream`) and what was agreed ([`nuncio_core::TlsFacts`]).
 //! * [`Live`]: a context whose secrets come from files that rotate.
 //! * `verify`, `san`: whose certificates are believed. `failure`: what went wrong, in BoringSSL's words.
-//! * `certificate`: which certificate a client gets. `ocsp`: what goes with it. `tickets`: sessions that are resumed. [`hello`]: what it asked for. `names`: Envoy's names.
+//! * `certificate`: which certificate a client gets. `ocsp`: what goes with it. `tickets`: sessions that are resumed. [`hello`]: what it asked for. [`fingerprint`]: what that says of it. `names`: Envoy's names.
 //! * `x509`, `crl`, `der`, `subject`: certificates and lists of revoked ones being read. [`CertificateFacts`]: what `/certs` shows.
 
 mod certificate;
@@ -16,8 +16,10 @@ mod context;
 mod crl;
 mod der;
 mod failure;
+pub mod fingerprint;
 pub mod hello;
 mod live;
+mod md5;
 mod names;
 mod note;
 mod ocsp;

@@ -3,7 +3,6 @@
 use super::kinds::Kind;
 use crate::codes;
 use crate::context::CompileCx;
-use crate::unbuilt;
 use nuncio_api::envoy::config::listener::v3 as proto;
 use nuncio_api::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector;
 use nuncio_api::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
@@ -13,7 +12,7 @@ use nuncio_api::envoy::config::core::v3::{
 };
 use nuncio_api::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol;
 use nuncio_core::{BuildCx, FilterConfig, NetworkPart};
-use nuncio_listen::{AcceptFilter, ConnectionMatch, Disabled, FilterChainConfig, Inspectors, PassThrough, ProxyProtocolRules, TLV_NAMESPACE, TlvRule};
+use nuncio_listen::{AcceptFilter, ConnectionMatch, Disabled, FilterChainConfig, Inspectors, PassThrough, ProxyProtocolRules, TLV_NAMESPACE, TlsLook, TlvRule};
 use prost::{Message as _, Name as _};
 use nuncio_api::envoy::extensions::filters::listener::proxy_protocol::v3::proxy_protocol::{
     KeyValuePair, Rule, TlvLocation, key_value_pair::ValueStringEncoding,
@@ -110,12 +109,11 @@ fn one(
             close_connection_on_client_hello_parsing_errors,
             max_client_hello_size,
         } = TlsInspector::decode(config.value.as_slice()).unwrap_or_default();
-        unbuilt!(
-            cx,
-            enable_ja3_fingerprinting,
-            enable_ja4_fingerprinting,
-            close_connection_on_client_hello_parsing_errors,
-        );
+        made.inspectors.options = TlsLook {
+            ja3: enable_ja3_fingerprinting.unwrap_or_default(),
+            ja4: enable_ja4_fingerprinting.unwrap_or_default(),
+            required: close_connection_on_client_hello_parsing_errors,
+        };
         if let Some(size) = max_client_hello_size.and_then(|size| usize::try_from(size).ok()) {
             made.inspectors.greeting_bytes_max = size;
         }

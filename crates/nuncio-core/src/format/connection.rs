@@ -19,6 +19,14 @@ pub(super) fn listener(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
     write::non_empty(out, &cx.stream.conn.listener)
 }
 
+pub(super) fn ja3(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+    write::non_empty(out, cx.stream.conn.fingerprints.as_ref().map_or("", |made| &made.ja3))
+}
+
+pub(super) fn ja4(cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
+    write::non_empty(out, cx.stream.conn.fingerprints.as_ref().map_or("", |made| &made.ja4))
+}
+
 /// Which of server name and host is asked first.
 #[derive(Debug, Clone, Copy)]
 enum Order {

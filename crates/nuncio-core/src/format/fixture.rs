@@ -44,6 +44,7 @@ pub(super) fn empty() -> StreamCx {
         client_certificate: Default::default(),
         tls_facts: None,
         transport_failure: Default::default(),
+        fingerprints: None,
         attached: Default::default(),
     };
     StreamCx::new(Worker::new(0, nuncio_stats::Lane(0)), Rc::new(conn))

@@ -192,6 +192,7 @@ fn exchange() -> StreamCx {
         client_certificate: Default::default(),
         tls_facts: None,
         transport_failure: Default::default(),
+        fingerprints: None,
         attached: Default::default(),
     };
     let mut stream = StreamCx::new(Worker::new(0, Lane(1)), Rc::new(conn));

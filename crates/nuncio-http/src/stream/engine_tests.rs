@@ -29,6 +29,7 @@ fn stream() -> StreamCx {
         client_certificate: Default::default(),
         tls_facts: None,
         transport_failure: Default::default(),
+        fingerprints: None,
         attached: Default::default(),
     };
     StreamCx::new(Worker::new(0, Lane::worker(0)), Rc::new(conn))

@@ -70,6 +70,7 @@ fn connection(client: &Client) -> ConnInfo {
         client_certificate: nuncio_core::ClientCertificate::default(),
         tls_facts: None,
         transport_failure: Default::default(),
+        fingerprints: None,
         attached: Default::default(),
     }
 }

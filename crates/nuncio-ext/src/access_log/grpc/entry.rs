@@ -10,7 +10,7 @@ use nuncio_api::envoy::data::accesslog::v3::{
     TcpAccessLogEntry, TlsProperties, http_access_log_entry::HttpVersion, response_flags,
 };
 use nuncio_codec::headers::{HeaderMap, HeaderName, Known};
-use nuncio_core::{Certificate, CustomTag, NameKind, Protocol, ResponseFlags as Flags, StreamCx, TlsFacts};
+use nuncio_core::{Certificate, ConnInfo, CustomTag, NameKind, Protocol, ResponseFlags as Flags, StreamCx};
 use nuncio_rt::{Address, Time};
 use prost::Message as _;
 use std::{collections::HashMap, time::SystemTime};
@@ -101,7 +101,7 @@ fn common(cx: &StreamCx, wanted: &Wanted) -> AccessLogCommon {
         downstream_remote_address: Some(address(info.remote.as_ref().unwrap_or(&conn.remote))),
         downstream_local_address: Some(address(&conn.local)),
         downstream_direct_remote_address: Some(address(&conn.direct_remote)),
-        tls_properties: tls(conn.tls_facts.as_deref(), conn.server_name.as_deref()),
+        tls_properties: tls(conn),
         start_time: Some(timestamp(info.start.wall())),
         duration: after(info.end),
         time_to_last_rx_byte: after(timings.request_received),
@@ -154,14 +154,16 @@ fn timestamp(at: SystemTime) -> prost_types::Timestamp {
     prost_types::Timestamp::from(at)
 }
 
-fn tls(facts: Option<&TlsFacts>, server_name: Option<&str>) -> Option<TlsProperties> {
-    let mut told = TlsProperties { tls_sni_hostname: server_name.unwrap_or_default().to_owned(), ..TlsProperties::default() };
-    let Some(facts) = facts else { return (!told.tls_sni_hostname.is_empty()).then_some(told) };
+fn tls(conn: &ConnInfo) -> Option<TlsProperties> {
+    let name = conn.server_name.as_deref().unwrap_or_default();
+    let mut told = TlsProperties { tls_sni_hostname: name.to_owned(), ..TlsProperties::default() };
+    let Some(facts) = &conn.tls_facts else { return (!told.tls_sni_hostname.is_empty()).then_some(told) };
     told.tls_version = match facts.version {
         "TLSv1.2" => TlsVersion::TlSv12,
         "TLSv1.3" => TlsVersion::TlSv13,
         _ => TlsVersion::VersionUnspecified,
     } as i32;
+    told.ja3_fingerprint = conn.fingerprints.as_ref().map(|made| made.ja3.clone()).unwrap_or_default();
     told.tls_cipher_suite = Some(facts.cipher_id());
     told.local_certificate_properties = Some(certificate(facts.local.as_deref()));
     told.peer_certificate_properties = Some(certificate(facts.peer_certificate().map(|of| &**of)));

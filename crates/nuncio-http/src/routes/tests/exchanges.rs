@@ -22,6 +22,7 @@ fn exchange(path: &str, host: &str, headers: &[(&str, &str)]) -> StreamCx {
         client_certificate: Default::default(),
         tls_facts: None,
         transport_failure: Default::default(),
+        fingerprints: None,
         attached: Default::default(),
     };
     let mut cx = StreamCx::new(Worker::new(0, nuncio_stats::Lane(0)), Rc::new(conn));
