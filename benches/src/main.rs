@@ -1,9 +1,11 @@
 //! CPU per request of Nuncio beside other proxies, on one core each, over the loopback interface.
 //!
-//! `benches/run [rounds]`; README.md says how to read the table. Proxies take turns in every round, so that what else
+//! `benches/run [rounds]`, `benches/run floods [rounds]`; README.md says how to read the tables. Proxies take turns in every round, so that what else
 //! the machine does meanwhile meets all of them alike.
 
 mod backend;
+mod floods;
+mod frames;
 mod load;
 mod proxies;
 
@@ -20,12 +22,19 @@ const WARM_AGAIN: Duration = Duration::from_millis(200);
 /// What is counted.
 const COUNTED: Duration = Duration::from_secs(1);
 const ROUNDS: usize = 5;
+const FLOOD_ROUNDS: usize = 3;
 
 fn main() -> io::Result<()> {
-    let rounds = env::args().nth(1).map_or(Ok(ROUNDS), |rounds| rounds.parse()).map_err(io::Error::other)?.max(1);
+    let mut words: Vec<String> = env::args().skip(1).collect();
+    let what = words.iter().position(|word| word.parse::<usize>().is_err()).map(|at| words.remove(at));
+    let rounds = words.first().and_then(|word| word.parse().ok());
     let folder = env::temp_dir().join(format!("nuncio-benches-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    let result = pin().and_then(|()| measure_all(&folder, rounds));
+    let result = pin().and_then(|()| match what.as_deref() {
+        None => measure_all(&folder, rounds.unwrap_or(ROUNDS).max(1)),
+        Some("floods") => floods::run(&folder, rounds.unwrap_or(FLOOD_ROUNDS).max(1)),
+        Some(other) => Err(io::Error::other(format!("nothing is measured under the name {other}"))),
+    });
     fs::remove_dir_all(&folder)?;
     result
 }

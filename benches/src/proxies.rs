@@ -103,6 +103,12 @@ pub fn start_all(folder: &Path, backend: u16) -> io::Result<Vec<Proxy>> {
     Ok(proxies)
 }
 
+/// Starts the proxy of this name, if this machine has it.
+pub fn start_one(name: &str, folder: &Path, backend: u16) -> io::Result<Option<Proxy>> {
+    let found = KINDS.iter().find(|kind| kind.name == name).and_then(|kind| Some((kind, find(kind)?)));
+    found.map(|(kind, binary)| start(kind, &binary, folder, backend)).transpose()
+}
+
 fn find(kind: &Kind) -> Option<PathBuf> {
     if let Some(named) = env::var_os(kind.variable) {
         return Some(named.into());
@@ -140,6 +146,15 @@ impl Proxy {
     /// CPU time of the proxy's threads and children so far, in nanoseconds.
     pub fn cpu_ns(&self) -> u64 {
         self.tree().iter().flat_map(|pid| tasks(*pid)).filter_map(|task| cpu_ns(&task)).sum()
+    }
+
+    /// Resident memory of its processes, in KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let of = |pid: u32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        self.tree().into_iter().filter_map(of).sum()
     }
 
     /// Its process and all below it.

@@ -125,6 +125,7 @@ async fn accept(front: TcpListener, terminal: Rc<dyn TerminalWorker>) {
             client_certificate: Default::default(),
             tls_facts: None,
             transport_failure: Default::default(),
+            fingerprints: None,
             attached: Default::default(),
         };
         nuncio_rt::spawn(terminal.clone().serve(Connection {

@@ -456,7 +456,7 @@ fn chains_are_chosen_by_what_the_first_bytes_say() {
 fn who_says_nothing_is_closed_in_time_or_goes_on_unseen() {
     let process = process(None);
     let mut config = listener("quiet", b"qq");
-    config.inspectors = Inspectors { tls: true, http: false, ..Inspectors::default() };
+    config.inspectors = Inspectors { tls: true, ..Inspectors::default() };
     config.listener_filters_timeout = Some(Duration::from_millis(30));
     process.apply(vec![config.clone()]);
     assert!(is_closed(&mut connect(process.port("quiet"))));
