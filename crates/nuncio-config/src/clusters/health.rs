@@ -10,8 +10,7 @@ use nuncio_api::envoy::extensions::health_checkers::redis::v3::Redis;
 use nuncio_api::envoy::extensions::health_check::event_sinks::file::v3::HealthCheckEventFileSink;
 use nuncio_api::envoy::r#type::matcher::v3::StringMatcher;
 use nuncio_core::proxy_protocol::ProxyVersion;
-use nuncio_upstream::{EventLog, Metadata, MetadataValue};
-use std::sync::Arc;
+use nuncio_upstream::EventLog;
 use nuncio_upstream::health::{
     GrpcHealthCheck, HeaderAppend, HealthCheckConfig, HealthCheckKind, HttpHealthCheck, Payload, Predicate, RedisHealthCheck,
     StatusRange, TcpHealthCheck,
@@ -53,10 +52,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, cluster: &Cluster, from: &proto::H
     } = from;
     unbuilt!(cx, alt_port, event_service);
     let proto::health_check::TlsOptions { alpn_protocols } = tls_options.clone().unwrap_or_default();
-    let transport_criteria = transport_socket_match_criteria.as_ref().map(|criteria| {
-        let criteria = MetadataValue::Struct(super::metadata::fields(criteria));
-        Arc::new(Metadata::from([("envoy.transport_socket_match".to_owned(), criteria)]))
-    });
+    let transport_criteria = transport_socket_match_criteria.as_ref().map(super::metadata::transport_criteria);
     let mut events = cx.each("event_logger", event_logger, event_sink);
     if !event_log_path.is_empty() {
         events.push(EventLog(cx.log_files.file(event_log_path)));

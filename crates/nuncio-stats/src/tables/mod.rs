@@ -23,6 +23,7 @@ pub mod listener_manager;
 pub mod listener_worker;
 pub mod open_telemetry_access_log;
 pub mod opentelemetry;
+pub mod orca;
 pub mod outlier_detection;
 pub mod overload;
 pub mod redis;

@@ -1,15 +1,16 @@
-//! The way to a host that is checked.
+//! The way to a host that is checked, or asked for its load.
 
 use super::config::HealthCheckConfig;
 use crate::host::Host;
 use crate::manager::Cluster;
 use crate::transport::Dial;
+use nuncio_core::metadata::Metadata;
 use nuncio_rt::{Address, Io, TcpOptions};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 /// Opens connections to one host, and says whether they are kept between checks.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(crate) struct Door {
     to: Address,
     options: Arc<TcpOptions>,
     dial: Dial,
@@ -28,6 +29,16 @@ impl Door {
             dial: Dial::new(&cluster.info, host, protocols, config.transport_criteria.as_deref()),
             reuse: config.reuse_connection,
         }
+    }
+
+    /// To a host that is spoken to over HTTP/2, at this port where it is not its own.
+    pub(crate) fn http2(host: &Host, cluster: &Cluster, port: Option<u16>, criteria: Option<&Metadata>) -> Door {
+        let mut to = (*host.address).clone();
+        if let (Address::Ip(address), Some(port)) = (&mut to, port) {
+            address.set_port(port);
+        }
+        let dial = Dial::new(&cluster.info, host, &["h2".to_owned()], criteria);
+        Door { to, options: cluster.info.tcp_options(), dial, reuse: false }
     }
 
     /// A new connection.

@@ -1,4 +1,4 @@
-//! One request at a time over HTTP/2, for health checks: a connection that may be kept between them.
+//! One request at a time over HTTP/2, for health checks and load reports: a connection that may be kept between them.
 //!
 //! Everything that goes wrong with the connection is `None`. What comes between checks (PINGs, SETTINGS, a goodbye) is
 //! taken in when the next one begins.
@@ -8,25 +8,25 @@ use super::http::read;
 use nuncio_codec::headers::HeaderMap;
 use nuncio_codec::http2::{Connection, ErrorCode, Event, Options, Role};
 use nuncio_rt::{Buf, Io, OutQueue};
-use std::{future::poll_fn, rc::Rc, task::Poll};
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
 
 /// Room for what one read brings.
 const INPUT_BYTES: usize = 32 * 1024;
 
 /// Asks one host over HTTP/2.
 #[derive(Debug)]
-pub(super) struct Http2Client {
+pub(crate) struct Http2Client {
     door: Door,
     open: Option<Open>,
 }
 
 /// An answer.
 #[derive(Debug, Default)]
-pub(super) struct Http2Answer {
-    pub(super) head: HeaderMap,
+pub(crate) struct Http2Answer {
+    pub(crate) head: HeaderMap,
     /// As much of it as is looked through.
     pub(super) body: Vec<u8>,
-    pub(super) trailers: HeaderMap,
+    pub(crate) trailers: HeaderMap,
 }
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ struct Open {
 }
 
 impl Http2Client {
-    pub(super) fn new(door: Door) -> Http2Client {
+    pub(crate) fn new(door: Door) -> Http2Client {
         Http2Client { door, open: None }
     }
 
@@ -66,9 +66,28 @@ impl Http2Client {
             Some(open) => open,
             None => Open::on(self.door.open().await.ok()?),
         };
-        let answer = open.exchange(head, body, most, enough).await?;
+        let mut kept = Vec::new();
+        let take = |bytes: &[u8]| {
+            kept.extend_from_slice(&bytes[..bytes.len().min(most - kept.len())]);
+            true
+        };
+        let mut answer = open.exchange(head, body, take, enough).await?;
+        answer.body = kept;
         self.open = (self.door.reuse && !open.leaving).then_some(open);
         Some(answer)
+    }
+
+    /// Sends a request on a connection of its own, made within `limit`, and tells of the answer's body as it comes, to its
+    /// end or until that is not `wanted` any more.
+    pub(crate) async fn follow(
+        &self,
+        limit: Duration,
+        head: &HeaderMap,
+        body: &[u8],
+        wanted: impl FnMut(&[u8]) -> bool,
+    ) -> Option<Http2Answer> {
+        let io = tokio::time::timeout(limit, self.door.open()).await.ok()?.ok()?;
+        Open::on(io).exchange(head, Some(body), wanted, |_| false).await
     }
 }
 
@@ -135,7 +154,7 @@ impl Open {
         &mut self,
         head: &HeaderMap,
         body: Option<&[u8]>,
-        most: usize,
+        mut take: impl FnMut(&[u8]) -> bool,
         enough: impl Fn(&HeaderMap) -> bool,
     ) -> Option<Http2Answer> {
         let ours = self.codec.request(head, body.is_none()).ok()?;
@@ -163,8 +182,9 @@ impl Open {
                     Event::Head { .. } | Event::Informational { .. } => self.codec.take_head(&mut HeaderMap::new()),
                     Event::Data { stream, payload, end } => {
                         let bytes = self.input.filled().get(payload).unwrap_or_default();
-                        let room = most.saturating_sub(answer.body.len());
-                        answer.body.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                        if !take(bytes) {
+                            return None;
+                        }
                         self.codec.release(stream, bytes.len());
                         over = end && stream == ours;
                     }
@@ -206,7 +226,6 @@ mod tests {
     use nuncio_rt::Address;
     use std::io::{Read, Write};
     use std::net::TcpListener;
-    use std::time::Duration;
 
     const PASS: Verdict = Verdict::Pass { degraded: false };
 

@@ -28,7 +28,8 @@ use std::{
     rc::{Rc, Weak},
     sync::Arc,
 };
-use door::Door;
+pub(crate) use door::Door;
+pub(crate) use http2::Http2Client;
 use tally::{Outcome, Tally, Verdict, random, wait};
 
 /// The checks of one cluster's hosts.

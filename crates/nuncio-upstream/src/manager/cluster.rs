@@ -12,6 +12,7 @@ use crate::host_set::HostSet;
 use crate::info::ClusterInfo;
 use crate::lb::PlanCx;
 use crate::names::NameCache;
+use crate::orca::Follower;
 use crate::outlier::Detector;
 use nuncio_rt::{Address, Time};
 use nuncio_stats::{Lane, tables::cluster as stat};
@@ -49,6 +50,8 @@ pub(crate) struct Cluster {
     pub(super) names: RefCell<Option<Rc<NameCache>>>,
     merge: RefCell<Merge>,
     pub(super) weighing: RefCell<Option<Task>>,
+    /// Asks hosts for their load.
+    pub(super) follower: RefCell<Option<Rc<Follower>>>,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +100,7 @@ impl Cluster {
             names: RefCell::default(),
             merge: RefCell::default(),
             weighing: RefCell::default(),
+            follower: RefCell::default(),
         })
     }
 
@@ -326,6 +330,9 @@ impl Cluster {
             checker.set_hosts(&hosts);
         }
         self.watch_hosts(&hosts);
+        if let Some(follower) = self.follower.borrow().as_ref() {
+            follower.set_hosts(self, &hosts);
+        }
         self.sort(hosts);
         let mut merge = self.merge.borrow_mut();
         merge.last = self.merges_from_now();

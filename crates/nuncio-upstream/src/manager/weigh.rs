@@ -2,7 +2,7 @@
 
 use super::{Cluster, Task};
 use crate::host::Host;
-use crate::orca::weigh;
+use crate::orca::{Follower, weigh};
 use crate::worker::ClusterUpdate;
 use nuncio_rt::Time;
 use std::{
@@ -16,6 +16,7 @@ impl Cluster {
     pub(super) fn weigh_always(self: &Rc<Self>) {
         if let Some(config) = &self.info.config.orca {
             *self.weighing.borrow_mut() = Some(Task::spawn(keep_weighing(Rc::downgrade(self), config.update_period)));
+            *self.follower.borrow_mut() = self.shared.upgrade().and_then(|shared| Follower::new(self, &shared.store));
         }
     }
 

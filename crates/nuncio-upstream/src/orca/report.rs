@@ -47,6 +47,11 @@ impl LoadReport {
         wire::read(&bytes)
     }
 
+    /// The report in a message.
+    pub(super) fn from_message(bytes: &[u8]) -> Option<LoadReport> {
+        wire::read(bytes)
+    }
+
     fn from_text(text: &str) -> Option<LoadReport> {
         let mut report = LoadReport::default();
         for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
