@@ -39,7 +39,7 @@ mod keepalive;
 pub mod logging;
 pub mod matching;
 pub mod metadata;
-mod names;
+pub mod names;
 pub mod network;
 pub mod original_dst;
 pub mod rate_limit;

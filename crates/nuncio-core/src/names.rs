@@ -7,6 +7,12 @@ use crate::LocalFuture;
 use nuncio_rt::Address;
 use std::{rc::Rc, sync::Arc};
 
+/// The object of the filter state that names a host, in the place of the request's.
+pub const DYNAMIC_HOST: &str = "envoy.upstream.dynamic_host";
+
+/// The object of the filter state that says which port of it.
+pub const DYNAMIC_PORT: &str = "envoy.upstream.dynamic_port";
+
 /// Where a name leads, or what became of the lookup, in Envoy's words.
 pub type Resolved = Result<Arc<Address>, Arc<str>>;
 

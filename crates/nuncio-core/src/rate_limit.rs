@@ -21,6 +21,8 @@ pub struct RateLimitPolicy {
     pub actions: Box<[RateLimitAction]>,
     /// How much a request counts; 1 unless told.
     pub hits: Hits,
+    /// `hits_addend.is_negative_hits`: the service gives so many back.
+    pub negative_hits: bool,
     /// Another limit for it than the service's own (`limit`).
     pub limit: Option<LimitSource>,
     /// The request counts when its exchange is over (`apply_on_stream_done`).
@@ -201,6 +203,8 @@ pub struct Descriptor {
     pub entries: Vec<(Box<str>, String)>,
     /// How much the request counts, where that is told; 1 otherwise.
     pub hits: Option<u64>,
+    /// They are given back.
+    pub negative_hits: bool,
     /// Another limit for it.
     pub limit: Option<LimitOverride>,
 }
@@ -216,7 +220,7 @@ impl RateLimitPolicy {
             action.add(cx, &mut entries)?;
         }
         let limit = self.limit.as_ref().and_then(|limit| limit.of(cx));
-        (!entries.is_empty()).then(|| Descriptor { entries, hits: self.hits.of(cx), limit })
+        (!entries.is_empty()).then(|| Descriptor { entries, hits: self.hits.of(cx), negative_hits: self.negative_hits, limit })
     }
 
     fn is_off(&self, runtime: &RuntimeValues, random: u64) -> bool {

@@ -17,7 +17,6 @@ pub fn policy(from: &proto::RateLimit, service_cluster: &str, warnings: &mut Vec
     };
     unbuilt("x_ratelimit_option", *x_ratelimit_option != 0);
     let addend = hits_addend.as_ref();
-    unbuilt("hits_addend.is_negative_hits", addend.is_some_and(|addend| addend.is_negative_hits));
     let hits = match addend {
         Some(addend) if !addend.format.is_empty() => Hits::Format(read::format(&addend.format, warnings).map_err(within("hits_addend.format"))?),
         Some(addend) => addend.number.map_or(Hits::One, Hits::Number),
@@ -34,6 +33,7 @@ pub fn policy(from: &proto::RateLimit, service_cluster: &str, warnings: &mut Vec
         disable_key: disable_key.as_str().into(),
         actions: made.into(),
         hits,
+        negative_hits: addend.is_some_and(|addend| addend.is_negative_hits),
         limit,
         on_stream_done: *apply_on_stream_done,
     })

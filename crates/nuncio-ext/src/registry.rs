@@ -58,6 +58,7 @@ pub static NETWORK_FILTERS: &[NetworkFilterEntry] = &[
     network::rbac::ENTRY,
     network::set_filter_state::ENTRY,
     network::sni_cluster::ENTRY,
+    network::sni_dynamic_forward_proxy::ENTRY,
 ];
 
 /// Listener filters that only let connections in or not.

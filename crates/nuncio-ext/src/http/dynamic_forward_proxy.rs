@@ -6,6 +6,7 @@
 use crate::read;
 use nuncio_api::envoy::extensions::filters::http::dynamic_forward_proxy::v3 as proto;
 use nuncio_codec::headers::{HeaderName, Known};
+use nuncio_core::names::{DYNAMIC_HOST, DYNAMIC_PORT};
 use nuncio_core::{
     BuildCx, ConfigError, FilterConfig, HttpFilter, HttpFilterEntry, LocalReply, NameLookup, NamedClustersPart, Phases, Posture, Resolved,
     ResponseFlags, Step, StreamCx,
@@ -22,10 +23,6 @@ pub const ENTRY: HttpFilterEntry = HttpFilterEntry {
     build,
     route,
 };
-
-/// Filter state that names a host, and its port, in the place of the request's.
-const DYNAMIC_HOST: &str = "envoy.upstream.dynamic_host";
-const DYNAMIC_PORT: &str = "envoy.upstream.dynamic_port";
 
 #[derive(Debug)]
 struct DynamicForwardProxy {

@@ -9,6 +9,7 @@ pub mod ratelimit;
 pub mod rbac;
 pub mod set_filter_state;
 pub mod sni_cluster;
+pub mod sni_dynamic_forward_proxy;
 
 use nuncio_rt::Io;
 use std::{

@@ -4,6 +4,7 @@
 use nuncio_codec::headers::Known;
 use nuncio_core::StreamCx;
 use nuncio_core::metadata::MetadataValue;
+use nuncio_core::names::{DYNAMIC_HOST, DYNAMIC_PORT};
 use nuncio_rt::Address;
 use nuncio_stats::tables::cluster::ORIGINAL_DST_HOST_INVALID;
 use nuncio_upstream::WorkerCluster;
@@ -12,10 +13,6 @@ use std::{borrow::Cow, net::SocketAddr};
 
 /// The filter state that says so before anything else.
 const FILTER_STATE: &str = "envoy.network.transport_socket.original_dst_address";
-
-/// Filter state that names a host, and its port, in the place of the request's.
-const DYNAMIC_HOST: &str = "envoy.upstream.dynamic_host";
-const DYNAMIC_PORT: &str = "envoy.upstream.dynamic_port";
 
 /// The address: from filter state, else from metadata, else from the header, else where the client connected to if a proxy
 /// in front says so.

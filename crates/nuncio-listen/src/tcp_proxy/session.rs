@@ -5,7 +5,8 @@ use super::{
     relay::{End, Patience, Relay},
     tunnel::{Tunnel, Tunneling},
 };
-use nuncio_core::{ConnInfo, Connection, DrainSignal, LeftByFilters, Protocol, ResponseFlags, StreamCx, StreamInfo, WireBytes, Worker};
+use nuncio_core::names::{DYNAMIC_HOST, DYNAMIC_PORT};
+use nuncio_core::{ConnInfo, Connection, DrainSignal, LeftByFilters, NameLookup, Protocol, ResponseFlags, StreamCx, StreamInfo, WireBytes, Worker};
 use nuncio_rt::{Address, Deadline, Time};
 use nuncio_stats::{
     CounterId,
@@ -91,6 +92,7 @@ impl Session {
         let Some((cluster, wanted)) = choose(&client.info) else {
             self.inc(DOWNSTREAM_CX_NO_ROUTE);
             self.stream.info.flags.set(ResponseFlags::NC);
+            unread(&client);
             return;
         };
         if let Some(left) = LeftByFilters::find(&client.info) {
@@ -102,6 +104,8 @@ impl Session {
                 self.log(LogMoment::TcpUpstreamConnected);
             }
             self.relay(client, link).await;
+        } else {
+            unread(&client);
         }
     }
 
@@ -126,12 +130,13 @@ impl Session {
     /// A connection to a host of the cluster, in as many attempts as allowed.
     async fn connect(&mut self, cluster: &Rc<WorkerCluster>, wanted: Option<&MetadataMatch>) -> Option<Link> {
         self.stream.info.upstream.cluster = Some(cluster.cx().facts.clone());
+        let name = self.name(cluster).await;
         for attempt in 0..self.proxy.config.max_connect_attempts.max(1) {
             if attempt > 0 {
                 self.back_off(attempt - 1).await;
             }
             let destination = self.destination(cluster);
-            let cx = PickCx { hash: self.hash(), metadata: wanted, destination: destination.as_ref(), ..PickCx::default() };
+            let cx = PickCx { hash: self.hash(), metadata: wanted, destination: destination.as_ref(), name: name.as_deref(), ..PickCx::default() };
             let Some(host) = cluster.pick(&cx) else {
                 self.stream.info.flags.set(ResponseFlags::UH);
                 return None;
@@ -185,6 +190,23 @@ impl Session {
     fn destination(&self, cluster: &WorkerCluster) -> Option<Address> {
         let Discovery::OriginalDst(config) = &cluster.info().config.discovery else { return None };
         nuncio_core::original_dst::restored(&self.stream.conn).map(|address| config.over(address))
+    }
+
+    /// The name that the client asks for, with its port, for clusters whose hosts are names. It is looked up where somebody has said
+    /// which port (`sni_dynamic_forward_proxy`).
+    async fn name(&self, cluster: &WorkerCluster) -> Option<String> {
+        let Discovery::Dynamic(_) = cluster.info().config.discovery else { return None };
+        let state = |key: &str| self.stream.filter_state.get(key).and_then(|value| std::str::from_utf8(value).ok());
+        let host = state(DYNAMIC_HOST).or(self.stream.conn.server_name.as_deref()).filter(|host| !host.is_empty())?;
+        let port = state(DYNAMIC_PORT).and_then(|port| port.parse().ok()).filter(|port| *port > 0);
+        let name = cluster.with_port(host, port).into_owned();
+        if port.is_some()
+            && let NameLookup::Pending(lookup) = cluster.lookup(&name, true)
+        {
+            // However it went, the cluster knows.
+            drop(lookup.await);
+        }
+        Some(name)
     }
 
     /// What consistent balancing goes by, hashed.
@@ -262,6 +284,13 @@ impl Session {
         let end = end.await;
         self.keep_trailers(&tunnel);
         end
+    }
+}
+
+/// What nobody will read is answered so.
+fn unread(client: &Connection) {
+    if client.first.is_some() {
+        client.io.reset_on_close();
     }
 }
 

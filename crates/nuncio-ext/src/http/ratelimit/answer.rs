@@ -23,7 +23,7 @@ pub(super) fn request(domain: &str, descriptors: Vec<Descriptor>) -> RateLimitRe
                 unit_multiplier: None,
             }),
             hits_addend: from.hits,
-            is_negative_hits: false,
+            is_negative_hits: from.negative_hits,
         }
     };
     RateLimitRequest { domain: domain.to_owned(), descriptors: descriptors.into_iter().map(descriptor).collect(), hits_addend: 0 }
