@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     fn descriptor(value: &str) -> Descriptor {
-        Descriptor { entries: vec![("user".into(), value.to_owned())], hits: None, limit: None }
+        Descriptor { entries: vec![("user".into(), value.to_owned())], hits: None, negative_hits: false, limit: None }
     }
 
     fn limits(value: &str, shadow: bool, always_default: bool) -> Limits {
