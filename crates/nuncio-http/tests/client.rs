@@ -39,7 +39,11 @@ async fn serve(mut stream: TcpStream, ends: Ends) {
     let mut codec = Connection::new(Role::Server, Options { initial_stream_window_size: 65_535, ..Options::default() });
     let (mut input, mut stuck) = (Vec::new(), false);
     loop {
-        while let Ok((taken, Some(event))) = codec.receive(&input) {
+        while let Ok((taken, event)) = codec.receive(&input) {
+            let Some(event) = event else {
+                input.drain(..taken);
+                break;
+            };
             match event {
                 Event::Head { stream, .. } => {
                     let mut head = HeaderMap::default();
