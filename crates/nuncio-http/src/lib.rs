@@ -21,5 +21,5 @@ mod tracing;
 pub use hcm::Hcm;
 pub use local_reply::{BodyFormat, LocalReplies, ReplyMapper};
 pub use headers::local_address::of_this_host as address_of_this_host;
-pub use router::{install_client, install_client_on_demand};
+pub use router::{Outlook, install_client, install_client_on_demand};
 pub use stream::{Chain, Installed};

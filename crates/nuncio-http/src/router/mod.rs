@@ -12,6 +12,7 @@ mod client;
 mod failure;
 mod hedge;
 mod log;
+mod outlook;
 mod redirect;
 mod replay;
 mod retry;
@@ -42,6 +43,7 @@ use std::{
 };
 use timeouts::Timeouts;
 
+pub use outlook::Outlook;
 pub use client::{install as install_client, install_on_demand as install_client_on_demand};
 
 /// What the router has for the exchange.

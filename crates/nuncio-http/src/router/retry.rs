@@ -151,6 +151,11 @@ impl Retries {
         head.remove_all(&STEERING);
     }
 
+    /// What is retried, and how often; never where that is nothing.
+    pub(super) fn planned(&self) -> (RetryOn, u32) {
+        (self.on, if self.on.is_empty() { 0 } else { self.left })
+    }
+
     fn plan(&self) -> Option<&Plan> {
         self.plan.as_deref().filter(|_| self.planned)
     }

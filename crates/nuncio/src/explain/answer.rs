@@ -1,6 +1,6 @@
 //! What there is to say about a request, before it is put into words.
 
-use std::time::Duration;
+use nuncio_http::Outlook;
 
 /// What would become of a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +22,7 @@ pub(crate) struct Answer {
     /// Clusters it may go to, each with its share in percent.
     pub(crate) clusters: Vec<Destination>,
     /// How long things may take.
-    pub(crate) patience: Option<Patience>,
+    pub(crate) patience: Option<Outlook>,
     /// What is worth knowing beside.
     pub(crate) notes: Vec<String>,
 }
@@ -51,6 +51,8 @@ pub(crate) struct Destination {
     pub(crate) kind: Option<String>,
     /// Its hosts.
     pub(crate) hosts: Vec<KnownHost>,
+    /// Where it has none there is none: they neither come from other clusters nor with requests.
+    pub(crate) listed: bool,
     /// Circuit breakers of the route's priority: connections, pending, requests, retries.
     pub(crate) limits: [u32; 4],
     /// Whether anybody checks its hosts.
@@ -64,30 +66,6 @@ pub(crate) struct KnownHost {
     pub(crate) address: String,
     /// `/clusters`' health flags, `healthy` for none; `None` when only the configuration was read.
     pub(crate) health: Option<String>,
-}
-
-/// Timeouts and retries of a route.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Patience {
-    /// For the whole response; zero is for ever.
-    pub(crate) timeout: Duration,
-    /// For one attempt; zero for the whole.
-    pub(crate) per_try: Duration,
-    /// Attempts at most.
-    pub(crate) attempts: u32,
-    /// What is retried; empty for nothing.
-    pub(crate) retry_on: String,
-    /// All waits between attempts at most.
-    pub(crate) back_off: Duration,
-}
-
-impl Patience {
-    /// The longest a client waits for the end of the response; `None` is for ever.
-    pub(crate) fn worst(&self) -> Option<Duration> {
-        let tries = (!self.per_try.is_zero()).then(|| self.per_try * self.attempts + self.back_off);
-        let whole = (!self.timeout.is_zero()).then_some(self.timeout);
-        [tries, whole].into_iter().flatten().min()
-    }
 }
 
 /// Who knows a cluster's hosts.

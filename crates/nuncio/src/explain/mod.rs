@@ -145,11 +145,30 @@ mod tests {
             "  ✗        route 0  path \"/health\"   — the path is \"/api?x=1\"",
             "  ✓        route 1  prefix \"/\"",
             "cluster    backend_v1   90 %   STRICT_DNS ROUND_ROBIN   → 127.0.0.1:8081",
-            "timeouts   request 15s · per try 1s · up to 3 attempts on 5xx → at worst 3.075s",
+            "timeouts   request 15s · per try 1s · idle 300s · up to 3 attempts on 5xx → at worst 3.075s",
             "about 10 % of requests fail",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
+    }
+
+    #[test]
+    fn headers_change_timeouts_and_retries() {
+        let of = |headers: &[&str]| {
+            let text = canary("http://localhost:10000/", headers, None, false).expect("an answer");
+            text.lines().find_map(|line| line.strip_prefix("timeouts   ")).expect("timeouts").to_owned()
+        };
+        let told = of(&["x-envoy-upstream-rq-timeout-ms: 900", "x-envoy-max-retries: 1"]);
+        assert_eq!(told, "request 900ms · idle 300s · up to 2 attempts on 5xx → at worst 900ms");
+        let told = of(&["x-envoy-hedge-on-per-try-timeout: true"]);
+        assert_eq!(told, "request 15s · per try 1s, then another beside it · idle 300s · up to 3 attempts on 5xx → at worst 15s");
+        assert_eq!(of(&["x-forwarded-proto: http"]), of(&[]));
+    }
+
+    #[test]
+    fn a_request_without_a_scheme_has_no_route() {
+        let text = canary("http://localhost:10000/", &["x-forwarded-proto: "], None, false).expect("an answer");
+        assert!(text.contains("none is looked for: x-forwarded-proto is empty") && text.contains("404: no route takes it"), "{text}");
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! Finding the answer: listener, filter chain, virtual host, route, clusters; then what that means.
 
-use super::answer::{Answer, Destination, Hosts, Patience, Tried};
+use super::answer::{Answer, Destination, Hosts, Tried};
 use super::question::Question;
-use nuncio_codec::headers::{HeaderMap, Known};
+use nuncio_codec::headers::{HeaderMap, Known, KnownSet};
 use nuncio_codec::path::{self, Cleaned};
 use nuncio_config::Snapshot;
 use nuncio_core::{RouteId, RouteView, RuntimeValues};
-use nuncio_http::Hcm;
+use nuncio_http::{Hcm, Outlook};
 use nuncio_http::config::{HcmConfig, RouteSource};
 use nuncio_http::routes::{
-    Action, ClusterName, ClusterSpecifier, Explanation, MatchCx, Mismatch, RedirectPath, RetryPolicy, RouteAction, RouteEntry, RouteMatch, RouteTable,
+    Action, ClusterName, ClusterPolicies, ClusterSpecifier, Explanation, MatchCx, Mismatch, RedirectPath, RetryPolicy, RouteAction, RouteEntry, RouteMatch, RouteTable,
     WeightedClusters, redirect_location,
 };
 use nuncio_listen::{FilterChainConfig, ListenerConfig, matching};
@@ -19,7 +19,6 @@ use nuncio_upstream::config::{Discovery, LbConfig};
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What is asked.
 pub(crate) struct Facts<'a> {
@@ -228,13 +227,15 @@ fn act(
             };
             answer.outcome = format!("{} to {}{rewritten}", redirect.status, String::from_utf8_lossy(&to));
         }
-        Action::Forward(action) => forward(entry, action, head, question, facts, values, answer),
+        Action::Forward(action) => forward(entry, action, config, head, question, facts, values, answer),
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 fn forward(
     entry: &RouteEntry,
     action: &RouteAction,
+    config: &HcmConfig,
     head: &HeaderMap,
     question: &Question,
     facts: &Facts<'_>,
@@ -254,9 +255,18 @@ fn forward(
         [one] => format!("to cluster {one}"),
         several => format!("to one of {} clusters by weight (--random N shows which)", several.len()),
     };
-    let retries = action.retry_policy.as_ref().or(entry.host.retry_policy.as_ref());
-    answer.patience = Some(patience(action, retries));
-    notes(action, retries, answer);
+    // As in the router, what a cluster says goes before what its routes say.
+    let first = answer.clusters.first().and_then(|cluster| config_of(&cluster.name, facts));
+    let of_cluster = first.and_then(ClusterPolicies::of).and_then(|policies| policies.retry.as_ref());
+    let retries = of_cluster.or(action.retry_policy.as_ref()).or(entry.host.retry_policy.as_ref());
+    let mut head = head.clone();
+    if config.client_address.use_remote_address {
+        // Clients from outside have no say in these.
+        head.remove_all(&STEERING);
+    }
+    let outlook = Outlook::of(&head, entry, action, retries, config);
+    notes(action, retries, outlook.retries, answer);
+    answer.patience = Some(outlook);
 }
 
 /// The clusters a route may send to, with their share in percent.
@@ -278,15 +288,32 @@ fn shares(action: &RouteAction, head: &HeaderMap, values: &RuntimeValues) -> Vec
     }
 }
 
+/// Request headers that change timeouts and retries.
+const STEERING: KnownSet = KnownSet::of(&[
+    Known::XEnvoyUpstreamRqTimeoutMs,
+    Known::XEnvoyUpstreamRqPerTryTimeoutMs,
+    Known::XEnvoyExpectedRqTimeoutMs,
+    Known::XEnvoyRetryOn,
+    Known::XEnvoyRetryGrpcOn,
+    Known::XEnvoyMaxRetries,
+    Known::XEnvoyHedgeOnPerTryTimeout,
+]);
+
+fn config_of<'a>(name: &str, facts: &Facts<'a>) -> Option<&'a ClusterConfig> {
+    facts.snapshot.clusters.iter().map(|cluster| &*cluster.config).find(|config| *config.name == *name)
+}
+
 fn destination(name: String, share: f64, high: bool, facts: &Facts<'_>) -> Destination {
-    let config = facts.snapshot.clusters.iter().map(|cluster| &cluster.config).find(|config| *config.name == *name);
+    let config = config_of(&name, facts);
     let limits = config.map(|config| if high { config.circuit_breakers.high } else { config.circuit_breakers.default });
     Destination {
         share,
-        kind: config.map(|config| kind(config)),
+        kind: config.map(kind),
+        listed: config.is_some_and(|config| matches!(config.discovery, Discovery::Static | Discovery::StrictDns(_) | Discovery::LogicalDns(_))),
         hosts: facts.hosts.of(&name),
         limits: limits.map_or([0; 4], |l| [l.max_connections, l.max_pending_requests, l.max_requests, l.max_retries]),
-        checked: config.is_some_and(|config| !config.health_checks.is_empty()),
+        // Members have checks of their own.
+        checked: config.is_some_and(|config| !config.health_checks.is_empty() || matches!(config.discovery, Discovery::Aggregate(_) | Discovery::Composite(_))),
         name,
     }
 }
@@ -317,38 +344,20 @@ fn policy(lb: &LbConfig) -> &'static str {
     }
 }
 
-fn patience(action: &RouteAction, retries: Option<&Arc<RetryPolicy>>) -> Patience {
-    let retries = retries.filter(|policy| !policy.retry_on.is_empty());
-    let more = retries.map_or(0, |policy| policy.num_retries);
-    Patience {
-        timeout: action.timeout,
-        per_try: retries.map_or(Duration::ZERO, |policy| policy.per_try_timeout),
-        attempts: more.saturating_add(1),
-        retry_on: retries.map_or_else(String::new, |policy| policy.retry_on.to_string()),
-        // Beyond the doublings nothing grows any more.
-        back_off: retries.map_or(Duration::ZERO, |policy| {
-            let back_off = policy.back_off.unwrap_or_default();
-            let growing: Duration = (1..=more.min(32)).map(|retry| back_off.ceiling(retry)).sum();
-            growing + back_off.max * more.saturating_sub(32)
-        }),
-    }
-}
-
-fn notes(action: &RouteAction, retries: Option<&Arc<RetryPolicy>>, answer: &mut Answer) {
-    let retries = retries.filter(|policy| !policy.retry_on.is_empty());
+fn notes(action: &RouteAction, policy: Option<&Arc<RetryPolicy>>, retries: u32, answer: &mut Answer) {
     let lonely = |cluster: &&Destination| cluster.kind.is_some() && cluster.hosts.len() == 1;
     let several = answer.clusters.len() > 1;
     let mut notes = Vec::new();
     for cluster in &answer.clusters {
         if cluster.kind.is_none() {
             notes.push(format!("{} does not exist: answered {} (flag NC)", cluster.name, action.cluster_not_found_status));
-        } else if cluster.hosts.is_empty() {
+        } else if cluster.hosts.is_empty() && cluster.listed {
             notes.push(format!("{} has no hosts: answered 503 (flag UH)", cluster.name));
         }
     }
-    if let Some(policy) = retries
+    if retries > 0
         && several
-        && !policy.refresh_cluster_on_retry
+        && !policy.is_some_and(|policy| policy.refresh_cluster_on_retry)
         && let Some(alone) = answer.clusters.iter().filter(lonely).min_by(|a, b| a.share.total_cmp(&b.share))
     {
         notes.push(format!(

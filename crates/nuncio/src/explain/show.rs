@@ -1,7 +1,8 @@
 //! An answer for people, and for programs.
 
-use super::answer::{Answer, Destination, Patience};
+use super::answer::{Answer, Destination};
 use nuncio_api::Json;
+use nuncio_http::Outlook;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -52,8 +53,12 @@ fn destination(cluster: &Destination) -> String {
     }).collect();
     let rest = cluster.hosts.len().saturating_sub(MANY);
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-    let hosts = if hosts.is_empty() { "no hosts".to_owned() } else { hosts.join(", ") };
-    format!("{}{share}   {kind}   → {hosts}{more}", cluster.name)
+    let to = match (hosts.is_empty(), cluster.listed) {
+        (true, true) => "   → no hosts".to_owned(),
+        (true, false) => String::new(),
+        (false, _) => format!("   → {}{more}", hosts.join(", ")),
+    };
+    format!("{}{share}   {kind}{to}", cluster.name)
 }
 
 /// Hosts shown of a cluster.
@@ -64,18 +69,26 @@ fn percent(share: f64) -> String {
     format!("{rounded} %")
 }
 
-fn waits(patience: &Patience) -> String {
-    let mut text = match patience.timeout {
+fn waits(outlook: &Outlook) -> String {
+    let mut text = match outlook.timeout {
         Duration::ZERO => "no limit for the request".to_owned(),
         limit => format!("request {limit:?}"),
     };
-    if !patience.per_try.is_zero() {
-        _ = write!(text, " · per try {:?}", patience.per_try);
+    if !outlook.max_stream.is_zero() {
+        _ = write!(text, " · stream {:?}", outlook.max_stream);
     }
-    if patience.attempts > 1 {
-        _ = write!(text, " · up to {} attempts on {}", patience.attempts, patience.retry_on);
+    if !outlook.per_try.is_zero() {
+        let then = if outlook.hedged { ", then another beside it" } else { "" };
+        _ = write!(text, " · per try {:?}{then}", outlook.per_try);
     }
-    match patience.worst() {
+    let idle = [outlook.per_try_idle, outlook.idle].into_iter().filter(|idle| !idle.is_zero()).min();
+    if let Some(idle) = idle {
+        _ = write!(text, " · idle {idle:?}");
+    }
+    if outlook.retries > 0 {
+        _ = write!(text, " · up to {} attempts on {}", outlook.retries.saturating_add(1), outlook.retry_on);
+    }
+    match outlook.worst() {
         Some(worst) => _ = write!(text, " → at worst {worst:?}"),
         None => text += " → at worst for ever",
     }
@@ -116,7 +129,10 @@ pub(super) fn json(answer: &Answer) -> Json {
         Json::object(vec![
             ("timeout_ms", ms(patience.timeout)),
             ("per_try_timeout_ms", ms(patience.per_try)),
-            ("attempts", number(&patience.attempts)),
+            ("idle_timeout_ms", ms(patience.idle)),
+            ("max_stream_duration_ms", ms(patience.max_stream)),
+            ("hedged", Json::Bool(patience.hedged)),
+            ("attempts", number(&patience.retries.saturating_add(1))),
             ("retry_on", Json::text(&patience.retry_on)),
             ("worst_case_ms", patience.worst().map_or(Json::Null, ms)),
         ])
