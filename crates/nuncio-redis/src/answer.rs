@@ -1,6 +1,6 @@
 //! What answers of hosts come to: one for the client out of one or many, with its statistics.
 
-use crate::client::Handle;
+use crate::redirect::Errand;
 use nuncio_codec::resp::Value;
 use nuncio_core::Worker;
 use nuncio_rt::{Deadline, Time};
@@ -40,15 +40,15 @@ impl Meter {
 /// One host's part in an answer.
 pub(crate) enum Part {
     /// It has been asked.
-    Waiting(Handle),
+    Waiting(Errand),
     /// It is known.
     Done(Value),
 }
 
 impl Part {
     /// Of a host that was asked, or could not be.
-    pub(crate) fn of(handle: Option<Handle>) -> Part {
-        handle.map_or_else(|| Part::Done(Value::error(NO_HOST)), Part::Waiting)
+    pub(crate) fn of(errand: Option<Errand>) -> Part {
+        errand.map_or_else(|| Part::Done(Value::error(NO_HOST)), Part::Waiting)
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
@@ -90,7 +90,7 @@ pub(crate) enum Pending {
     /// The answer.
     Ready(Value),
     /// One host's.
-    One(Handle, Meter),
+    One(Errand, Meter),
     /// That of many.
     Many(Vec<Part>, Merge, Meter),
     /// Any of these, later than it could be.

@@ -18,6 +18,8 @@ pub struct RedisConfig {
     pub command_stats: bool,
     /// `read_policy` is not `MASTER`: connections are greeted with READONLY.
     pub replicas: bool,
+    /// `enable_redirection`, and `max_upstream_unknown_connections`: to so many hosts that the cluster does not have.
+    pub redirection: Option<u32>,
     /// `connection_rate_limit_per_sec`, for each worker and cluster.
     pub connections_per_second: Option<u32>,
     /// `latency_in_micros`

@@ -3,9 +3,9 @@
 use crate::{
     RedisWorker,
     answer::{Late, Merge, Meter, NO_HOST, Part, Pending},
-    client::Handle,
     commands::{self, Kind},
     config::{Fault, FaultKind, KeyPart, Mirror, Route},
+    redirect::Errand,
     session::State,
 };
 use nuncio_codec::resp::{self, Value};
@@ -217,7 +217,7 @@ impl Dispatch<'_> {
     }
 
     /// Sends a command to the host of a hash, and to whoever is told, too.
-    pub(crate) fn forward(&self, route: &Route, name: &str, hash: u64, words: &[Vec<u8>]) -> Option<Handle> {
+    pub(crate) fn forward(&self, route: &Route, name: &str, hash: u64, words: &[Vec<u8>]) -> Option<Errand> {
         let pool = &self.worker.pool;
         let read = route.read_cluster.as_ref().filter(|_| commands::is_read(name));
         let upstream = pool.upstream(read.unwrap_or(&route.cluster));
@@ -229,7 +229,7 @@ impl Dispatch<'_> {
                 client.send(|out| Dispatch::write(words, out), upstream.counts(name)).forget();
             }
         }
-        Some(handle)
+        Some(Errand::new(handle, &upstream, name, words))
     }
 
     fn mirrors(&self, mirror: &Mirror, name: &str) -> bool {

@@ -15,6 +15,7 @@ mod config;
 mod dispatch;
 mod local;
 mod pool;
+mod redirect;
 mod session;
 mod transaction;
 

@@ -2,9 +2,9 @@
 
 use crate::{
     answer::{Merge, Part, Pending},
-    client::Handle,
     config::Route,
     dispatch::{Asked, Dispatch},
+    redirect::Errand,
     session::State,
 };
 use nuncio_codec::resp::Value;
@@ -164,10 +164,11 @@ impl Dispatch<'_> {
         Pending::Many(parts.collect(), merge, self.meter(scope))
     }
 
-    fn to_shard(&self, route: &Route, name: &str, shard: usize, words: &[Vec<u8>]) -> Option<Handle> {
+    fn to_shard(&self, route: &Route, name: &str, shard: usize, words: &[Vec<u8>]) -> Option<Errand> {
         let upstream = self.worker.pool.upstream(&route.cluster);
         let client = upstream.shared(shard as u64)?;
-        Some(client.send(|out| Dispatch::write(words, out), upstream.counts(name)))
+        // Whoever is asked is meant.
+        Some(Errand::fixed(client.send(|out| Dispatch::write(words, out), upstream.counts(name))))
     }
 
     fn refuse(&self, text: String, scope: &nuncio_stats::Scope) -> Pending {

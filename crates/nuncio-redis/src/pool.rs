@@ -6,15 +6,16 @@ use crate::{
     commands,
 };
 use nuncio_core::Worker;
-use nuncio_rt::Time;
+use nuncio_rt::{Address, Time};
 use nuncio_stats::{
-    Scope,
-    tables::redis::{CONNECTION_RATE_LIMITED, REDIS_CLUSTER, UPSTREAM_COMMAND},
+    CounterId, Scope,
+    tables::redis::{CONNECTION_RATE_LIMITED, MAX_UPSTREAM_UNKNOWN_CONNECTIONS_REACHED, REDIS_CLUSTER, UPSTREAM_COMMAND},
 };
 use nuncio_upstream::{ClusterSlot, HostState, PickCx, WorkerCluster, WorkerClusters, WorkerHost};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
 };
@@ -32,6 +33,8 @@ pub(crate) struct Upstream {
     proxy: Arc<RedisProxy>,
     worker: Rc<Worker>,
     clients: RefCell<HashMap<*const HostState, Rc<Client>>>,
+    /// To hosts that the cluster does not have.
+    unknown: RefCell<HashMap<SocketAddr, (Rc<WorkerHost>, Rc<Client>)>>,
     stats: OnceCell<Arc<Scope>>,
     commands: RefCell<HashMap<&'static str, Arc<Scope>>>,
     /// Connections that may be made at once, and since when it is so many.
@@ -62,6 +65,7 @@ impl Pool {
             proxy: self.proxy.clone(),
             worker: self.worker.clone(),
             clients: RefCell::default(),
+            unknown: RefCell::default(),
             stats: OnceCell::new(),
             commands: RefCell::default(),
             tokens: Cell::new((tokens, Time::now())),
@@ -91,15 +95,50 @@ impl Upstream {
     /// The connection to the host of a hash, shared; `None`: there is no host, or it would be one connection too many.
     pub(crate) fn shared(&self, hash: u64) -> Option<Rc<Client>> {
         let (cluster, host) = self.host(hash)?;
+        self.shared_to(&cluster, host)
+    }
+
+    fn shared_to(&self, cluster: &WorkerCluster, host: Rc<WorkerHost>) -> Option<Rc<Client>> {
         let key = Arc::as_ptr(&host.host.state);
         if let Some(client) = self.clients.borrow().get(&key)
             && !client.is_closed()
         {
             return Some(client.clone());
         }
-        let client = self.connect(&cluster, host)?;
+        let client = self.connect(cluster, host)?;
         self.clients.borrow_mut().retain(|_, client| !client.is_closed());
         self.clients.borrow_mut().insert(key, client.clone());
+        Some(client)
+    }
+
+    /// Whether hosts may send commands elsewhere.
+    pub(crate) fn redirects(&self) -> bool {
+        self.proxy.config.redirection.is_some()
+    }
+
+    /// Counts something of the cluster's.
+    pub(crate) fn inc(&self, id: CounterId) {
+        self.slot.get().inspect(|cluster| cluster.cx().inc(id));
+    }
+
+    /// The connection to the host at an address, whether the cluster has it or not; `None`: it would be one unknown too many.
+    pub(crate) fn at(&self, to: SocketAddr) -> Option<Rc<Client>> {
+        let cluster = self.slot.get()?;
+        let address = Address::Ip(to);
+        if let Some(host) = cluster.host_at(&address) {
+            return self.shared_to(&cluster, host);
+        }
+        if let Some((_, client)) = self.unknown.borrow().get(&to).filter(|(_, client)| !client.is_closed()) {
+            return Some(client.clone());
+        }
+        self.unknown.borrow_mut().retain(|_, (_, client)| !client.is_closed());
+        if self.unknown.borrow().len() >= self.proxy.config.redirection.unwrap_or_default() as usize {
+            self.stats(&cluster)?.inc(self.worker.lane, MAX_UPSTREAM_UNKNOWN_CONNECTIONS_REACHED);
+            return None;
+        }
+        let host = cluster.unlisted_host(&address);
+        let client = self.connect(&cluster, host.clone())?;
+        self.unknown.borrow_mut().insert(to, (host, client.clone()));
         Some(client)
     }
 

@@ -8,6 +8,7 @@ use crate::{
     commands::Kind,
     dispatch::{Asked, Dispatch},
     pool::Upstream,
+    redirect::Errand,
     session::State,
 };
 use nuncio_codec::resp::Value;
@@ -127,6 +128,7 @@ impl Dispatch<'_> {
             state.transaction.end();
             state.waits = true;
         }
-        Pending::One(handle, self.meter(scope))
+        // Its connection is its own.
+        Pending::One(Errand::fixed(handle), self.meter(scope))
     }
 }

@@ -11,7 +11,7 @@ use crate::info::{ClusterCx, ClusterInfo, Parts};
 use crate::lb::{Balancer, Choice, PickCx, PickEnv, PriorityLoads};
 use crate::pool::{Reaper, WorkerHost};
 use crate::names;
-use crate::provided::{Member, Provided};
+use crate::provided::{Member, Provided, unlisted};
 use crate::transport::TransportOptions;
 use nuncio_core::{ClusterHealth, ClusterHealthPart, NameLookup, NamedClusters, NamedClustersPart, Protocol, Worker};
 use nuncio_rt::Address;
@@ -244,6 +244,17 @@ impl WorkerCluster {
     /// The hosts as of now.
     pub fn hosts(&self) -> Arc<HostSet> {
         self.latest.borrow().clone()
+    }
+
+    /// Its host at this address.
+    pub fn host_at(&self, address: &Address) -> Option<Rc<WorkerHost>> {
+        let named = address.to_string();
+        self.pick(&PickCx { named: &[&named], ..PickCx::default() }).filter(|host| *host.host.address == *address)
+    }
+
+    /// A host at an address where it has none: nobody else knows of it, and it goes with whoever holds it.
+    pub fn unlisted_host(&self, address: &Address) -> Rc<WorkerHost> {
+        WorkerHost::new(unlisted(&self.cx, address), self.cx.clone())
     }
 
     /// Which cluster the host for a request is to come from, where load is spread over priorities by `loads` or as usual.

@@ -18,6 +18,9 @@ use std::time::Duration;
 /// `buffer_flush_timeout` when not set.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(3);
 
+/// `max_upstream_unknown_connections` when not set.
+const UNKNOWN_CONNECTIONS: u32 = 100;
+
 pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::RedisProxy) -> Arc<dyn Terminal> {
     #[allow(deprecated)]
     let proto::RedisProxy {
@@ -90,7 +93,8 @@ fn pool(cx: &mut CompileCx<'_>, from: &ConnPoolSettings, config: &mut RedisConfi
         read_policy,
         connection_rate_limit,
     } = from;
-    unbuilt!(cx, enable_redirection, dns_cache_config, max_upstream_unknown_connections);
+    unbuilt!(cx, dns_cache_config);
+    config.redirection = enable_redirection.then(|| max_upstream_unknown_connections.unwrap_or(UNKNOWN_CONNECTIONS));
     config.op_timeout = cx.duration("op_timeout", op_timeout.as_ref()).unwrap_or_default();
     config.hashtagging = *enable_hashtagging;
     let wait = cx.duration("buffer_flush_timeout", buffer_flush_timeout.as_ref()).unwrap_or(FLUSH_TIMEOUT);

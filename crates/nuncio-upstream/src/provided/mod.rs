@@ -9,7 +9,7 @@ pub(crate) use aggregate::Aggregate;
 pub use aggregate::{Member, MemberChoice};
 pub(crate) use composite::Composite;
 pub(crate) use dynamic::Dynamic;
-pub(crate) use original_dst::OriginalDst;
+pub(crate) use original_dst::{OriginalDst, unlisted};
 
 use crate::config::Discovery;
 use crate::host_set::HostSet;

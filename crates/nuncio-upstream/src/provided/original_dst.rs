@@ -45,7 +45,7 @@ impl OriginalDst {
             place.host.state.mark_used();
             return place.here(cx);
         }
-        let host = make(cx, address);
+        let host = unlisted(cx, address);
         host.state.mark_used();
         cx.info.tell(Feedback::Made(host.clone()));
         let mut place = Place { host: host.clone(), here: None, published: false };
@@ -90,7 +90,8 @@ impl OriginalDst {
     }
 }
 
-fn make(cx: &ClusterCx, address: &Address) -> Arc<Host> {
+/// A host that nobody has listed.
+pub(crate) fn unlisted(cx: &ClusterCx, address: &Address) -> Arc<Host> {
     let lanes = cx.info.store().map_or(1, |store| store.lanes());
     Arc::new(Host {
         address: Arc::new(address.clone()),
