@@ -1,6 +1,7 @@
 //! Metadata of clusters, endpoints, routes and exchanges (`envoy.config.core.v3.Metadata.filter_metadata`).
 
-use std::collections::BTreeMap;
+use crate::ConnInfo;
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 /// The part of metadata that load balancing reads.
 pub const LB: &str = "envoy.lb";
@@ -49,6 +50,28 @@ impl MetadataValue {
             }),
         }
     }
+}
+
+/// Where the metadata of a connection's listener are kept.
+const PLACE: usize = usize::MAX - 5;
+
+/// Metadata of the listener that has taken a connection, and of its filter chain.
+#[derive(Debug)]
+pub struct ListenerMetadata {
+    /// `Listener.metadata`
+    pub listener: Option<Arc<Metadata>>,
+    /// `FilterChain.metadata`
+    pub filter_chain: Option<Arc<Metadata>>,
+}
+
+/// Keeps them for a connection.
+pub fn attach(conn: &ConnInfo, of: ListenerMetadata) {
+    conn.attached.get(PLACE, || of);
+}
+
+/// Those of a connection, where there are any.
+pub fn attached(conn: &ConnInfo) -> Option<Rc<ListenerMetadata>> {
+    conn.attached.find(PLACE)
 }
 
 /// Sets a value of an exchange's metadata; other values of the namespace stay.

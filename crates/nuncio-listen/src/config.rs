@@ -8,6 +8,7 @@ use crate::disabled::{ConnectionMatch, Disabled};
 use nuncio_rt::SocketOption;
 use crate::{address::ListenAddress, proxy_protocol::ProxyProtocolRules, matching::ChainMatch, tls::{Live, TlsConfig}};
 use nuncio_core::matching::tree::MatchTree;
+use nuncio_core::metadata::Metadata;
 use nuncio_core::{AccessLogger, NetworkFilter, Terminal};
 use std::{
     hash::{DefaultHasher, Hasher},
@@ -133,6 +134,8 @@ pub enum Transport {
 pub struct FilterChainConfig {
     /// `name`; may be empty.
     pub name: Arc<str>,
+    /// `metadata`
+    pub metadata: Option<Arc<Metadata>>,
     /// `filter_chain_match`.
     pub matches: ChainMatch,
     /// `transport_socket`.
@@ -152,6 +155,7 @@ impl FilterChainConfig {
     pub fn plain(terminal: Arc<dyn Terminal>) -> FilterChainConfig {
         FilterChainConfig {
             name: Arc::from(""),
+            metadata: None,
             matches: ChainMatch::default(),
             transport: Transport::Plain,
             transport_timeout: None,
@@ -235,6 +239,8 @@ pub struct AcceptFilter {
 pub struct ListenerConfig {
     /// `name`: what a reload knows the listener by. Give nameless ones a stable name of their own.
     pub name: Arc<str>,
+    /// `metadata`
+    pub metadata: Option<Arc<Metadata>>,
     /// `address` and `additional_addresses`; at least one.
     pub addresses: Vec<ListenAddress>,
     /// `stat_prefix`; empty for the first address.
@@ -298,6 +304,7 @@ impl ListenerConfig {
     pub fn new(name: &str, address: ListenAddress) -> ListenerConfig {
         ListenerConfig {
             name: name.into(),
+            metadata: None,
             addresses: vec![address],
             stat_prefix: String::new(),
             filter_chains: Vec::new(),

@@ -23,6 +23,7 @@ use crate::{
     update::{ConnectionBudget, ListenerSetup},
 };
 use nuncio_core::{ConnInfo, DrainSignal, LeftByFilters, NetworkStep, StreamCx, Worker, internal::Passed};
+use nuncio_core::metadata::ListenerMetadata;
 use nuncio_core::proxy_protocol::ProxyHeader;
 use nuncio_rt::{Address, Buf, Deadline, Io, Time};
 use nuncio_stats::tables::listener::{
@@ -393,6 +394,10 @@ impl Listener {
             fingerprints: seen.fingerprints,
             attached: Default::default(),
         };
+        let of_chain = chain.as_ref().and_then(|chain| chain.config.metadata.clone());
+        if set.config.metadata.is_some() || of_chain.is_some() {
+            nuncio_core::metadata::attach(&info, ListenerMetadata { listener: set.config.metadata.clone(), filter_chain: of_chain });
+        }
         if let Some(header) = proxy {
             nuncio_core::proxy_protocol::attach(&info, header);
         }

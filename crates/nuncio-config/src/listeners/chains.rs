@@ -49,8 +49,6 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::FilterChain, around:
         transport_socket_connect_timeout,
         name,
     } = from;
-    // Metadata is for logs to read; none of ours does.
-    let _ = metadata;
     // The client's address would be the balancer's, and access control may rely on it.
     unsafe_unbuilt!(cx, use_proxy_proto);
     let matches = filter_chain_match.as_ref().map(|m| cx.at("filter_chain_match", |cx| matching::compile(cx, m)));
@@ -70,6 +68,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::FilterChain, around:
     let digest = Digest::of(&[from.encode_to_vec(), around.stat_scope.clone().into_bytes(), around.buffer_limit_bytes.to_le_bytes().into()].concat());
     Some(Arc::new(FilterChainConfig {
         name: name.as_str().into(),
+        metadata: metadata.as_ref().map(|from| Arc::new(nuncio_ext::read::metadata(from))),
         matches: matches.unwrap_or_default(),
         transport,
         transport_timeout: timeout.filter(|t| !t.is_zero()).or(unset),

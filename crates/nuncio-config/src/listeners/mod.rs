@@ -21,6 +21,7 @@ use crate::context::CompileCx;
 use crate::{access_log, unbuilt};
 use nuncio_api::envoy::config::core::v3 as core;
 use nuncio_api::envoy::config::listener::v3 as proto;
+use std::sync::Arc;
 use nuncio_listen::{BUFFER_LIMIT_BYTES, Digest, DrainType, LISTENER_FILTERS_TIMEOUT, ListenAddress, ListenerConfig, TrafficDirection};
 use nuncio_rt::Address;
 use kinds::Kind;
@@ -68,8 +69,6 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
         tcp_keepalive: _,
         listener_specifier: _,
     } = from;
-    // Metadata is for filters and logs to read; none of ours does.
-    let _ = metadata;
     unbuilt!(
         cx,
         stats_matcher,
@@ -136,6 +135,7 @@ pub fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Digest) -
     let mut config = ListenerConfig::new(name, first.clone().unwrap_or(placeholder));
     config.addresses.extend(more);
     config.stat_prefix.clone_from(stat_prefix);
+    config.metadata = metadata.as_ref().map(|from| Arc::new(nuncio_ext::read::metadata(from)));
     if name.is_empty() {
         config.name = config.addresses[0].to_string().into();
     }

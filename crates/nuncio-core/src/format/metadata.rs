@@ -6,7 +6,7 @@ use super::{
     unbuilt,
 };
 use crate::StateObject;
-use crate::metadata::{Metadata, MetadataValue};
+use crate::metadata::{self, Metadata, MetadataValue};
 
 /// Whose metadata it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ enum Of {
     VirtualHost,
     Cluster,
     Host,
+    Listener,
+    FilterChain,
 }
 
 /// A value found by its path.
@@ -30,12 +32,15 @@ struct Value {
 impl Parametric for Value {
     fn write(&self, cx: &FormatCx<'_>, out: &mut Vec<u8>) -> Written {
         let upstream = &cx.stream.info.upstream;
+        let of_listener = matches!(self.of, Of::Listener | Of::FilterChain).then(|| metadata::attached(&cx.stream.conn)).flatten();
         let of: Option<&Metadata> = match self.of {
             Of::Stream => Some(&cx.stream.metadata),
             Of::Route => cx.stream.route.as_ref().and_then(|route| route.view()?.metadata()),
             Of::VirtualHost => cx.stream.route.as_ref().and_then(|route| route.view()?.virtual_host_metadata()),
             Of::Cluster => upstream.cluster.as_ref().and_then(|cluster| cluster.metadata.as_deref()),
             Of::Host => upstream.host.as_ref().and_then(|host| host.metadata.as_deref()),
+            Of::Listener => of_listener.as_deref().and_then(|of| of.listener.as_deref()),
+            Of::FilterChain => of_listener.as_deref().and_then(|of| of.filter_chain.as_deref()),
         };
         let found = of.and_then(|metadata| metadata.get(&*self.namespace)?.at(self.path.iter().map(|key| &**key)));
         let from = out.len();
@@ -89,7 +94,8 @@ pub(super) fn metadata(args: Args<'_>) -> Result<(Command, Option<&'static str>)
         "CLUSTER" => Ok((value(Of::Cluster, rest, args.length), None)),
         "UPSTREAM_HOST" => Ok((value(Of::Host, rest, args.length), None)),
         "VIRTUAL_HOST" => Ok((value(Of::VirtualHost, rest, args.length), None)),
-        "LISTENER" | "LISTENER_FILTER_CHAIN" => Ok((Command::Absent, Some(unbuilt::METADATA))),
+        "LISTENER" => Ok((value(Of::Listener, rest, args.length), None)),
+        "LISTENER_FILTER_CHAIN" => Ok((value(Of::FilterChain, rest, args.length), None)),
         _ => Err(format!("{kind} is not supported type of metadata")),
     }
 }

@@ -3,7 +3,6 @@
 
 use super::command::Args;
 
-pub(super) const METADATA: &str = "metadata of listeners is not printed yet";
 pub(super) const FILTER_STATE: &str = "filter state of upstream connections is not built yet";
 pub(super) const CEL: &str = "an attribute in the expression is not built yet";
 pub(super) const RTT: &str = "the round-trip time of client connections is not read yet";
