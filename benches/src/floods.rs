@@ -24,6 +24,9 @@ use std::{
 const LONGEST: Duration = Duration::from_secs(4);
 /// And watched for so long afterwards.
 const AFTERWARDS: Duration = Duration::from_millis(500);
+/// So many that all connections that a proxy may begin at once find room in their queues: a SYN that finds none is repeated after
+/// a second, and the victim waits for that.
+const HOSTS: usize = 16;
 /// Pieces sent at a time.
 const AT_ONCE: usize = 100;
 
@@ -140,14 +143,14 @@ struct Outcome {
 
 /// Prints the table: the median of `rounds` for each flood and proxy.
 pub fn run(folder: &Path, rounds: usize) -> io::Result<()> {
-    let backend = backend::start()?;
+    let backends = (0..HOSTS).map(|_| backend::start()).collect::<io::Result<Vec<u16>>>()?;
     println!("CPU s · memory grown, MiB · victim's p50 and p99, ms · how it ended; medians of {rounds} rounds\n");
     for flood in FLOODS {
         let pieces = (flood.pieces)();
         let mut told = [Vec::new(), Vec::new()];
         for _ in 0..rounds {
             for (name, told) in ["nuncio", "envoy"].iter().zip(&mut told) {
-                if let Some(proxy) = proxies::start_one(name, folder, backend)? {
+                if let Some(proxy) = proxies::start_one(name, folder, &backends)? {
                     told.push(take(&proxy, &pieces).map_err(|e| io::Error::other(format!("{}, {name}: {e}", flood.name)))?);
                 }
             }

@@ -64,10 +64,23 @@ pub struct Load {
     threads: Vec<JoinHandle<io::Result<()>>>,
 }
 
+/// What the threads of a load share.
 #[derive(Default)]
-struct Shared {
+pub struct Shared {
     answers: AtomicU64,
     stop: AtomicBool,
+}
+
+impl Shared {
+    /// Counts an answer.
+    pub fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// True once the load is to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
 impl Load {
@@ -82,6 +95,16 @@ impl Load {
             threads.push(thread::spawn(move || run(connections, &request, &shared)));
         }
         Ok(Load { shared, threads })
+    }
+
+    /// So many threads that do the same until it is stopped.
+    pub fn spawn(threads: usize, work: impl Fn(&Shared) -> io::Result<()> + Clone + Send + 'static) -> Load {
+        let shared = Arc::<Shared>::default();
+        let threads = (0..threads).map(|_| {
+            let (shared, work) = (shared.clone(), work.clone());
+            thread::spawn(move || work(&shared))
+        });
+        Load { threads: threads.collect(), shared }
     }
 
     /// Answers so far.
@@ -106,7 +129,7 @@ fn connect(proxy: SocketAddr) -> io::Result<TcpStream> {
 
 fn run(mut connections: Vec<TcpStream>, request: &[u8], shared: &Shared) -> io::Result<()> {
     let mut input = Input::default();
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !shared.is_stopped() {
         for stream in &mut connections {
             stream.write_all(request)?;
         }
@@ -116,7 +139,7 @@ fn run(mut connections: Vec<TcpStream>, request: &[u8], shared: &Shared) -> io::
                 return Err(io::Error::other("an answer other than 200"));
             }
             input.skip(stream, head.content_length)?;
-            shared.answers.fetch_add(1, Ordering::Relaxed);
+            shared.answered();
         }
     }
     Ok(())

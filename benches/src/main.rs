@@ -1,15 +1,16 @@
 //! CPU per request of Nuncio beside other proxies, on one core each, over the loopback interface.
 //!
-//! `benches/run [rounds]`, `benches/run floods [rounds]`; README.md says how to read the tables. Proxies take turns in every round, so that what else
+//! `benches/run [rounds]`, `benches/run grpc [rounds]`, `benches/run floods [rounds]`; README.md says how to read the tables. Proxies take turns in every round, so that what else
 //! the machine does meanwhile meets all of them alike.
 
 mod backend;
 mod floods;
 mod frames;
+mod grpc;
 mod load;
 mod proxies;
 
-use load::{Load, SCENARIOS, Scenario};
+use load::{Load, SCENARIOS};
 use proxies::Proxy;
 use std::{env, fs, io, path::Path, process::Command, thread, time::Duration};
 
@@ -32,6 +33,7 @@ fn main() -> io::Result<()> {
     fs::create_dir_all(&folder)?;
     let result = pin().and_then(|()| match what.as_deref() {
         None => measure_all(&folder, rounds.unwrap_or(ROUNDS).max(1)),
+        Some("grpc") => measure_grpc(&folder, rounds.unwrap_or(ROUNDS).max(1)),
         Some("floods") => floods::run(&folder, rounds.unwrap_or(FLOOD_ROUNDS).max(1)),
         Some(other) => Err(io::Error::other(format!("nothing is measured under the name {other}"))),
     });
@@ -51,37 +53,48 @@ fn pin() -> io::Result<()> {
 
 fn measure_all(folder: &Path, rounds: usize) -> io::Result<()> {
     let backend = backend::start()?;
-    let proxies = proxies::start_all(folder, backend)?;
-    let header: String = proxies.iter().map(|proxy| format!("{:>18}", proxy.name)).collect();
-    println!("CPU µs per request, median of {rounds} rounds; in brackets: times that of the first\n\n{:<18}{header}", "");
+    let proxies = proxies::start_all(folder, &[backend])?;
+    table(&proxies, rounds);
     for scenario in SCENARIOS {
-        let medians = compare(scenario, &proxies, rounds)?;
-        let first = medians.first().copied().unwrap_or_default();
-        let cells = medians.iter().enumerate().map(|(at, median)| match at {
-            0 => format!("{median:>18.2}"),
-            _ => format!("{median:>10.2} ({:>4.2}x)", median / first),
-        });
-        println!("{:<18}{}", scenario.name, cells.collect::<String>());
+        row(scenario.name, &proxies, rounds, |proxy| Load::start(scenario, proxy.address))?;
     }
     Ok(())
 }
 
+fn measure_grpc(folder: &Path, rounds: usize) -> io::Result<()> {
+    let backend = grpc::serve()?;
+    let proxies = proxies::start_http2(folder, &[backend])?;
+    table(&proxies, rounds);
+    row("gRPC, unary", &proxies, rounds, |proxy| Ok(grpc::load(proxy.address)))
+}
+
+fn table(proxies: &[Proxy], rounds: usize) {
+    let header: String = proxies.iter().map(|proxy| format!("{:>18}", proxy.name)).collect();
+    println!("CPU µs per request, median of {rounds} rounds; in brackets: times that of the first\n\n{:<18}{header}", "");
+}
+
 /// The proxies' medians in one scenario.
-fn compare(scenario: &Scenario, proxies: &[Proxy], rounds: usize) -> io::Result<Vec<f64>> {
+fn row(name: &str, proxies: &[Proxy], rounds: usize, load: impl Fn(&Proxy) -> io::Result<Load>) -> io::Result<()> {
     let mut figures = vec![Vec::new(); proxies.len()];
     for round in 0..rounds {
         for (proxy, figures) in proxies.iter().zip(&mut figures) {
             let warm_up = if round == 0 { WARM_UP } else { WARM_AGAIN };
-            let figure = measure(scenario, proxy, warm_up);
-            figures.push(figure.map_err(|e| io::Error::other(format!("{}, {}: {e}", scenario.name, proxy.name)))?);
+            let figure = load(proxy).and_then(|load| measure(load, proxy, warm_up));
+            figures.push(figure.map_err(|e| io::Error::other(format!("{name}, {}: {e}", proxy.name)))?);
         }
     }
-    Ok(figures.into_iter().map(median).collect())
+    let medians: Vec<f64> = figures.into_iter().map(median).collect();
+    let first = medians.first().copied().unwrap_or_default();
+    let cells = medians.iter().enumerate().map(|(at, median)| match at {
+        0 => format!("{median:>18.2}"),
+        _ => format!("{median:>10.2} ({:>4.2}x)", median / first),
+    });
+    println!("{name:<18}{}", cells.collect::<String>());
+    Ok(())
 }
 
 /// CPU per request in microseconds.
-fn measure(scenario: &Scenario, proxy: &Proxy, warm_up: Duration) -> io::Result<f64> {
-    let load = Load::start(scenario, proxy.address)?;
+fn measure(load: Load, proxy: &Proxy, warm_up: Duration) -> io::Result<f64> {
     thread::sleep(warm_up);
     let (cpu, answers) = (proxy.cpu_ns(), load.answers());
     thread::sleep(COUNTED);

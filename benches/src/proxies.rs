@@ -20,7 +20,17 @@ const STOP: Duration = Duration::from_secs(3);
 struct Setting<'a> {
     folder: &'a Path,
     front: u16,
-    backend: u16,
+    /// Ports of the hosts.
+    backends: &'a [u16],
+    /// They speak HTTP/2.
+    http2: bool,
+}
+
+impl Setting<'_> {
+    /// A line for each host.
+    fn hosts(&self, line: impl Fn(u16) -> String) -> String {
+        self.backends.iter().map(|port| line(*port)).collect()
+    }
 }
 
 /// A kind of proxy.
@@ -92,11 +102,20 @@ pub struct Proxy {
 }
 
 /// Starts every proxy that this machine has; says which it has not.
-pub fn start_all(folder: &Path, backend: u16) -> io::Result<Vec<Proxy>> {
+pub fn start_all(folder: &Path, backends: &[u16]) -> io::Result<Vec<Proxy>> {
+    start_these(KINDS, folder, backends, false)
+}
+
+/// The same with hosts that speak HTTP/2: of those that can be told so.
+pub fn start_http2(folder: &Path, backends: &[u16]) -> io::Result<Vec<Proxy>> {
+    start_these(&KINDS[..2], folder, backends, true)
+}
+
+fn start_these(kinds: &[Kind], folder: &Path, backends: &[u16], http2: bool) -> io::Result<Vec<Proxy>> {
     let mut proxies = Vec::new();
-    for kind in KINDS {
+    for kind in kinds {
         match find(kind) {
-            Some(binary) => proxies.push(start(kind, &binary, folder, backend)?),
+            Some(binary) => proxies.push(start(kind, &binary, folder, backends, http2)?),
             None => eprintln!("{}: not here ({} names one)", kind.name, kind.variable),
         }
     }
@@ -104,9 +123,9 @@ pub fn start_all(folder: &Path, backend: u16) -> io::Result<Vec<Proxy>> {
 }
 
 /// Starts the proxy of this name, if this machine has it.
-pub fn start_one(name: &str, folder: &Path, backend: u16) -> io::Result<Option<Proxy>> {
+pub fn start_one(name: &str, folder: &Path, backends: &[u16]) -> io::Result<Option<Proxy>> {
     let found = KINDS.iter().find(|kind| kind.name == name).and_then(|kind| Some((kind, find(kind)?)));
-    found.map(|(kind, binary)| start(kind, &binary, folder, backend)).transpose()
+    found.map(|(kind, binary)| start(kind, &binary, folder, backends, false)).transpose()
 }
 
 fn find(kind: &Kind) -> Option<PathBuf> {
@@ -120,10 +139,10 @@ fn find(kind: &Kind) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(kind.binary)).find(|path| path.exists())
 }
 
-fn start(kind: &Kind, binary: &Path, folder: &Path, backend: u16) -> io::Result<Proxy> {
+fn start(kind: &Kind, binary: &Path, folder: &Path, backends: &[u16], http2: bool) -> io::Result<Proxy> {
     // Free now; should another program take it before the proxy does, the proxy says so and we stop.
     let front = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let setting = Setting { folder, front: front.port(), backend };
+    let setting = Setting { folder, front: front.port(), backends, http2 };
     let file = folder.join(kind.file);
     fs::write(&file, (kind.config)(&setting))?;
     let log = fs::File::create(folder.join(format!("{}.log", kind.name)))?;
@@ -203,8 +222,18 @@ fn cpu_ns(task: &Path) -> Option<u64> {
     fs::read_to_string(task.join("schedstat")).ok()?.split(' ').next()?.parse().ok()
 }
 
+const HTTP2_HOSTS: &str = r#"    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: { http2_protocol_options: {} }
+"#;
+
 fn envoy_config(setting: &Setting) -> String {
-    let Setting { front, backend, .. } = setting;
+    let front = setting.front;
+    let options = if setting.http2 { HTTP2_HOSTS } else { "" };
+    let hosts = setting.hosts(|port| {
+        format!("        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }}\n")
+    });
     format!(
         r#"static_resources:
   listeners:
@@ -226,19 +255,19 @@ fn envoy_config(setting: &Setting) -> String {
   clusters:
   - name: backend
     type: STATIC
-    load_assignment:
+{options}    load_assignment:
       cluster_name: backend
       endpoints:
       - lb_endpoints:
-        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {backend} }} }} }}
-"#
+{hosts}"#
     )
 }
 
 /// Keep-alive to the backend, and nothing written to disk.
 fn nginx_config(setting: &Setting) -> String {
-    let Setting { front, backend, folder } = setting;
+    let Setting { front, folder, .. } = setting;
     let folder = folder.display();
+    let hosts = setting.hosts(|port| format!("server 127.0.0.1:{port}; "));
     format!(
         r#"daemon off;
 worker_processes 1;
@@ -253,7 +282,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    upstream backend {{ server 127.0.0.1:{backend}; keepalive 512; keepalive_requests 1000000000; }}
+    upstream backend {{ {hosts}keepalive 512; keepalive_requests 1000000000; }}
     server {{
         listen 127.0.0.1:{front};
         location / {{
@@ -271,12 +300,13 @@ http {{
 }
 
 fn haproxy_config(setting: &Setting) -> String {
-    let Setting { front, backend, .. } = setting;
+    let front = setting.front;
+    let hosts = setting.hosts(|port| format!("  server host{port} 127.0.0.1:{port}\n"));
     format!(
         "global\n  nbthread 1\n  maxconn 4096\n\
          defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
          \x20 option forwardfor\n  http-reuse always\n\
          frontend front\n  bind 127.0.0.1:{front}\n  default_backend backend\n\
-         backend backend\n  server one 127.0.0.1:{backend}\n"
+         backend backend\n{hosts}"
     )
 }
