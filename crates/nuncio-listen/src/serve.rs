@@ -33,8 +33,13 @@ pub(crate) fn start(worker: &Rc<Worker>, incoming: Incoming, chain: &Rc<Chain>, 
     let task = if !chain.config.filters.is_empty() {
         tokio::task::spawn_local(filtered(open, worker, io, first, info, buffer_limit_bytes))
     } else if let Some(tls) = chain.tls.clone() {
+        // What only the handshake needs goes with it: most connections are idle for most of their life.
+        let greeting = Box::pin(async move {
+            let greeted = greet(&mut open, &tls, &worker, io, first, info).await;
+            greeted.map(|(io, info)| (open, io, info))
+        });
         tokio::task::spawn_local(async move {
-            let Some((io, info)) = greet(&mut open, &tls, &worker, io, first, info).await else { return };
+            let Some((open, io, info)) = greeting.await else { return };
             let chain = open.chain.clone();
             chain.terminal.clone().serve(Connection { io, first: None, info, drain, buffer_limit_bytes }).await;
         })

@@ -44,10 +44,11 @@ const SLOTS: usize = 128;
 #[derive(Debug)]
 pub struct Encoder {
     table: Table,
-    /// By hash of name and value: the number of the entry that had it last, plus one.
-    headers: Box<[u64; SLOTS]>,
+    /// By hash of name and value: the last bits of the number of the entry that had it last. Whoever finds one looks whether
+    /// that is what the entry says.
+    headers: Box<[u16; SLOTS]>,
     /// By hash of the name.
-    names: Box<[u64; SLOTS]>,
+    names: Box<[u16; SLOTS]>,
     /// The smallest size since the last block, and the size now, where the next block must tell.
     resized: Option<(usize, usize)>,
 }
@@ -125,15 +126,17 @@ impl Encoder {
         }
         self.literal(0x40, 6, field, out);
         self.table.add(known, name, value);
-        self.headers[slot] = self.table.added();
+        self.headers[slot] = self.table.added() as u16;
         if table::static_name(known) == 0 {
-            self.names[hash(name, b"") as usize % SLOTS] = self.table.added();
+            self.names[hash(name, b"") as usize % SLOTS] = self.table.added() as u16;
         }
     }
 
     /// The index of the entry that a slot names, if it is still there.
-    fn held(&self, slot: u64) -> Option<usize> {
-        self.table.index_of(slot.checked_sub(1)?)
+    fn held(&self, slot: u16) -> Option<usize> {
+        let added = self.table.added();
+        let since = u64::from((added as u16).wrapping_sub(slot));
+        self.table.index_of(added.checked_sub(since + 1)?)
     }
 
     /// The index of an entry with this name.

@@ -27,6 +27,7 @@ use std::{
     future::poll_fn,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 use stream::{Client, Stream};
 
@@ -34,15 +35,17 @@ use stream::{Client, Stream};
 const TURN_BYTES: usize = 32 * 1024;
 /// Streams kept for reuse by one connection.
 const SPARE_STREAMS: usize = 16;
-/// The same once none is open: an idle connection should be small.
+/// The same once none is open.
 const IDLE_SPARE_STREAMS: usize = 2;
+/// And none once none has been for so long: an idle connection should be small.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(hcm: Rc<HcmWorker>, connection: Connection, mut life: Life) {
+pub(super) fn serve(hcm: Rc<HcmWorker>, connection: Connection, mut life: Life) -> impl Future<Output = ()> {
     hcm.open_http2_stats();
     life.speaks(Protocol::Http2);
     let mut served = Served::new(hcm, connection, life);
-    poll_fn(|task| served.poll(task)).await;
+    poll_fn(move |task| served.poll(task))
 }
 
 struct Served {
@@ -367,7 +370,7 @@ impl Served {
         stream.clear(&mut self.link);
         self.spare.push(stream);
         let kept = if self.streams.is_empty() { IDLE_SPARE_STREAMS } else { SPARE_STREAMS };
-        self.spare.drain(kept.min(self.spare.len())..).for_each(|stream| self.hcm.put_exchange(stream.exchange));
+        self.keep_spare(kept);
         self.hcm.http2_stats.gauge_add(self.hcm.worker.lane, http2_stat::STREAMS_ACTIVE, -1);
         self.idle_since = now;
         if too_many && !self.goodbye.is_final() {
@@ -376,6 +379,11 @@ impl Served {
             self.link.out.clear();
             self.goodbye.at_once();
         }
+    }
+
+    /// Keeps no more than so many spare streams.
+    fn keep_spare(&mut self, kept: usize) {
+        self.spare.drain(kept.min(self.spare.len())..).for_each(|stream| self.hcm.put_exchange(stream.exchange));
     }
 
     /// Polls the streams that want it. True if any did.
@@ -487,14 +495,19 @@ impl Served {
     fn due(&self) -> Option<Time> {
         let t = &self.hcm.config.timeouts;
         let idle = t.idle.filter(|_| self.streams.is_empty() && !self.goodbye.has_begun()).map(|d| self.idle_since + d);
+        let spare = self.streams.is_empty() && !self.spare.is_empty() && !self.goodbye.has_begun();
+        let spare = spare.then(|| self.idle_since + IDLE);
         let life = self.life_ends.filter(|_| !self.goodbye.has_begun());
         let pings = if self.goodbye.is_final() { None } else { self.pings.due() };
-        Time::first([self.next_due, idle, life, self.goodbye.due(), pings])
+        Time::first([self.next_due, idle, spare, life, self.goodbye.due(), pings])
     }
 
     /// Acts on what is due.
     fn expire(&mut self, now: Time) {
         self.expire_streams(now);
+        if self.streams.is_empty() && self.idle_since + IDLE <= now {
+            self.keep_spare(0);
+        }
         let t = self.hcm.config.timeouts;
         if !self.goodbye.has_begun() {
             if self.streams.is_empty() && t.idle.is_some_and(|d| self.idle_since + d <= now) {
