@@ -146,6 +146,7 @@ fn host(address: SocketAddr) -> Arc<Host> {
         priority: 0,
         weight: 1,
         metadata: None,
+        observability_name: None,
         locality_metadata: None,
         health_check: Default::default(),
         attempts: Default::default(),

@@ -27,7 +27,7 @@ const NAMES: [(&str, bool); 10] = [
 pub struct EndpointStats {
     /// The cluster, under its name for statistics.
     pub cluster: Arc<str>,
-    /// The host's address.
+    /// The host's address, or the name it is observed by.
     pub address: String,
     /// Its name; may be empty.
     pub hostname: Arc<str>,

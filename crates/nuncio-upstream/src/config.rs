@@ -408,6 +408,8 @@ pub struct Endpoint {
     pub health: EndpointHealth,
     /// `metadata`.
     pub metadata: Option<Arc<Metadata>>,
+    /// `endpoint.observability_name`.
+    pub observability_name: Option<Arc<str>>,
     /// `endpoint.health_check_config`.
     pub health_check: Arc<EndpointHealthCheck>,
     /// Where there are `additional_addresses`: all of them, and its own, in the order in which they are tried.
@@ -423,6 +425,7 @@ impl Endpoint {
             weight: 1,
             health: EndpointHealth::Unknown,
             metadata: None,
+            observability_name: None,
             health_check: EndpointHealthCheck::none(),
             attempts: Arc::default(),
         }

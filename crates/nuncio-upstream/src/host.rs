@@ -30,6 +30,8 @@ pub struct Host {
     pub weight: u32,
     /// Endpoint metadata.
     pub metadata: Option<Arc<Metadata>>,
+    /// What its own statistics call it, in the place of its address.
+    pub observability_name: Option<Arc<str>>,
     /// Metadata of its locality.
     pub locality_metadata: Option<Arc<Metadata>>,
     /// How it is health checked differently from its cluster.

@@ -215,6 +215,7 @@ pub(crate) mod testing {
             priority,
             weight,
             metadata: None,
+            observability_name: None,
             locality_metadata: None,
             health_check: EndpointHealthCheck::none(),
             attempts: Arc::default(),

@@ -83,6 +83,17 @@ fn known_selector(cx: &mut CompileCx<'_>, from: &core::TypedExtensionConfig) {
     }
 }
 
+/// `upstream_config`: requests become requests. What makes them something else is not built.
+pub(super) fn upstream(cx: &mut CompileCx<'_>, from: &core::TypedExtensionConfig) {
+    let core::TypedExtensionConfig { name, typed_config } = from;
+    match nuncio_api::schema::type_name(typed_config.as_ref().map_or("", |config| &config.type_url)) {
+        "envoy.extensions.upstreams.http.generic.v3.GenericConnectionPoolProto"
+        | "envoy.extensions.upstreams.http.http.v3.HttpConnectionPoolProto"
+        | "envoy.extensions.upstreams.tcp.generic.v3.GenericConnectionPoolProto" => {}
+        _ => _ = cx.value_unsafe_without(&format!("the upstream `{name}`")).note("requests would go out as HTTP"),
+    }
+}
+
 /// `preconnect_policy`: how many connections a request is worth.
 pub(super) fn preconnect(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> Preconnect {
     let Some(policy) = &cluster.preconnect_policy else { return Preconnect::default() };

@@ -164,7 +164,6 @@ impl EndpointsByName<'_> {
 
     fn host(&self, cx: &mut CompileCx<'_>, from: &proto::Endpoint) -> Option<Endpoint> {
         let proto::Endpoint { address, health_check_config, hostname, additional_addresses, observability_name } = from;
-        unbuilt!(cx, observability_name);
         let health_check = health_check_config.as_ref().map(|c| cx.at("health_check_config", |cx| Arc::new(check_of(cx, c))));
         let health_check = health_check.unwrap_or_else(EndpointHealthCheck::none);
         let Some(address) = address else {
@@ -175,7 +174,8 @@ impl EndpointsByName<'_> {
         let attempts = self.attempts(cx, &address, additional_addresses);
         // Most have none, and the empty one is shared.
         let hostname = if hostname.is_empty() { Arc::default() } else { hostname.as_str().into() };
-        Some(Endpoint { hostname, health_check, attempts, ..Endpoint::at(address) })
+        let observability_name = (!observability_name.is_empty()).then(|| observability_name.as_str().into());
+        Some(Endpoint { hostname, observability_name, health_check, attempts, ..Endpoint::at(address) })
     }
 
     /// All addresses of a host in the order in which they are tried; none where there is only one.

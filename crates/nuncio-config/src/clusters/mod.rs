@@ -138,10 +138,12 @@ pub fn compile(cx: &mut CompileCx<'_>, cluster: &proto::Cluster) -> ClusterConfi
         per_connection_buffer_high_watermark_timeout,
         lrs_server,
         lrs_report_endpoint_metrics,
-        upstream_config,
         queuing_policies,
         filters,
     );
+    if let Some(from) = upstream_config {
+        cx.at("upstream_config", |cx| connecting::upstream(cx, from));
+    }
     if transport_socket_matcher.is_some() {
         cx.unsafe_without("transport_socket_matcher");
     }

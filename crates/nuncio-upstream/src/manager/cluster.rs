@@ -291,6 +291,7 @@ impl Cluster {
             && known.priority == priority
             && known.metadata == endpoint.metadata
             && known.locality_metadata == locality.metadata
+            && known.observability_name == endpoint.observability_name
             && known.locality == locality.locality
         {
             return known.clone();
@@ -303,6 +304,7 @@ impl Cluster {
             priority,
             weight,
             metadata: endpoint.metadata.clone(),
+            observability_name: endpoint.observability_name.clone(),
             locality_metadata: locality.metadata.clone(),
             health_check: endpoint.health_check.clone(),
             attempts: endpoint.attempts.clone(),

@@ -63,6 +63,7 @@ impl Cluster {
                             priority: 0,
                             weight: 1,
                             metadata: None,
+                            observability_name: None,
                             locality_metadata: None,
                             health_check: EndpointHealthCheck::none(),
                             attempts: several,

@@ -40,7 +40,7 @@ impl Bench {
                 let host = testing::host(port, 1, 0, HealthFlags::default());
                 let state = HostState::with(5, HealthFlags::default(), Some(Monitor::new(config.clone(), 5)), false);
                 let Host { address, hostname, locality, priority, weight, metadata, health_check, attempts, .. } = Arc::into_inner(host).unwrap();
-                Arc::new(Host { address, hostname, locality, priority, weight, metadata, locality_metadata: None, health_check, attempts, state })
+                Arc::new(Host { address, hostname, locality, priority, weight, metadata, observability_name: None, locality_metadata: None, health_check, attempts, state })
             })
             .collect();
         let mut detector = Detector::new("c".into(), config, stats.clone());

@@ -100,6 +100,7 @@ pub(crate) fn unlisted(cx: &ClusterCx, address: &Address) -> Arc<Host> {
         priority: 0,
         weight: 1,
         metadata: None,
+        observability_name: None,
         locality_metadata: None,
         health_check: EndpointHealthCheck::none(),
         attempts: Arc::default(),

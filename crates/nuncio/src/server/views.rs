@@ -34,7 +34,7 @@ pub(super) fn endpoints(view: &ClusterView) -> Vec<EndpointStats> {
         let healthy = u64::from(host.state.flags().health() == Health::Healthy);
         EndpointStats {
             cluster: cluster.clone(),
-            address: host.address.to_string(),
+            address: host.observability_name.as_ref().map_or_else(|| host.address.to_string(), |name| name.to_string()),
             hostname: host.hostname.clone(),
             values: [failed, total, error, success, timeout, requests, open, active, pending, healthy],
         }
