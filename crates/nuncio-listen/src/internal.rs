@@ -32,6 +32,11 @@ impl Listener {
         InternalListeners::of(&self.shared.worker).open(name, self.door());
     }
 
+    /// Only this process connects to it.
+    pub(crate) fn is_internal(&self) -> bool {
+        self.current.borrow().config.internal_buffer_bytes.is_some()
+    }
+
     /// Lets nobody connect any more.
     pub(crate) fn close_door(self: &Rc<Self>) {
         InternalListeners::of(&self.shared.worker).close(&self.door());

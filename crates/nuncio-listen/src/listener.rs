@@ -185,9 +185,8 @@ impl Listener {
         gone
     }
 
-    /// Accepts what has connected, then closes the sockets.
+    /// Accepts what has connected, then closes the sockets. Connections that live on may still need those of this process.
     pub(crate) fn stop_accepting(self: &Rc<Self>) {
-        self.close_door();
         for intake in self.intakes.take() {
             intake.close(self);
         }
@@ -196,6 +195,7 @@ impl Listener {
 
     /// Stops accepting and lets every connection finish.
     pub(crate) fn remove(self: &Rc<Self>, order: &DrainOrder) -> Vec<Rc<Chain>> {
+        self.close_door();
         self.stop_accepting();
         let set = self.current.borrow().clone();
         set.all().for_each(|chain| chain.retire(&self.shared.worker, order));

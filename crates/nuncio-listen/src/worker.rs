@@ -2,6 +2,7 @@
 
 use crate::{
     chain::Chain,
+    drain::{DrainPace, DrainStrategy},
     listener::{Listener, Shared},
     targets::Targets,
     update::{ListenerId, ListenerInbox, ListenerUpdate},
@@ -24,6 +25,8 @@ pub struct WorkerListeners {
     shared: Rc<Shared>,
     manager: Arc<Scope>,
     listeners: RefCell<HashMap<ListenerId, Rc<Listener>>>,
+    /// Those that only this process connects to, while it ends.
+    inside: RefCell<Vec<Rc<Listener>>>,
     /// Chains whose connections are finishing: an order to all reaches them too.
     retired: RefCell<Vec<Weak<Chain>>>,
 }
@@ -48,6 +51,7 @@ impl WorkerListeners {
             }),
             manager: inbox.manager,
             listeners: RefCell::default(),
+            inside: RefCell::default(),
             retired: RefCell::default(),
         });
         worker.parts.set(listeners.clone());
@@ -107,9 +111,13 @@ impl WorkerListeners {
                 let finishing: Vec<_> = self.retired.take().iter().filter_map(Weak::upgrade).collect();
                 finishing.iter().for_each(|chain| chain.retire(&self.shared.worker, &order));
                 self.remember(finishing);
-                let listeners = self.listeners.take();
-                listeners.values().for_each(|listener| self.shared.targets.remove(listener));
-                listeners.values().for_each(|listener| self.remember(listener.remove(&order)));
+                let (inside, listeners): (Vec<_>, Vec<_>) = self.listeners.take().into_values().partition(|listener| listener.is_internal());
+                listeners.iter().for_each(|listener| self.shared.targets.remove(listener));
+                listeners.iter().for_each(|listener| self.remember(listener.remove(&order)));
+                // The others' connections go through these until they end: what is new to them is not idle.
+                let pace = DrainPace { strategy: DrainStrategy::NextResponse, ..order.pace };
+                inside.iter().for_each(|listener| listener.ease(pace));
+                self.inside.borrow_mut().extend(inside);
                 order.ticket.release(lane);
             }
             ListenerUpdate::Handed { id, handed } => {
