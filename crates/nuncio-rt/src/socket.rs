@@ -94,6 +94,7 @@ impl Stream {
         }
     }
 
+    #[inline]
     fn write(&self, bytes: &[io::IoSlice<'_>]) -> io::Result<usize> {
         match bytes {
             [one] => self.transfer(Interest::WRITABLE, one.len(), |fd| rustix::net::send(fd, one, SendFlags::NOSIGNAL)),

@@ -311,10 +311,11 @@ impl Engine {
         let chain = self.chain.clone();
         let mut interested = chain.interested(piece.kind(dir), from);
         let mut position = from;
+        let mut holding = !self.held[dir as usize].is_empty();
         loop {
             let next = interested.split_first();
             // Whoever keeps pieces back between here and the next interested filter gets this one, too.
-            if !self.held[dir as usize].is_empty() {
+            if holding {
                 let Some(free) = self.keep_behind(dir, position, next.map(|(next, _)| next.position), piece) else { return };
                 piece = free;
             }
@@ -329,12 +330,13 @@ impl Engine {
             if cx.route_is_stale {
                 ends.reroute(cx);
             }
-            if matches!(step, Step::Continue) && self.held[dir as usize].is_empty() {
+            if matches!(step, Step::Continue) && !holding {
                 // Nothing in it to drop, which the compiler does not see: this is the path of every filter of every request.
                 std::mem::forget(step);
             } else {
                 let Some(free) = self.take_step(cx, dir, next.position, piece, step) else { return };
                 piece = free;
+                holding = !self.held[dir as usize].is_empty();
             }
             (interested, position) = (rest, next.position + 1);
         }
