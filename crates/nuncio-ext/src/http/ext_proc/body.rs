@@ -260,7 +260,8 @@ impl Shared {
                     }
                 } else {
                     let (own, end) = self.lane(cx, dir).out.pop_front().unwrap_or_default();
-                    link.borrow_mut().unanswered[dir as usize] -= own.len();
+                    let unanswered = &mut link.borrow_mut().unanswered[dir as usize];
+                    *unanswered = unanswered.saturating_sub(own.len());
                     (replacement(mutation.as_ref()).unwrap_or(own), end)
                 }
             }

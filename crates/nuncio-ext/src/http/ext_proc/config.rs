@@ -32,6 +32,11 @@ pub(super) struct Mode {
 impl Mode {
     /// Reads the message: heads are sent unless it says otherwise, trailers if it says so.
     pub(super) fn of(from: &proto::ProcessingMode) -> Mode {
+        Mode { headers: [true; 2], bodies: [BodySendMode::None; 2], trailers: [false; 2] }.overridden(from)
+    }
+
+    /// This mode with what the message says: of bodies it always says something, of heads and trailers it need not.
+    pub(super) fn overridden(self, by: &proto::ProcessingMode) -> Mode {
         let proto::ProcessingMode {
             request_header_mode,
             response_header_mode,
@@ -39,12 +44,17 @@ impl Mode {
             response_body_mode,
             request_trailer_mode,
             response_trailer_mode,
-        } = *from;
+        } = *by;
+        let sent = |mode, unsaid| match HeaderSendMode::try_from(mode) {
+            Ok(HeaderSendMode::Send) => true,
+            Ok(HeaderSendMode::Skip) => false,
+            Ok(HeaderSendMode::Default) | Err(_) => unsaid,
+        };
         let body = |mode| BodySendMode::try_from(mode).unwrap_or(BodySendMode::None);
         Mode {
-            headers: [request_header_mode, response_header_mode].map(|mode| mode != HeaderSendMode::Skip as i32),
+            headers: [sent(request_header_mode, self.headers[0]), sent(response_header_mode, self.headers[1])],
             bodies: [request_body_mode, response_body_mode].map(body),
-            trailers: [request_trailer_mode, response_trailer_mode].map(|mode| mode == HeaderSendMode::Send as i32),
+            trailers: [sent(request_trailer_mode, self.trailers[0]), sent(response_trailer_mode, self.trailers[1])],
         }
     }
 
@@ -77,6 +87,7 @@ pub(super) struct Settings {
     pub(super) rules: MutationRules,
     pub(super) allowed_headers: Option<Box<[TextMatch]>>,
     pub(super) disallowed_headers: Box<[TextMatch]>,
+    /// The modes a service may ask for, any if none are listed; `None` where it is not heard.
     pub(super) override_modes: Option<Box<[Mode]>>,
     pub(super) immediate: bool,
     pub(super) route_cache: RouteCache,
@@ -220,11 +231,14 @@ pub(super) fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Ar
     ]);
     let proto::HeaderForwardingRules { allowed_headers, disallowed_headers } = forward_rules.unwrap_or_default();
     let [forwarded, received] = metadata_options("metadata_options", of_metadata.as_ref(), cx);
+    let mode = mode("processing_mode", processing_mode.as_ref(), cx)?;
+    // As on Envoy: what is under way already before a head is answered keeps its mode.
+    let overridable = allow_mode_override && !send_body_without_waiting_for_header_response && !mode.bodies.contains(&BodySendMode::FullDuplexStreamed);
     let settings = Settings {
         service: service(&grpc_service.unwrap_or_default(), cx)?,
         idle: observability_mode || http_service.is_some(),
         failure_mode_allow,
-        mode: mode("processing_mode", processing_mode.as_ref(), cx)?,
+        mode,
         attributes: [
             attributes("request_attributes", &request_attributes, cx),
             attributes("response_attributes", &response_attributes, cx),
@@ -234,7 +248,7 @@ pub(super) fn build(config: FilterConfig<'_>, cx: &mut BuildCx<'_>) -> Result<Ar
         rules: mutation_rules.as_ref().map(MutationRules::read).transpose().map_err(within("mutation_rules"))?.unwrap_or_default(),
         allowed_headers: texts("forward_rules.allowed_headers", allowed_headers.as_ref())?,
         disallowed_headers: texts("forward_rules.disallowed_headers", disallowed_headers.as_ref())?.unwrap_or_default(),
-        override_modes: allow_mode_override.then(|| allowed_override_modes.iter().map(|mode| Mode::of(mode).without_request_headers()).collect()),
+        override_modes: overridable.then(|| allowed_override_modes.iter().map(|mode| Mode::of(mode).without_request_headers()).collect()),
         immediate: !disable_immediate_response,
         route_cache: match route_cache_action {
             1 => RouteCache::Clear,

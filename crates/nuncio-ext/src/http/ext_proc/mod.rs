@@ -258,7 +258,7 @@ impl Shared {
         if let (Some(told), Some(allowed)) = (mode_override, &self.settings.override_modes)
             && matches!(response, Some(Response::RequestHeaders(_) | Response::ResponseHeaders(_)))
         {
-            let told = config::Mode::of(&told);
+            let told = self.settings.mode.overridden(&told);
             if allowed.is_empty() || allowed.contains(&told.without_request_headers()) {
                 let mode = &mut link.borrow_mut().mode;
                 *mode = config::Mode { bodies: [if dir == Dir::Request { told.bodies[0] } else { mode.bodies[0] }, told.bodies[1]], ..told };
