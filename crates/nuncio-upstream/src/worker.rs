@@ -248,8 +248,7 @@ impl WorkerCluster {
 
     /// Its host at this address.
     pub fn host_at(&self, address: &Address) -> Option<Rc<WorkerHost>> {
-        let named = address.to_string();
-        self.pick(&PickCx { named: &[&named], ..PickCx::default() }).filter(|host| *host.host.address == *address)
+        self.choose(|balancer, _| balancer.find(|host| *host.address == *address))
     }
 
     /// A host at an address where it has none: nobody else knows of it, and it goes with whoever holds it.
@@ -339,16 +338,9 @@ impl WorkerCluster {
 
     /// The host with this address, if it is as well as `override_host_status` wants it.
     pub fn find_address(&self, address: &str) -> Option<Rc<WorkerHost>> {
-        let mut members = self.members.borrow_mut();
-        let members = members.get_or_insert_with(|| Box::new(self.inflate(None)));
         let wanted: SocketAddr = address.parse().ok()?;
-        let choice = members.balancer.find(|host| matches!(*host.address, Address::Ip(own) if own == wanted))?;
-        let host = members.balancer.host(choice)?.clone();
-        if !self.cx.info.config.common_lb.override_host_status.has(host.state.flags().status()) {
-            return None;
-        }
-        let place = members.hosts.get_mut(choice.priority)?.get_mut(choice.index)?;
-        Some(place.get_or_insert_with(|| WorkerHost::new(host, self.cx.clone())).clone())
+        let host = self.host_at(&Address::Ip(wanted))?;
+        self.cx.info.config.common_lb.override_host_status.has(host.host.state.flags().status()).then_some(host)
     }
 
     /// What is known of a name that a request asks for, where the cluster goes by names; if nothing is, it is looked up.
