@@ -3,6 +3,7 @@
 
 use crate::{
     config::ListenerConfig,
+    disabled::is_off,
     inspect::Seen,
     listener::{Accepted, Listener},
 };
@@ -62,7 +63,7 @@ impl InternalListener for Listener {
 
 /// Takes the addresses that objects of the filter state or metadata say for the connection's (the original_dst filter).
 fn restore(config: &ListenerConfig, accepted: &mut Accepted, passed: &Passed) {
-    if !config.original_dst {
+    if !config.original_dst || is_off(config.disabled.original_dst.as_ref(), &accepted.local) {
         return;
     }
     let object = |key: &str| {
