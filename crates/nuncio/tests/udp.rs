@@ -184,6 +184,7 @@ fn names_are_answered_from_the_table_or_by_resolvers() {
         format!(
             "  - name: {name}
     address: {{socket_address: {{protocol: UDP, address: 127.0.0.1, port_value: {port}}}}}
+    udp_listener_config: {{downstream_socket_config: {{max_rx_datagram_size: 600}}}}
     listener_filters: [{{name: d, typed_config: {{'@type': type.googleapis.com/envoy.extensions.filters.udp.dns_filter.v3.DnsFilterConfig, stat_prefix: {name}, {rest}}}}}]
 "
         )
@@ -225,11 +226,15 @@ static_resources:
     assert!(service.ends_with(b"\x0a\x07\0\x01"));
     // No such name, no such record of a name; what is not asked for so; no query.
     assert_eq!([said(table, "no.one.test", A).0, said(table, "WWW.one.test", A).0, said(table, "cl.one.test", AAAA).0], [0x8103; 3]);
-    assert_eq!(said(table, "www.one.test", MX).0, 0x8104);
     assert_eq!(ask(&client, table, b"\x12\x34\x01"), b"\x12\x34\x80\x01\0\0\0\0\0\0\0\0");
+    // What is too long is dropped, and the next query is answered.
+    let long = [query("www.one.test", A), vec![0; 600]].concat();
+    client.send_to(&long, ("127.0.0.1", table)).expect("it is sent");
+    assert_eq!(said(table, "www.one.test", MX).0, 0x8104);
     for line in ["downstream_rx_queries: 10", "known_domain_queries: 9", "unanswered_queries: 4", "query_buffer_underflow: 1", "cluster_srv_record_answers: 1"] {
         wait_for(admin, &format!("dns_filter.table.{line}"));
     }
+    wait_for(admin, &format!("listener.127.0.0.1_{table}.udp.downstream_rx_datagram_dropped: 1"));
 
     // Names that are not in the table are asked for; those that are have what the table says.
     let (code, answer) = said(forward, "other.example", A);

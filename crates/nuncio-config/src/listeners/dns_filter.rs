@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 /// `resolver_timeout` when not set.
 const RESOLVER_TIMEOUT: Duration = Duration::from_millis(500);
 
-pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::DnsFilterConfig) -> Option<Arc<dyn Datagrams>> {
+pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::DnsFilterConfig, max_query_bytes: usize) -> Option<Arc<dyn Datagrams>> {
     let proto::DnsFilterConfig { stat_prefix, server_config, client_config, access_log, case_insensitive } = from;
     unbuilt!(cx, access_log);
     let mut table = DnsTable::new(*case_insensitive);
@@ -32,7 +32,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::DnsFilterConfig) -> 
         });
     }
     let forward = client_config.as_ref().map(|from| cx.at("client_config", |cx| forward(cx, from)));
-    Some(DnsFilter::new(DnsFilterConfig { stat_prefix: stat_prefix.clone(), table, forward }, &cx.stats))
+    Some(DnsFilter::new(DnsFilterConfig { stat_prefix: stat_prefix.clone(), table, forward, max_query_bytes }, &cx.stats))
 }
 
 /// A table that is not in the configuration itself, in YAML or JSON.

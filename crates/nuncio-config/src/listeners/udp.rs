@@ -64,7 +64,7 @@ pub(super) fn compile(cx: &mut CompileCx<'_>, from: &proto::Listener, digest: Di
     config.datagrams = cx.item("listener_filters", 0, |cx| {
         cx.at("typed_config", |cx| match &filter {
             Filter::Proxy(filter) => of_proxy(cx, filter, max),
-            Filter::Dns(filter) => dns_filter::compile(cx, filter),
+            Filter::Dns(filter) => dns_filter::compile(cx, filter, max),
         })
     });
     config.digest = digest;

@@ -12,7 +12,10 @@ use crate::datagrams::{DatagramSocket, Datagrams};
 use message::{Code, Data, Malformed, Query, Record, TYPE_A, TYPE_AAAA, TYPE_SRV};
 use nuncio_core::{LocalFuture, Worker};
 use nuncio_rt::{Address, Time};
-use nuncio_stats::{CounterId, Scope, Store, tables::dns_filter as stat};
+use nuncio_stats::{
+    CounterId, Scope, Store,
+    tables::{dns_filter as stat, udp::DOWNSTREAM_RX_DATAGRAM_DROPPED},
+};
 use nuncio_upstream::{
     WorkerClusters,
     config::{LookupFamily, ResolverConfig},
@@ -32,8 +35,6 @@ use tokio::io::ReadBuf;
 
 /// Datagrams that are taken before others have their turn.
 const BATCH: usize = 64;
-/// Bytes of a query at most; more is no query.
-const QUERY_BYTES_MAX: usize = 1500;
 
 /// `DnsFilterConfig`
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct DnsFilterConfig {
     pub table: DnsTable,
     /// `client_config`: who is asked for names that the table does not have.
     pub forward: Option<Forward>,
+    /// `downstream_socket_config.max_rx_datagram_size`, bytes; a longer datagram is dropped.
+    pub max_query_bytes: usize,
 }
 
 /// `ClientContextConfig`
@@ -80,7 +83,7 @@ impl Datagrams for DnsFilter {
         let clusters = worker.parts.get();
         let serving = Rc::new(Serving { filter: self, worker: worker.clone(), socket, clusters, resolver, pending: Cell::new(0) });
         Box::pin(async move {
-            let mut buf = vec![0; QUERY_BYTES_MAX + 1];
+            let mut buf = vec![0; serving.filter.config.max_query_bytes + 1];
             poll_fn(|cx| serving.poll(cx, &mut buf)).await;
         })
     }
@@ -117,7 +120,8 @@ impl Serving {
         for _ in 0..BATCH {
             let mut read = ReadBuf::new(buf);
             match ready!(self.socket.socket.poll_recv_from(cx, &mut read)) {
-                Ok(peer) => self.take(peer, read.filled()),
+                Ok(peer) if read.filled().len() <= self.filter.config.max_query_bytes => self.take(peer, read.filled()),
+                Ok(_) => self.socket.stats.inc(self.worker.lane, DOWNSTREAM_RX_DATAGRAM_DROPPED),
                 // Word of a client that is gone: it is nobody's.
                 Err(_) => self.inc(stat::DOWNSTREAM_RX_ERRORS),
             }
