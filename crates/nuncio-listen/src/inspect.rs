@@ -94,9 +94,10 @@ impl InspectorStats {
     }
 }
 
-/// What the first bytes say to the inspectors; `None` if there must be more of them.
-fn judge(inspectors: Inspectors, bytes: &[u8], over: bool) -> Option<Seen> {
+/// What the first bytes say to the inspectors; `None` if there must be more of them. Each has its own limit.
+fn judge(inspectors: Inspectors, bytes: &[u8]) -> Option<Seen> {
     if inspectors.tls {
+        let bytes = greeting(inspectors, bytes);
         match hello::parse(bytes) {
             Hello::Complete(greeting) if greeting.well_formed => {
                 return Some(Seen {
@@ -107,17 +108,22 @@ fn judge(inspectors: Inspectors, bytes: &[u8], over: bool) -> Option<Seen> {
                     first: None,
                 });
             }
-            Hello::Partial if !over => return None,
-            Hello::Complete(_) | Hello::Partial | Hello::Foreign => {}
+            Hello::Partial => return None,
+            Hello::Complete(_) | Hello::Foreign => {}
         }
     }
     let protocols = match inspectors.http.then(|| http_version(bytes)) {
         None => Vec::new(),
-        Some(Line::Partial) if !over => return None,
-        Some(Line::Partial | Line::Foreign) => Vec::new(),
+        Some(Line::Partial) => return None,
+        Some(Line::Foreign) => Vec::new(),
         Some(Line::Http(protocol)) => vec![protocol.to_owned()],
     };
     Some(Seen { protocols, ..Seen::default() })
+}
+
+/// As much as `tls_inspector` looks at.
+fn greeting(inspectors: Inspectors, bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(inspectors.greeting_bytes_max)]
 }
 
 fn fingerprints(inspectors: Inspectors, bytes: &[u8]) -> Option<Rc<Fingerprints>> {
@@ -196,14 +202,12 @@ pub(crate) async fn inspect(
 
 fn poll_look(cx: &mut Context<'_>, io: &mut Io, inspectors: Inspectors, bytes: &mut Buf) -> Poll<Result<Seen, Unseen>> {
     loop {
-        let max = inspectors.greeting_bytes_max;
-        let over = bytes.len() >= max;
-        let looked_at = &bytes.filled()[..bytes.len().min(max)];
-        if over && inspectors.tls && hello::parse(looked_at) == Hello::Partial {
+        let over = bytes.len() >= inspectors.greeting_bytes_max;
+        if over && inspectors.tls && hello::parse(greeting(inspectors, bytes.filled())) == Hello::Partial {
             return Poll::Ready(Err(Unseen::TooLarge));
         }
-        if !looked_at.is_empty()
-            && let Some(seen) = judge(inspectors, looked_at, over)
+        if !bytes.is_empty()
+            && let Some(seen) = judge(inspectors, bytes.filled())
         {
             let refused = inspectors.options.required && inspectors.tls && !seen.tls;
             return Poll::Ready(if refused { Err(Unseen::Foreign) } else { Ok(seen) });
@@ -223,7 +227,7 @@ mod tests {
         Inspectors { tls: true, http: true, options: TlsLook { ja3: false, ja4: false, required: false }, greeting_bytes_max: 16 * 1024 };
 
     fn protocol(bytes: &[u8]) -> Option<String> {
-        judge(BOTH, bytes, false).expect("enough bytes").protocols.first().cloned()
+        judge(BOTH, bytes).expect("enough bytes").protocols.first().cloned()
     }
 
     #[test]
@@ -239,10 +243,19 @@ mod tests {
     fn too_little_is_waited_for_and_cut_anywhere_it_says_the_same() {
         for whole in [&b"POST /x HTTP/1.1\r\n"[..], HTTP2_PREFACE] {
             for end in 1..whole.len() {
-                assert!(judge(BOTH, &whole[..end], false).is_none(), "cut at {end}");
-                assert!(judge(BOTH, &whole[..end], true).is_some(), "no more will come");
+                assert!(judge(BOTH, &whole[..end]).is_none(), "cut at {end}");
             }
         }
-        assert!(judge(BOTH, &[22, 3, 1, 0], false).is_none());
+        assert!(judge(BOTH, &[22, 3, 1, 0]).is_none());
+    }
+
+    #[test]
+    fn a_request_line_may_be_longer_than_a_greeting() {
+        let short = Inspectors { greeting_bytes_max: 256, ..BOTH };
+        let line = format!("GET /{} HTTP/1.1\r\n", "a".repeat(1000));
+        assert!(judge(short, &line.as_bytes()[..500]).is_none());
+        assert_eq!(judge(short, line.as_bytes()).map(|seen| seen.protocols), Some(vec!["http/1.1".to_owned()]));
+        let endless = [b'a'; REQUEST_LINE_BYTES_MAX + 1];
+        assert!(judge(short, &endless).is_some_and(|seen| seen.protocols.is_empty()), "no line is longer than this");
     }
 }
