@@ -15,6 +15,8 @@ use std::{
     time::Duration,
 };
 
+/// Names that are looked up at the same time.
+const AT_ONCE: usize = 16;
 /// Ranks beyond this are one: hosts have 128 priorities at most.
 const MAX_RANK: usize = 127;
 
@@ -47,17 +49,24 @@ pub(super) async fn look_up(resolver: &dyn Resolve, name: &str, family: LookupFa
     let mut priorities: Vec<u16> = services.iter().map(|service| service.priority).collect();
     priorities.sort_unstable();
     priorities.dedup();
-    let answers = all(services.iter().map(|service| resolver.resolve(&service.target, family)).collect()).await;
-    for (service, answer) in services.iter().zip(answers) {
+    let mut names: Vec<&str> = services.iter().map(|service| service.target.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut answers = Vec::with_capacity(names.len());
+    for some in names.chunks(AT_ONCE) {
+        answers.extend(all(some.iter().map(|name| resolver.resolve(name, family)).collect()).await);
+    }
+    for service in &services {
+        let answer = names.binary_search(&service.target.as_str()).ok().and_then(|at| answers.get(at));
         let (addresses, ttl) = match answer {
-            Answer::Found { addresses, ttl } => (addresses, ttl),
-            Answer::NotFound => continue,
-            Answer::Failed(error) => return Err(error),
+            Some(Answer::Found { addresses, ttl }) => (addresses, *ttl),
+            Some(Answer::NotFound) | None => continue,
+            Some(Answer::Failed(error)) => return Err(error.clone()),
         };
         found.ttl = [found.ttl, ttl].into_iter().flatten().min();
         let server = server(service, &priorities);
         for ip in addresses {
-            found.addresses.push(Address::Ip(SocketAddr::new(ip, service.port)));
+            found.addresses.push(Address::Ip(SocketAddr::new(*ip, service.port)));
             found.servers.push(server.clone());
         }
     }
@@ -69,7 +78,7 @@ fn server(service: &Service, priorities: &[u16]) -> Server {
     Server { name: service.target.as_str().into(), rank, weight: u32::from(service.weight).max(1) }
 }
 
-/// Waits for all of them at once.
+/// Waits for a few of them at once.
 async fn all(mut lookups: Vec<LocalFuture<Answer>>) -> Vec<Answer> {
     let mut answers: Vec<Option<Answer>> = lookups.iter().map(|_| None).collect();
     poll_fn(|cx| {
